@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <gp_base.h>
+
+#include <gp_log.h>
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+static struct {
+	void (*hook)(void *arg);
+	void *arg;
+	atomic_flag ran;
+} on_fail = {.ran = ATOMIC_FLAG_INIT};
+
+void gp_assert_set_hook(void (*hook)(void *arg), void *arg)
+{
+	on_fail.hook = hook;
+	on_fail.arg = arg;
+}
+
+void gp_assert_fail(const char *cond, const char *file, int line)
+{
+	gp_error("assertion failed: %s at %s:%d", cond, file, line);
+	if (on_fail.hook && !atomic_flag_test_and_set(&on_fail.ran))
+		on_fail.hook(on_fail.arg);
+	abort();
+}
