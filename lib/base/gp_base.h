@@ -11,20 +11,20 @@
 #include <stdint.h>
 #include <string.h>
 
-#define GP_CACHE_LINE 64
-#define GP_MUST_CHECK __attribute__((warn_unused_result))
+#define GP_CACHE_LINE	     64
+#define GP_MUST_CHECK	     __attribute__((warn_unused_result))
 #define GP_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define GP_ALIGNED(n) __attribute__((aligned(n)))
-#define GP_EXPORT __attribute__((visibility("default")))
+#define GP_ALIGNED(n)	     __attribute__((aligned(n)))
+#define GP_EXPORT	     __attribute__((visibility("default")))
 
 #define GP_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 // A bug in this program: says where, runs the hook (flight recorder), aborts. Bad input and missing
 // resources are never asserted; they are errors with a name.
-#define GP_ASSERT(cond) \
-	do { \
-		if (__builtin_expect(!(cond), 0)) \
-			gp_assert_fail(#cond, __FILE__, __LINE__); \
+#define GP_ASSERT(cond)                                                                            \
+	do {                                                                                       \
+		if (__builtin_expect(!(cond), 0))                                                  \
+			gp_assert_fail(#cond, __FILE__, __LINE__);                                 \
 	} while (0)
 
 _Noreturn void gp_assert_fail(const char *cond, const char *file, int line);
@@ -179,7 +179,7 @@ static inline uint32_t gp_ranks_next(const struct gp_ranks *s, uint32_t from)
 	return GP_RANKS_MAX;
 }
 
-#define gp_ranks_foreach(r, s) \
+#define gp_ranks_foreach(r, s)                                                                     \
 	for (uint32_t r = gp_ranks_next((s), 0); r < GP_RANKS_MAX; r = gp_ranks_next((s), r + 1))
 
 #endif

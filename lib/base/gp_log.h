@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Log lines of the cold path: `2026-01-31T12:00:00.123Z gradplaned[12] warn text` on standard error.
-// Never called per packet. Safe from any thread; one write(2) a line.
+// Log lines of the cold path: `2026-01-31T12:00:00.123Z gradplaned[12] warn text` on standard
+// error. Never called per packet. Safe from any thread; one write(2) a line.
 #ifndef GP_LOG_H
 #define GP_LOG_H
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A bounded single-producer single-consumer ring of fixed-size items (typed commands between two
-// threads). Items are copied in and out. Memory comes from the caller; a full ring is an answer, not
-// an error. Producer and consumer indices live on lines of their own, each side caches the other's.
+// threads). Items are copied in and out. Memory comes from the caller; a full ring is an answer,
+// not an error. Producer and consumer indices live on lines of their own, each side caches the
+// other's.
 //
 // Thread safety: exactly one thread pushes and one pops at a time.
 #ifndef GP_RING_H

@@ -4,14 +4,14 @@
 //
 // One client is one rank (or one reader) of one job. A training loop is
 //
-//	gp_client_create -> gp_client_register -> gp_client_init_params (train jobs: every rank calls
-//	it; what the server already has wins, else rank 0's values) -> loop { gp_client_push_pull for
-//	each tensor, gp_client_wait } -> gp_client_destroy
+//	gp_client_create -> gp_client_register -> gp_client_init_params (train jobs: every rank
+//calls 	it; what the server already has wins, else rank 0's values) -> loop { gp_client_push_pull
+//for 	each tensor, gp_client_wait } -> gp_client_destroy
 //
 // Every contribution is encoded at the call (the gradient may be overwritten when the call returns)
 // and kept until the server's decision says that the unit is committed; it is then applied exactly
-// once, whatever the network did. gp_client_wait returns only when everything asked for in this step
-// is committed and has been written to the outputs; then the client's step goes up by one.
+// once, whatever the network did. gp_client_wait returns only when everything asked for in this
+// step is committed and has been written to the outputs; then the client's step goes up by one.
 //
 // Threads: a client belongs to the thread that calls it; there is no hidden thread. I/O happens
 // inside push, pull, wait and poll. Call gp_client_poll between pieces of long computation so that
@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define GP_CLIENT_API __attribute__((visibility("default")))
+#define GP_CLIENT_API	   __attribute__((visibility("default")))
 #define GP_ERROR_TEXT_SIZE 256
 
 // What went wrong, for a person: what was expected, what was seen, where, what to do.
@@ -51,11 +51,11 @@ struct gp_client_opts {
 	uint32_t rank;	// 0 .. world-1
 	uint32_t world; // must equal the job's number of workers
 	uint32_t flags;
-	uint64_t previous_incarnation;	// 0 = none; that life of this rank ends at once
-	uint32_t join_timeout_ms;	// 0 = 2000
-	uint32_t path_mtu;		// IP MTU to probe with; 0 = of the interface to the server
-	enum gp_client_codec codec;	// 0 = f32; used for contributions
-	float topk_ratio;		// codec topk: share of elements kept, e.g. 0.01
+	uint64_t previous_incarnation; // 0 = none; that life of this rank ends at once
+	uint32_t join_timeout_ms;      // 0 = 2000
+	uint32_t path_mtu;	       // IP MTU to probe with; 0 = of the interface to the server
+	enum gp_client_codec codec;    // 0 = f32; used for contributions
+	float topk_ratio;	       // codec topk: share of elements kept, e.g. 0.01
 };
 
 #define GP_TENSOR_NAME_SIZE 64
@@ -70,49 +70,49 @@ struct gp_client_tensor {
 
 struct gp_client_stats {
 	uint64_t tx_datagrams, tx_bytes, rx_datagrams, rx_bytes;
-	uint64_t pushed_bytes;	// encoded payload of first transmissions
-	uint64_t retransmits;	// datagrams sent again (contribution or query)
-	uint64_t rx_rejected;	// datagrams refused by the validator or of another session
-	uint64_t duplicates;	// results received again
-	uint64_t aborts;	// units sent again in a new view
+	uint64_t pushed_bytes; // encoded payload of first transmissions
+	uint64_t retransmits;  // datagrams sent again (contribution or query)
+	uint64_t rx_rejected;  // datagrams refused by the validator or of another session
+	uint64_t duplicates;   // results received again
+	uint64_t aborts;       // units sent again in a new view
 	uint32_t srtt_us;
 };
 
 struct gp_client;
 
-// Joins the job. 0, or -errno with `err` filled: -ETIMEDOUT (no server answered), -EPROTO (version),
-// -EMSGSIZE (MTU probe), -ENOENT (unknown job), -EEXIST (rank taken), -EINVAL (wrong world size, bad
-// option), -EBUSY. Takes at most join_timeout_ms.
+// Joins the job. 0, or -errno with `err` filled: -ETIMEDOUT (no server answered), -EPROTO
+// (version), -EMSGSIZE (MTU probe), -ENOENT (unknown job), -EEXIST (rank taken), -EINVAL (wrong
+// world size, bad option), -EBUSY. Takes at most join_timeout_ms.
 GP_CLIENT_API int gp_client_create(
 	struct gp_client **out, const struct gp_client_opts *opts, struct gp_client_error *err);
 // Leaves the job if the connection still stands (best effort, <= 200 ms), frees. Takes NULL.
 GP_CLIENT_API void gp_client_destroy(struct gp_client *c);
 
-// Registers `count` tensors (f32), whose indices 0..count-1 name them from then on. Returns when all
-// ranks of the job have registered and the server has agreed. -EINVAL: another rank registered a
-// different shape (the text names tensor, expected, seen); -ENOMEM: over the job's memory_max.
+// Registers `count` tensors (f32), whose indices 0..count-1 name them from then on. Returns when
+// all ranks of the job have registered and the server has agreed. -EINVAL: another rank registered
+// a different shape (the text names tensor, expected, seen); -ENOMEM: over the job's memory_max.
 GP_CLIENT_API int gp_client_register(struct gp_client *c, const struct gp_client_tensor *tensors,
 	uint32_t count, uint32_t timeout_ms, struct gp_client_error *err);
 
 // Train jobs: `params[i]` holds tensor i's initial values on entry (rank 0's are used unless the
 // server restored a snapshot) and the server's current values on return. A reader passes buffers to
 // fill only.
-GP_CLIENT_API int gp_client_init_params(
-	struct gp_client *c, float *const *params, uint32_t timeout_ms, struct gp_client_error *err);
+GP_CLIENT_API int gp_client_init_params(struct gp_client *c, float *const *params,
+	uint32_t timeout_ms, struct gp_client_error *err);
 
 // The step that the next push belongs to; the first after joining is the server's next step.
 GP_CLIENT_API uint32_t gp_client_step(const struct gp_client *c);
 
 // Contribute `grad` (dims' product elements) of this step and ask for the result: the sum or mean
-// (reduce) or the parameters after this step (train), written to `out` before gp_client_wait returns.
-// `out` may be `grad`. Once per tensor and step.
+// (reduce) or the parameters after this step (train), written to `out` before gp_client_wait
+// returns. `out` may be `grad`. Once per tensor and step.
 GP_CLIENT_API int gp_client_push_pull(struct gp_client *c, uint32_t tensor, const float *grad,
 	float weight, float *out, struct gp_client_error *err);
 // Contribute without asking for the result.
 GP_CLIENT_API int gp_client_push(struct gp_client *c, uint32_t tensor, const float *grad,
 	float weight, struct gp_client_error *err);
-// Readers, and workers that pull apart from pushing: the newest committed generation of all tensors,
-// one generation over all of them; *generation is its number. Blocks at most timeout_ms.
+// Readers, and workers that pull apart from pushing: the newest committed generation of all
+// tensors, one generation over all of them; *generation is its number. Blocks at most timeout_ms.
 GP_CLIENT_API int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generation,
 	uint32_t timeout_ms, struct gp_client_error *err);
 

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The one contract between a protocol core (server engine or client) and what carries its datagrams.
+// The one contract between a protocol core (server engine or client) and what carries its
+// datagrams.
 //
-// A frame is one UDP datagram in a buffer of the transport: `data[0..len)` is the UDP payload, `room`
-// the bytes usable from `data`. The protocol core never sees Ethernet, sockets or mbufs; the
-// transport never looks into the payload. On receive `peer` is the validated source of the datagram;
-// on send it is the destination, and the transport writes all lower headers into the headroom that
-// it reserved itself before `data`.
+// A frame is one UDP datagram in a buffer of the transport: `data[0..len)` is the UDP payload,
+// `room` the bytes usable from `data`. The protocol core never sees Ethernet, sockets or mbufs; the
+// transport never looks into the payload. On receive `peer` is the validated source of the
+// datagram; on send it is the destination, and the transport writes all lower headers into the
+// headroom that it reserved itself before `data`.
 //
 // References. A frame comes with one reference: on receive it belongs to the protocol core, which
-// gives it back with `release` or keeps it (a contribution waits in its slot inside the arrival frame;
-// `hold` adds a reference, one per section kept). `send` takes over the caller's reference.
+// gives it back with `release` or keeps it (a contribution waits in its slot inside the arrival
+// frame; `hold` adds a reference, one per section kept). `send` takes over the caller's reference.
 //
 // Tail. A reply may carry its payload by reference: `tail[0..tail_len)` is sent right after
 // data[0..len). `tail_hold` counts the users of that memory; the protocol core increments it before
 // `send`, the transport decrements it, on the same core, once the bytes have left or were copied.
-// A transport that cannot gather copies the tail behind `data` (room permitting is the caller's duty:
-// len + tail_len <= mtu of the transport).
+// A transport that cannot gather copies the tail behind `data` (room permitting is the caller's
+// duty: len + tail_len <= mtu of the transport).
 //
 // Threads: a transport instance belongs to one core; every call and every field is that core's.
 // No call blocks, allocates from the heap or fails with an error: a full pool is NULL, a full queue
@@ -53,7 +54,8 @@ struct gp_frame {
 struct gp_xport;
 
 struct gp_xport_ops {
-	// A frame to fill: len 0, no tail, room >= the transport's mtu. NULL when the pool is empty.
+	// A frame to fill: len 0, no tail, room >= the transport's mtu. NULL when the pool is
+	// empty.
 	struct gp_frame *(*alloc)(struct gp_xport *x);
 	void (*hold)(struct gp_xport *x, struct gp_frame *f);
 	void (*release)(struct gp_xport *x, struct gp_frame *f);

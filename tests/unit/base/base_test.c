@@ -20,7 +20,8 @@ Test(base, before_survives_wrap)
 Test(base, fastdiv_is_exact)
 {
 	const uint32_t divisors[] = {1, 2, 3, 5, 7, 31, 32, 641, 65537, UINT32_MAX};
-	const uint32_t values[] = {0, 1, 2, 30, 31, 32, 640, 641, 12345678, UINT32_MAX - 1, UINT32_MAX};
+	const uint32_t values[] = {
+		0, 1, 2, 30, 31, 32, 640, 641, 12345678, UINT32_MAX - 1, UINT32_MAX};
 	for (size_t i = 0; i < GP_ARRAY_SIZE(divisors); i++) {
 		struct gp_fastdiv f = gp_fastdiv_init(divisors[i]);
 		for (size_t k = 0; k < GP_ARRAY_SIZE(values); k++) {
@@ -37,8 +38,7 @@ Test(base, ranks_set_iterates_in_order)
 	for (size_t i = 0; i < GP_ARRAY_SIZE(members); i++)
 		gp_ranks_add(&s, members[i]);
 	uint32_t seen = 0;
-	gp_ranks_foreach (r, &s)
-		cr_assert_eq(r, members[seen++]);
+	gp_ranks_foreach(r, &s) cr_assert_eq(r, members[seen++]);
 	cr_assert_eq(seen, GP_ARRAY_SIZE(members));
 	cr_assert_eq(gp_ranks_count(&s), seen);
 	gp_ranks_del(&s, 64);
