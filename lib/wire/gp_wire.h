@@ -237,8 +237,11 @@ struct gp_commit {
 	uint16_t n;
 };
 
+enum gp_wire_commit_flags { GP_COMMIT_MEMBER = 1 }; // of a view: the addressee belongs to it
+
 struct gp_commit_entry {
 	uint8_t kind;
+	uint8_t flags;
 	uint16_t ranks;
 	uint32_t unit;
 	uint32_t step;
