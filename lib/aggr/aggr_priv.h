@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The inner loops of the sum, one table for each instruction set; aggr_scalar.c defines the result.
+#ifndef GP_AGGR_PRIV_H
+#define GP_AGGR_PRIV_H
+
+#include <gp_aggr.h>
+
+struct aggr_kernels {
+	// Every contribution is f32 of 4 * elems bytes.
+	void (*sum_f32)(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems);
+	void (*scale)(float *dst, uint32_t elems, float divisor);
+};
+
+extern const struct aggr_kernels aggr_kernels_scalar;
+extern const struct aggr_kernels aggr_kernels_avx2;
+extern const struct aggr_kernels aggr_kernels_avx512;
+
+// Elements [from, elems), one at a time: the scalar kernel, and what is left behind the last
+// vector.
+static inline void aggr_sum_rest(
+	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t from, uint32_t elems)
+{
+	for (uint32_t i = from; i < elems; i++) {
+		float sum = gp_loadf(c[0].payload + 4 * i);
+		for (uint32_t r = 1; r < count; r++)
+			sum = gp_fadd(sum, gp_loadf(c[r].payload + 4 * i));
+		dst[i] = sum;
+	}
+}
+
+#endif

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The deterministic sum of one block: contributions are held until all are there and summed once,
+// in ascending rank order, each in the codec in which it came. The sum starts as a copy of the
+// lowest rank's value; then, element by element, sum = sum + value in binary32, rounded once each,
+// never contracted. So the same set of contributions gives the same bytes, whatever order they came
+// in. An element that a sparse contribution leaves out starts as +0 or is left as it is.
+//
+// When all are f32 there is one pass: tiles of the block stay in registers while all ranks are
+// added to them; each payload is read once and the sum is written once.
+//
+// Threads: no state but the table of kernels, chosen once from the CPU; safe from any thread.
+// Memory: the caller's; nothing is allocated. All kernels give the same bytes, NaN payloads
+// included.
+#ifndef GP_AGGR_H
+#define GP_AGGR_H
+
+#include <gp_base.h>
+#include <gp_codec.h>
+
+// One rank's contribution to one block. The payload has passed gp_codec_check for the same block
+// and stays readable, at any alignment, until the call returns.
+struct gp_contrib {
+	const uint8_t *payload;
+	uint32_t len;  // bytes
+	float weight;  // share in a mean; gp_aggr_weights sums them, gp_aggr_sum does not look
+	uint16_t rank; // strictly ascending within one call
+	uint8_t codec; // enum gp_codec_id
+};
+
+// dst[0..elems) = the sum of c[0..count), 1 <= count <= GP_RANKS_MAX. dst is 64-byte aligned and
+// overlaps no payload. Any elems up to GP_CODEC_ELEMS_MAX.
+void gp_aggr_sum(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems);
+// The weights summed in rank order, in binary32: the divisor of a weighted mean.
+float gp_aggr_weights(const struct gp_contrib *c, uint32_t count) GP_MUST_CHECK;
+// dst[i] = dst[i] / divisor: a real division, not a product with the inverse. A mean is
+// gp_aggr_scale(dst, elems, gp_aggr_weights(c, count)). dst is 64-byte aligned.
+void gp_aggr_scale(float *dst, uint32_t elems, float divisor);
+
+// Uses the kernels of that level from now on: for tests and measurements. -ENOTSUP when this
+// machine has none of that level. Without it the best ones are chosen at the first call.
+int gp_aggr_select(enum gp_simd_level level) GP_MUST_CHECK;
+
+#endif
