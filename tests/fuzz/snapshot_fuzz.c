@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// libFuzzer target for what a snapshot says about itself: manifest.json and the header of a
+// safetensors file. Input: u32 length of the manifest text, the text, then the safetensors file. A
+// manifest rarely survives its own checksum, so the header is also checked against fixed tensors.
+#include <snapshot_priv.h>
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void header_try(const struct gp_snapshot_meta *meta, const uint8_t *data, size_t size)
+{
+	struct gp_snapshot_error err = {0};
+	uint64_t data_start;
+	if (safetensors_check(meta, "input", data, size, size, &data_start, &err) == 0)
+		GP_ASSERT(data_start >= 8 && data_start <= size && data_start % 4 == 0);
+	else
+		GP_ASSERT(err.code < 0 && err.text[0] != 0);
+}
+
+// The text with a checksum that agrees, so that what comes after the checksum is reached.
+static char *text_seal(const uint8_t *text, size_t len)
+{
+	uint64_t checksum;
+	char hex[17];
+	json_t *root = json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(root)) {
+		json_decref(root);
+		return NULL;
+	}
+	json_object_del(root, "checksum");
+	GP_ASSERT(manifest_checksum(root, &checksum) == 0);
+	for (int i = 0; i < 16; i++)
+		hex[i] = "0123456789abcdef"[checksum >> (60 - 4 * i) & 15];
+	hex[16] = 0;
+	json_object_set_new(root, "checksum", json_string(hex));
+	char *sealed = json_dumps(root, JSON_COMPACT);
+	json_decref(root);
+	return sealed;
+}
+
+static void manifest_try(const char *text, size_t text_len, const uint8_t *file, size_t file_len)
+{
+	struct gp_snapshot_error err = {0};
+	struct manifest m;
+	if (manifest_parse(text, text_len, &m, &err) != 0) {
+		GP_ASSERT(err.code < 0 && err.text[0] != 0);
+		return;
+	}
+	GP_ASSERT(m.meta.tensors_count > 0 && m.meta.tensors_count <= GP_SNAPSHOT_TENSORS_MAX);
+	GP_ASSERT(m.files_count == m.meta.states_count + 1);
+	GP_ASSERT(gp_snapshot_job_valid(m.meta.job));
+	header_try(&m.meta, file, file_len);
+	manifest_fini(&m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct gp_snapshot_tensor tensors[] = {{"a", 1, {4}, 4}, {"b", 2, {1, 2}, 2}};
+	static const struct gp_snapshot_meta meta = {.tensors_count = 2, .tensors = tensors};
+	if (size < 4)
+		return 0;
+	size_t text_len = GP_MIN(gp_load32(data), size - 4);
+	const uint8_t *text = data + 4, *file = text + text_len;
+	size_t file_len = size - 4 - text_len;
+	manifest_try((const char *)text, text_len, file, file_len);
+	char *sealed = text_seal(text, text_len);
+	if (sealed)
+		manifest_try(sealed, strlen(sealed), file, file_len);
+	free(sealed);
+	header_try(&meta, file, file_len);
+	return 0;
+}
