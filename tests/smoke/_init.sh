@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# Sourced first by every smoke test and by scripts/demo. Gives a run its own names and folder, and
+# takes away whatever the run made, also when it fails:
+#
+#	. "$(dirname "$0")/_init.sh"
+#	smoke_begin WORKERS MTU [relay]        # namespaces, cables, folder $RUN_DIR
+#	...
+#	smoke_end                              # prints `ok`, or say why with `fail TEXT`
+#
+# Programs come from $GP_BUILD (meson sets it; default ./build). A test that cannot run here (no
+# root) ends with 77, which meson counts as skipped.
+set -euo pipefail
+
+SMOKE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$SMOKE_DIR/../../scripts/lib.sh"
+. "$SMOKE_DIR/_proc.sh"
+. "$SMOKE_DIR/_net.sh"
+
+GP_BUILD=${GP_BUILD:-$(build_dir release)}
+GP_RUN=gp$$
+KEEP=${KEEP:-0}
+RUN_DIR='' HUGEPAGES_BEFORE='' SMOKE_DONE=0
+GRADPLANED=$GP_BUILD/app/gradplaned/gradplaned
+GRADCTL=$GP_BUILD/app/gradctl/gradctl
+GRADWORKER=$GP_BUILD/app/gradworker/gradworker
+GP_RELAY=$GP_BUILD/tests/smoke/relay/gp_relay
+export GRADPLANED GRADCTL GRADWORKER
+
+fail() {
+	printf 'FAIL: %s\n' "$*" >&2
+	exit 1
+}
+
+skip() {
+	printf 'SKIP: %s\n' "$*"
+	exit 77
+}
+
+# expect WHAT WANTED SEEN
+expect() {
+	[ "$2" = "$3" ] || fail "$1: expected '$2', saw '$3'"
+}
+
+# expect_more WHAT BOUND SEEN: SEEN > BOUND, whole numbers
+expect_more() {
+	[ "$3" -gt "$2" ] || fail "$1: expected more than $2, saw $3"
+}
+
+# field NAME FILE: value of the last NAME=value in FILE.
+field() {
+	grep -oE "(^|[[:space:]])$1=[^[:space:]]+" "$2" | tail -n 1 | sed 's/^[^=]*=//'
+}
+
+smoke_begin() {
+	[ "$(id -u)" -eq 0 ] || skip "needs root (network namespaces)"
+	RUN_DIR=$(mktemp -d --suffix ".$GP_RUN")
+	trap smoke_cleanup EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	net_make "$@"
+}
+
+smoke_end() {
+	SMOKE_DONE=1
+	echo ok
+}
+
+# Last lines of every log, for a person who reads a failed run.
+logs_show() {
+	local log
+	for log in "$RUN_DIR"/*.log; do
+		[ -s "$log" ] || continue
+		printf -- '--- %s (last 20 lines)\n' "${log##*/}"
+		tail -n 20 "$log"
+	done >&2
+}
+
+smoke_cleanup() {
+	local status=$?
+	trap - EXIT INT TERM HUP
+	set +e
+	[ "$SMOKE_DONE" = 1 ] || [ "$status" = 77 ] || logs_show
+	proc_stop_all
+	net_remove
+	hugepages_restore
+	if [ "$KEEP" = 1 ]; then
+		echo "kept: $RUN_DIR"
+	else
+		rm -rf "$RUN_DIR"
+	fi
+	exit "$status"
+}
