@@ -11,6 +11,7 @@
 #define WORDS	   64
 #define OBJECTS	   8
 #define SWAPS	   2000
+#define READS_MIN  2000
 #define POISON	   UINT64_C(0xdeaddeaddeaddead)
 #define DEADLINE_S 60
 
