@@ -6,6 +6,8 @@
 // It lives on the caller's event loop; callbacks run on that thread, inside the loop, and must not
 // block. There is no authentication: listen on loopback or on a management network. Requests are
 // limited to 8 KiB of headers and no body; a connection that rests for 10 s is closed.
+//
+// SIGPIPE: creating a server sets it to be ignored when the program has left it at its default.
 #ifndef GP_METRICS_HTTP_H
 #define GP_METRICS_HTTP_H
 

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -191,6 +192,15 @@ static uint16_t socket_port(int fd)
 	return ntohs(((struct sockaddr_in *)&addr)->sin_port);
 }
 
+// libevent writes without MSG_NOSIGNAL: a scraper that leaves early must not end the process.
+static void sigpipe_ignore(void)
+{
+	struct sigaction old;
+
+	if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+		signal(SIGPIPE, SIG_IGN);
+}
+
 // Takes the socket over, whatever the outcome.
 static int server_start(struct gp_metrics_http *h, int fd)
 {
@@ -250,6 +260,7 @@ int gp_metrics_http_create(struct gp_metrics_http **out,
 	rc = server_start(h, fd);
 	if (rc)
 		goto free_http;
+	sigpipe_ignore();
 	*out = h;
 	return 0;
 
