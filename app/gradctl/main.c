@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// gradctl asks a running gradplaned over its control socket.
+#include "gradctl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+
+#define TIMEOUT_MS_MAX 3600000
+
+static const struct command *const commands[] = {
+	&command_status, &command_job_show, &command_snapshot_now, &command_stop};
+
+struct options {
+	const char *socket;
+	bool json;
+	uint32_t timeout_ms; // 0: the command's own
+};
+
+static void help_print(void)
+{
+	printf("usage: gradctl [--socket PATH] [--json] [--timeout-ms N] COMMAND\n\n"
+	       "Asks a running gradplaned.\n\ncommands\n");
+	for (size_t i = 0; i < GP_ARRAY_SIZE(commands); i++) {
+		char usage[64];
+
+		snprintf(usage, sizeof(usage), "%s%s", commands[i]->name,
+			commands[i]->operand ? " NAME" : "");
+		printf("  %-18s %s\n", usage, commands[i]->help);
+	}
+	printf("\noptions\n"
+	       "  --socket PATH      the server's control socket (default %s)\n"
+	       "  --json             print the server's answer as JSON\n"
+	       "  --timeout-ms N     wait so long for the answer\n"
+	       "  --version, --help\n"
+	       "\nexit status: 0 done, 1 the server refused, 2 wrong usage or no server\n",
+		GP_CTL_PATH_DEFAULT);
+}
+
+static int usage_error(const char *text, const char *detail)
+{
+	fprintf(stderr, "gradctl: %s%s; gradctl --help lists what there is\n", text, detail);
+	return EXIT_USAGE;
+}
+
+// False when the text is no number in 1..TIMEOUT_MS_MAX.
+static bool timeout_parse(const char *text, uint32_t *out)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || value < 1 || value > TIMEOUT_MS_MAX)
+		return false;
+	*out = (uint32_t)value;
+	return true;
+}
+
+// -1: go on with the command, else the exit status.
+static int options_parse(struct options *o, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{"socket", required_argument, NULL, 's'},
+		{"json", no_argument, NULL, 'j'},
+		{"timeout-ms", required_argument, NULL, 't'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c == 's') {
+			o->socket = optarg;
+		} else if (c == 'j') {
+			o->json = true;
+		} else if (c == 't') {
+			if (!timeout_parse(optarg, &o->timeout_ms))
+				return usage_error("--timeout-ms must be 1..3600000, not ", optarg);
+		} else if (c == 'v') {
+			printf("gradctl %s, control protocol %d\n", GRADCTL_VERSION,
+				GP_CTL_VERSION);
+			return EXIT_OK;
+		} else if (c == 'h') {
+			help_print();
+			return EXIT_OK;
+		} else {
+			return usage_error("bad option", "");
+		}
+	}
+	return -1;
+}
+
+// How many of `words` the command's name takes, 0 when it is another command.
+static size_t command_match(const struct command *k, char **words, size_t count)
+{
+	char typed[2 * GP_CTL_CMD_SIZE];
+	size_t name_words = strchr(k->name, ' ') ? 2 : 1;
+
+	if (count < name_words)
+		return 0;
+	snprintf(typed, sizeof(typed), "%.60s%s%.60s", words[0], name_words > 1 ? " " : "",
+		name_words > 1 ? words[1] : "");
+	return strcmp(typed, k->name) == 0 ? name_words : 0;
+}
+
+static const struct command *command_find(char **words, size_t count, size_t *used)
+{
+	for (size_t i = 0; i < GP_ARRAY_SIZE(commands); i++) {
+		*used = command_match(commands[i], words, count);
+		if (*used)
+			return commands[i];
+	}
+	return NULL;
+}
+
+static int result_print(const struct command *k, const json_t *result, bool json)
+{
+	if (json) {
+		if (json_dumpf(result, stdout, JSON_INDENT(2)) != 0)
+			return EXIT_USAGE;
+		putchar('\n');
+	} else {
+		k->print(result, stdout);
+	}
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_OK;
+	fprintf(stderr, "gradctl: the output cannot be written: %s\n", strerror(errno));
+	return EXIT_USAGE;
+}
+
+static int command_run(const struct command *k, const struct options *o, const char *operand)
+{
+	struct gp_ctl_call call = {
+		.path = o->socket,
+		.cmd = k->name,
+		.timeout_ms = o->timeout_ms ? o->timeout_ms : k->timeout_ms,
+	};
+	struct gp_ctl_error err = {0};
+	json_t *result;
+	int rc;
+
+	call.args = operand ? json_pack("{s:s}", k->operand, operand) : NULL;
+	if (operand && !call.args)
+		return usage_error("the operand is not UTF-8 text", "");
+	rc = gp_ctl_call(&call, &result, &err);
+	json_decref(call.args);
+	if (rc == -EREMOTEIO) {
+		fprintf(stderr, "gradctl: %s: refused (%s): %s\n", k->name, err.code, err.text);
+		return EXIT_REFUSED;
+	}
+	if (rc) {
+		fprintf(stderr, "gradctl: %s\n", err.text);
+		return EXIT_USAGE;
+	}
+	rc = result_print(k, result, o->json);
+	json_decref(result);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.socket = GP_CTL_PATH_DEFAULT};
+	const struct command *k;
+	size_t count, used;
+	char **words;
+	int rc;
+
+	rc = options_parse(&o, argc, argv);
+	if (rc >= 0)
+		return rc;
+	words = argv + optind;
+	count = (size_t)(argc - optind);
+	if (count == 0)
+		return usage_error("which command?", "");
+	k = command_find(words, count, &used);
+	if (!k)
+		return usage_error("no command ", words[0]);
+	if (k->operand && count == used)
+		return usage_error(k->name, " needs a name");
+	if (count > used + (k->operand ? 1 : 0))
+		return usage_error("too many words after ", k->name);
+	return command_run(k, &o, k->operand ? words[used] : NULL);
+}
