@@ -6,7 +6,7 @@
 #	. "$(dirname "$0")/_init.sh"
 #	smoke_begin WORKERS MTU [relay]        # namespaces, cables, folder $RUN_DIR
 #	...
-#	smoke_end                              # prints `ok`, or say why with `fail TEXT`
+#	smoke_end                              # prints `ok` at the very end; or `fail TEXT`
 #
 # Programs come from $GP_BUILD (meson sets it; default ./build). A test that cannot run here (no
 # root) ends with 77, which meson counts as skipped.
@@ -16,11 +16,12 @@ SMOKE_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$SMOKE_DIR/../../scripts/lib.sh"
 . "$SMOKE_DIR/_proc.sh"
 . "$SMOKE_DIR/_net.sh"
+. "$SMOKE_DIR/_huge.sh"
 
 GP_BUILD=${GP_BUILD:-$(build_dir release)}
 GP_RUN=gp$$
 KEEP=${KEEP:-0}
-RUN_DIR='' HUGEPAGES_BEFORE='' SMOKE_DONE=0
+RUN_DIR='' RESULT=''
 GRADPLANED=$GP_BUILD/app/gradplaned/gradplaned
 GRADCTL=$GP_BUILD/app/gradctl/gradctl
 GRADWORKER=$GP_BUILD/app/gradworker/gradworker
@@ -47,9 +48,9 @@ expect_more() {
 	[ "$3" -gt "$2" ] || fail "$1: expected more than $2, saw $3"
 }
 
-# field NAME FILE: value of the last NAME=value in FILE.
+# field NAME FILE: value of the last NAME=value in FILE; nothing when there is none.
 field() {
-	grep -oE "(^|[[:space:]])$1=[^[:space:]]+" "$2" | tail -n 1 | sed 's/^[^=]*=//'
+	sed -nE "s/^(.*[[:space:]])?$1=([^[:space:]]+).*/\\2/p" "$2" | tail -n 1
 }
 
 smoke_begin() {
@@ -61,9 +62,10 @@ smoke_begin() {
 	net_make "$@"
 }
 
+# Success. RESULT is printed after everything was taken away.
 smoke_end() {
-	SMOKE_DONE=1
-	echo ok
+	RESULT=${RESULT:-ok}
+	exit 0
 }
 
 # Last lines of every log, for a person who reads a failed run.
@@ -80,7 +82,7 @@ smoke_cleanup() {
 	local status=$?
 	trap - EXIT INT TERM HUP
 	set +e
-	[ "$SMOKE_DONE" = 1 ] || [ "$status" = 77 ] || logs_show
+	[ "$status" = 0 ] || [ "$status" = 77 ] || logs_show
 	proc_stop_all
 	net_remove
 	hugepages_restore
@@ -89,5 +91,6 @@ smoke_cleanup() {
 	else
 		rm -rf "$RUN_DIR"
 	fi
+	[ -z "$RESULT" ] || printf '%s\n' "$RESULT"
 	exit "$status"
 }

@@ -5,8 +5,6 @@
 
 declare -A PROC_PID=()
 POLL_S=0.05
-HUGETLB_DIR=/dev/hugepages
-HUGEPAGES=/sys/kernel/mm/hugepages/hugepages-2048kB
 
 # proc_start NAME NAMESPACE COMMAND...: NAMESPACE as in _net.sh, or - for the caller's. The pid is
 # the command's own: `ip netns exec` becomes the command.
@@ -75,25 +73,5 @@ proc_stop_all() {
 		wait_for 5 proc_dead "$name" || kill -KILL "${PROC_PID[$name]}"
 		wait "${PROC_PID[$name]}" 2>/dev/null
 	done
-	# What a killed DPDK process leaves, by the file prefixes of this run only.
-	rm -rf "/var/run/dpdk/$GP_RUN"*
-	rm -f "$HUGETLB_DIR/$GP_RUN"*map_*
 	PROC_PID=()
-}
-
-# hugepages_reserve COUNT: pages of 2 MiB that are free afterwards; false when there are fewer.
-hugepages_reserve() {
-	local have
-	have=$(cat "$HUGEPAGES/free_hugepages" 2>/dev/null) || return 1
-	if [ "$have" -lt "$1" ]; then
-		HUGEPAGES_BEFORE=$(<"$HUGEPAGES/nr_hugepages")
-		echo $((HUGEPAGES_BEFORE + $1 - have)) 2>/dev/null >"$HUGEPAGES/nr_hugepages" || return 1
-	fi
-	grep -q ' hugetlbfs ' /proc/mounts || { mkdir -p "$HUGETLB_DIR" &&
-		mount -t hugetlbfs -o pagesize=2M hugetlbfs "$HUGETLB_DIR"; } 2>/dev/null || return 1
-	[ "$(<"$HUGEPAGES/free_hugepages")" -ge "$1" ]
-}
-
-hugepages_restore() {
-	[ -z "$HUGEPAGES_BEFORE" ] || echo "$HUGEPAGES_BEFORE" >"$HUGEPAGES/nr_hugepages"
 }

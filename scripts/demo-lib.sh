@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # read by scripts/demo
+# The steps of scripts/demo. Waiting and namespaces are those of the smoke tests.
+
+WORKERS=2 MODEL=mlp CODEC=f32 PORT=tap MTU=1500 CORES=2 STEPS='' LOSS_PCT=0 SEED=1
+DETERMINISTIC=0 KEEP=0 HUGE=auto LR=0.1 MOMENTUM=0.9
+TRAIN_S_MAX=600
+DROPPED=0 REFERENCE=''
+
+options() {
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--workers | --model | --codec | --port | --mtu | --cores | --steps | --loss-pct | --seed)
+			[ $# -ge 2 ] || die "$1 needs a value"
+			local name=${1#--}
+			name=${name//-/_}
+			printf -v "${name^^}" %s "$2"
+			shift
+			;;
+		--deterministic) DETERMINISTIC=1 ;;
+		--keep) KEEP=1 ;;
+		--help) sed -n '3,/^set/s/^# \{0,1\}//p' "$0" && exit 0 ;;
+		*) die "unknown option $1; --help lists them" ;;
+		esac
+		shift
+	done
+	case $PORT in tap | af_packet) ;; *) die "--port $PORT: tap or af_packet" ;; esac
+	case $MODEL in softmax | mlp) ;; *) die "--model $MODEL: softmax or mlp" ;; esac
+	[[ $WORKERS =~ ^[0-9]+$ && $WORKERS -ge 1 && $WORKERS -le 200 ]] || die "--workers: 1..200"
+	[ "$PORT" = af_packet ] || [ "$MTU" -le 1500 ] ||
+		die "--mtu $MTU needs --port af_packet: net_tap cannot send jumbo frames"
+	[ "$DETERMINISTIC" = 0 ] || [ "$CODEC" = f32 ] || die "--deterministic needs --codec f32"
+}
+
+hugepages_choose() {
+	if hugepages_reserve 208; then
+		say "huge pages are reserved"
+	else
+		HUGE=off
+		say "huge pages cannot be reserved here: DPDK runs with --no-huge"
+	fi
+}
+
+# server_start ROLE IFACE: its configuration is conf/ROLE.yaml with the values of this run.
+server_start() {
+	local values=(eal.hugepages="$HUGE" eal.file_prefix="$GP_RUN$1" port.driver="$PORT" port.device="$2"
+		port.mtu="$MTU" control.socket="$RUN_DIR/$1.sock" snapshot.directory="$RUN_DIR/$1")
+	case $1 in
+	primary) values+=(cores.count="$CORES" jobs.0.workers="$WORKERS" jobs.0.workers_min="$WORKERS"
+		jobs.0.optimizer.lr="$LR" jobs.0.optimizer.momentum="$MOMENTUM") ;;
+	replica) values+=(cores.count=1) ;;
+	esac
+	[ "$PORT" != af_packet ] || net_make_port "$2"
+	"$ROOT/scripts/conf-set" "$ROOT/conf/$1.yaml" "$RUN_DIR/$1.yaml" "${values[@]}"
+	mkdir "$RUN_DIR/$1"
+	proc_start "$1" server "$GRADPLANED" --config "$RUN_DIR/$1.yaml"
+	wait_line "$1" 'info ready' 30
+	[ "$PORT" != tap ] || net_attach_tap "$2"
+}
+
+ctl() { # ROLE COMMAND...: JSON
+	"$GRADCTL" --socket "$RUN_DIR/$1.sock" --json "${@:2}"
+}
+
+replica_verified() {
+	[ "$(ctl primary status | jq -r 'select(.replica.verified) | .replica.step')" = "$1" ]
+}
+
+# The length of a training run: steps, or epochs that are enough for the accuracy below.
+train_length() {
+	if [ -n "$STEPS" ]; then echo "--steps $STEPS"; else echo "--epochs 5"; fi
+}
+
+workers_start() {
+	local r
+	for ((r = 0; r < WORKERS; r++)); do
+		# shellcheck disable=SC2046 # a flag and its value
+		proc_start "worker$r" "worker$r" "$GRADWORKER" --server "$ADDR_PRIMARY:9700" --job fashion \
+			--rank "$r" --world "$WORKERS" --model "$MODEL" --codec "$CODEC" --seed "$SEED" \
+			--mtu "$MTU" --dump-params "$RUN_DIR/worker$r.params" $(train_length)
+	done
+	tail -n +1 -s 0.2 -f --pid="${PROC_PID[worker0]}" "$RUN_DIR/worker0.log" &
+	PROC_PID["progress"]=$!
+}
+
+workers_finish() {
+	local r
+	for ((r = 0; r < WORKERS; r++)); do
+		proc_wait "worker$r" "$TRAIN_S_MAX" || fail "worker $r: $(tail -n 1 "$RUN_DIR/worker$r.log")"
+		expect "digest of worker $r" "$(field digest "$RUN_DIR/worker0.log")" \
+			"$(field digest "$RUN_DIR/worker$r.log")"
+	done
+	proc_wait progress 5
+}
