@@ -10,7 +10,7 @@
 
 local gradplane = Proto("gradplane", "Gradplane Gradient Protocol")
 
-local HEADER, SECTION, ACK, TAG, PAD_MAX, DATAGRAM_MAX = 40, 16, 24, 16, 63, 9216
+local HEADER, SECTION, ACK, PAD_MAX, DATAGRAM_MAX = 40, 16, 24, 63, 9216
 local F_ACK, F_TAG, F_TENTATIVE, F_WANT = 1, 2, 4, 8
 
 local TYPES = {
@@ -652,7 +652,9 @@ end
 
 local function info(c, kind)
 	local tvb = c.tvb
-	local text = ("%s rank %d step %d"):format(kind, tvb(6, 2):le_int(), tvb(20, 4):le_int())
+	local rank, step = tvb(6, 2):le_uint(), tvb(20, 4):le_uint()
+	local text = ("%s rank %s step %s"):format(kind, RANK_NONE[rank] or rank,
+		STEP_NEWEST[step] or step)
 	if c.list[1] then
 		text = text .. (" sections %d"):format(#c.list)
 	end
@@ -693,7 +695,7 @@ end
 local udp = DissectorTable.get("udp.port")
 local ports = nil
 
-function gradplane.prefs_changed()
+local function ports_apply()
 	if ports ~= gradplane.prefs.ports then
 		if ports then
 			udp:remove(ports, gradplane)
@@ -703,4 +705,5 @@ function gradplane.prefs_changed()
 	end
 end
 
-gradplane.prefs_changed()
+gradplane.prefs_changed = ports_apply
+ports_apply()
