@@ -31,8 +31,7 @@ struct ctl_client {
 	struct gp_ctl_server *server;
 	struct bufferevent *io; // NULL: the slot is free
 	struct gp_ctl_request *pending;
-	bool at_end;  // the client sends no more
-	bool closing; // nothing more is read, closed when the output is gone
+	bool closing; // it sends no more, or too much: closed when the output is gone
 	bool pumping;
 };
 
@@ -250,9 +249,9 @@ static void client_pump(struct ctl_client *c)
 	c->pumping = true;
 	client_handle_lines(c);
 	c->pumping = false;
-	if ((c->at_end || c->closing) && !c->pending && client_output_len(c) == 0)
+	if (c->closing && !c->pending && client_output_len(c) == 0)
 		client_close(c);
-	else if (client_may_read(c) && !c->at_end)
+	else if (client_may_read(c))
 		bufferevent_enable(c->io, EV_READ);
 	else
 		bufferevent_disable(c->io, EV_READ);
@@ -270,7 +269,8 @@ static void client_on_event(struct bufferevent *io, short what, void *arg)
 
 	(void)io;
 	if (what & BEV_EVENT_EOF) {
-		c->at_end = true;
+		// Reading rests while a whole line waits, so none can be left at the end.
+		c->closing = true;
 		client_pump(c);
 	} else {
 		client_close(c); // an error, or silent for too long

@@ -52,7 +52,7 @@ Test(server, line_in_pieces_and_half_close)
 	fixture_send(fd, "{\"v\":1,\"cmd\":");
 	for (int i = 0; i < 10; i++)
 		fixture_turn(&f, time(NULL) + DEADLINE_S);
-	fixture_send(fd, "\"echo\"}\n" REQUEST("echo", "\"n\":2"));
+	fixture_send(fd, "\"echo\"}\n" REQUEST("echo", "\"n\":2") "{\"v\":1,\"unfinished");
 	shutdown(fd, SHUT_WR);
 	cr_assert(fixture_line(&f, fd, line, sizeof(line)));
 	cr_assert_str_eq(line, "{\"ok\":true,\"result\":{}}");
@@ -142,24 +142,34 @@ Test(server, reply_before_destroy_arrives)
 	fixture_fini(&f);
 }
 
-// Clients that leave while their request is in hand cannot pile up requests without end.
+// Clients that leave while their request is in hand keep their place until it is finished, so they
+// cannot pile up requests without end.
 Test(server, unfinished_requests_are_bounded)
 {
 	struct fixture f;
 	char line[1024];
-	int fds[GP_CTL_DEFERRED_MAX];
+	int fd;
 
 	fixture_init(&f, NULL);
 	for (size_t i = 0; i < GP_CTL_DEFERRED_MAX; i++) {
-		fds[i] = fixture_connect(&f);
-		fixture_send(fds[i], REQUEST("later", ""));
+		fd = fixture_connect(&f);
+		fixture_send(fd, REQUEST("later", ""));
 		keep_wait(&f, i + 1);
+		close(fd);
 	}
-	for (size_t i = 0; i < GP_CTL_DEFERRED_MAX; i++) {
+	fd = fixture_connect(&f);
+	cr_assert(fixture_line(&f, fd, line, sizeof(line)));
+	cr_assert(strstr(line, "\"code\":\"busy\""), "%s", line);
+	close(fd);
+	for (size_t i = 0; i < GP_CTL_DEFERRED_MAX; i++)
 		gp_ctl_reply_ok(f.kept[i], NULL);
-		cr_assert(fixture_line(&f, fds[i], line, sizeof(line)));
-		close(fds[i]);
-	}
+	for (size_t i = 0; i < GP_CTL_DEFERRED_MAX; i++)
+		fixture_turn(&f, time(NULL) + DEADLINE_S);
+	fd = fixture_connect(&f);
+	fixture_send(fd, REQUEST("echo", ""));
+	cr_assert(fixture_line(&f, fd, line, sizeof(line)));
+	cr_assert(strstr(line, "\"ok\":true"), "%s", line);
+	close(fd);
 	fixture_fini(&f);
 }
 
