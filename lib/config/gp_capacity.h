@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The capacity proof: does what the configuration promises fit in what it reserves? Pure arithmetic
+// over struct gp_config, no look at the machine; every row carries its formula with its numbers, so
+// an operator can check it by hand and see which key to change.
+//
+// Threads: no state. Memory: the caller's struct (about 60 KiB: give it static or heap memory).
+#ifndef GP_CAPACITY_H
+#define GP_CAPACITY_H
+
+#include <gp_config.h>
+
+// Frames that a core keeps for ARP, neighbour discovery, ICMP, hello and its own answers.
+#define GP_CONFIG_CONTROL_FRAMES 256
+// Versions of a block that may exist at once: current, shadow, and one held by a cut.
+#define GP_CONFIG_BLOCK_VERSIONS 3
+// What RTE_PKTMBUF_HEADROOM is; lib/xport_dpdk asserts it.
+#define GP_CONFIG_HEADROOM 128
+// `available` where nothing in the configuration limits the row.
+#define GP_CAPACITY_UNLIMITED UINT64_MAX
+
+#define GP_CAPACITY_ROWS_MAX (8 + 2 * GP_CONFIG_JOBS_MAX)
+
+struct gp_capacity_row {
+	char what[128];
+	char formula[256];
+	const char *unit; // "frames", "bytes", ... static text
+	const char *keys; // the keys to change when the row fails, static text
+	uint64_t needed;
+	uint64_t available;
+	bool ok;
+};
+
+struct gp_capacity {
+	uint32_t rows_count;
+	bool ok; // every row is
+	struct gp_capacity_row rows[GP_CAPACITY_ROWS_MAX];
+};
+
+// 0, or -ENOSPC when a row does not hold; `out` is complete either way.
+int gp_config_capacity(const struct gp_config *c, struct gp_capacity *out) GP_MUST_CHECK;
+// A table for people; failing rows say which keys to change.
+void gp_capacity_print(FILE *f, const struct gp_capacity *cap);
+
+// Data room of one mbuf of the port, headroom included: port.mtu + 14 (Ethernet) + 4 (VLAN) +
+// headroom, rounded up to 64, not below what the driver insists on (af_packet: a whole ring frame).
+uint32_t gp_config_mbuf_room(const struct gp_config *c);
+// framesz of net_af_packet for this port: 2048, or 10240 (with blocksz 40960) for long frames.
+uint32_t gp_config_af_packet_frame(const struct gp_config *c);
+// Bytes of server memory one f32 parameter of the job takes: versions x (1 + optimizer state) x 4.
+uint32_t gp_config_bytes_per_parameter(const struct gp_config_job *j);
+// True where any queue may receive datagrams of any core (no hardware steering): frames then cross
+// between cores by ring, and one queue has to take the windows of all.
+bool gp_config_queues_mixed(const struct gp_config *c);
+
+#endif

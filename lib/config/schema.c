@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The one table of every configuration key.
+#include "config_priv.h"
+
+static const char *const role_names[] = {"primary", "replica", NULL};
+static const char *const log_names[] = {"error", "warn", "info", "debug", NULL};
+static const char *const hugepages_names[] = {"auto", "on", "off", NULL};
+static const char *const driver_names[] = {"tap", "af_packet", "af_xdp", "memif", "pci", NULL};
+static const char *const steering_names[] = {"auto", "off", NULL};
+static const char *const poll_names[] = {"busy", "adaptive", NULL};
+static const char *const mode_names[] = {"none", "snapshots", NULL};
+static const char *const kind_names[] = {"reduce", "train", NULL};
+static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
+static const char *const consistency_names[] = {"bsp", NULL};
+static const char *const optimizer_names[] = {"sgd", "momentum", "nesterov", NULL};
+
+#define KIB 1024.0
+#define MIB (1024.0 * KIB)
+#define GIB (1024.0 * MIB)
+#define MS  1e3
+#define SEC 1e6
+
+#define AT(member)                                                                                 \
+	.offset = offsetof(struct gp_config, member),                                              \
+	.size = sizeof(((struct gp_config *)0)->member)
+#define LIST(member, n)                                                                            \
+	.offset = offsetof(struct gp_config, member),                                              \
+	.size = sizeof(((struct gp_config *)0)->member[0]),                                        \
+	.count_offset = offsetof(struct gp_config, member##_count), .count_max = (n)
+#define JOB(member) .flags = ROW_JOB, JOB_AT(member)
+#define JOB_AT(member)                                                                             \
+	.offset = offsetof(struct gp_config_job, member),                                          \
+	.size = sizeof(((struct gp_config_job *)0)->member)
+
+// clang-format off
+const struct row gp_config_rows[] = {
+	{"node", VALUE_GROUP, .help = "Who this node is."},
+	{"node.name", VALUE_NAME, .flags = ROW_REQUIRED, AT(node.name),
+	 .help = "Name of this node in logs, metrics and manifests."},
+	{"node.id", VALUE_UINT, AT(node.id), .def = "0", .min = 0, .max = 1,
+	 .help = "Which of the pair this node is; the two nodes of a pair have different ids."},
+	{"node.role", VALUE_ENUM, AT(node.role), .def = "primary", .names = role_names,
+	 .help = "`primary` serves workers; `replica` receives, loads and verifies snapshots."},
+	{"node.insecure", VALUE_BOOL, .flags = ROW_REQUIRED, AT(node.insecure),
+	 .help = "Must be `true`: packet authentication is not available yet, so whoever reaches the "
+		 "port can take part. Only for networks where every sender is trusted."},
+	{"node.log_level", VALUE_ENUM, AT(node.log_level), .def = "info", .names = log_names,
+	 .help = "Lines less important than this are not written."},
+
+	{"eal", VALUE_GROUP, .help = "What DPDK is given at start."},
+	{"eal.hugepages", VALUE_ENUM, AT(eal.hugepages), .def = "auto", .names = hugepages_names,
+	 .help = "`auto` uses reserved huge pages, else runs with `--no-huge` and says so; `on` refuses "
+		 "to start without them; `off` never uses them."},
+	{"eal.memory", VALUE_SIZE, AT(eal.memory), .def = "256MiB", .min = 32 * MIB, .max = 1024 * GIB,
+	 .help = "Memory for packet buffers and queues, whole MiB."},
+	{"eal.lcores", VALUE_TEXT, .flags = ROW_OPTIONAL, AT(eal.lcores),
+	 .def_doc = "one lcore a polled core",
+	 .help = "Placement of lcores on CPUs as in DPDK's `--lcores`, for example `0@0,1@0,2@1`; lcore "
+		 "0 is the control thread."},
+	{"eal.file_prefix", VALUE_NAME, AT(eal.file_prefix), .def = "gradplane",
+	 .help = "DPDK's `--file-prefix`; different for each process on one machine."},
+	{"eal.extra_args[]", VALUE_TEXT, LIST(eal.extra_args, GP_CONFIG_ARGS_MAX),
+	 .help = "Further EAL arguments, passed as they are."},
+
+	{"port", VALUE_GROUP, .help = "The network port."},
+	{"port.driver", VALUE_ENUM, .flags = ROW_REQUIRED, AT(port.driver), .names = driver_names,
+	 .help = "`tap` makes a kernel interface (needs no NIC, for tests and demonstrations); "
+		 "`af_packet` and `af_xdp` use an interface of the kernel; `memif` is shared memory; `pci` "
+		 "is a NIC bound to a driver for user space."},
+	{"port.device", VALUE_TEXT, .flags = ROW_REQUIRED, AT(port.device),
+	 .help = "tap: name of the interface to make; af_packet, af_xdp: name of an interface; memif: "
+		 "path of the socket; pci: address such as `0000:3b:00.0`."},
+	{"port.devargs", VALUE_TEXT, .flags = ROW_OPTIONAL, AT(port.devargs),
+	 .help = "Appended to the device's arguments, for example `remote=eth1` for tap."},
+	{"port.mtu", VALUE_UINT, AT(port.mtu), .def = "1500", .min = 576, .max = 9216,
+	 .help = "IP MTU of the port. Workers probe the path themselves."},
+	{"port.rx_descriptors", VALUE_UINT, AT(port.rx_descriptors), .def = "1024", .min = 64,
+	 .max = 32768, .help = "Receive descriptors of each queue."},
+	{"port.tx_descriptors", VALUE_UINT, AT(port.tx_descriptors), .def = "1024", .min = 64,
+	 .max = 32768, .help = "Transmit descriptors of each queue."},
+	{"port.mbufs", VALUE_UINT, AT(port.mbufs), .def = "4096", .min = 512, .max = 1048576,
+	 .help = "Packet buffers of each polled core. Small pools stay in the cache."},
+	{"port.steering", VALUE_ENUM, AT(port.steering), .def = "auto", .names = steering_names,
+	 .help = "`auto` asks the NIC to bring each core its own UDP port and falls back to rings "
+		 "between cores; `off` always uses rings."},
+	{"port.mac", VALUE_MAC, .flags = ROW_OPTIONAL, .offset = offsetof(struct gp_config, port),
+	 .def_doc = "the device's own", .help = "Ethernet address of the port."},
+
+	{"address", VALUE_GROUP, .help = "IP addresses; at least one."},
+	{"address.ipv4", VALUE_IP4, .flags = ROW_OPTIONAL, AT(address.ipv4),
+	 .help = "IPv4 address with prefix."},
+	{"address.ipv6[]", VALUE_IP6, LIST(address.ipv6, GP_CONFIG_IPV6_MAX),
+	 .help = "IPv6 addresses with prefix."},
+	{"address.gateway4", VALUE_GATEWAY4, .flags = ROW_OPTIONAL, AT(address.gateway4),
+	 .help = "IPv4 gateway, inside the prefix of `address.ipv4`."},
+	{"address.gateway6", VALUE_GATEWAY6, .flags = ROW_OPTIONAL, AT(address.gateway6),
+	 .help = "IPv6 gateway."},
+
+	{"cores", VALUE_GROUP, .help = "The polled cores."},
+	{"cores.count", VALUE_UINT, AT(cores.count), .def = "1", .min = 1, .max = GP_CONFIG_CORES_MAX,
+	 .help = "Number of polled cores."},
+	{"cores.udp_port", VALUE_UINT, AT(cores.udp_port), .def = "9700", .min = 1024, .max = 65535,
+	 .help = "Core i is reached at UDP port `udp_port` + i."},
+	{"cores.poll", VALUE_ENUM, AT(cores.poll), .def = "adaptive", .names = poll_names,
+	 .help = "`busy` never sleeps; `adaptive` sleeps when idle."},
+	{"cores.burst", VALUE_UINT, AT(cores.burst), .def = "32", .min = 8, .max = 64,
+	 .help = "Most frames taken at once."},
+	{"cores.idle_sleep_max", VALUE_TIME, AT(cores.idle_sleep_max_us), .def = "20us", .min = 0,
+	 .max = 1 * MS, .help = "Longest sleep of an idle core under `adaptive`."},
+	{"cores.ring_size", VALUE_UINT, .flags = ROW_POW2, AT(cores.ring_size), .def = "256", .min = 64,
+	 .max = 16384, .help = "Frames or commands that wait between two cores."},
+
+	{"control", VALUE_GROUP, .help = "How operators reach the node."},
+	{"control.socket", VALUE_PATH, AT(control.socket), .def = "/run/gradplane/control.sock",
+	 .help = "Unix socket for `gradctl`."},
+	{"control.http", VALUE_ENDPOINT, .flags = ROW_OFF, AT(control.http), .def = "127.0.0.1:9790",
+	 .help = "Where metrics are served over HTTP, or `off`."},
+
+	{"snapshot", VALUE_GROUP, .help = "Snapshots on disk."},
+	{"snapshot.directory", VALUE_PATH, AT(snapshot.directory),
+	 .def = "/var/lib/gradplane/snapshots", .help = "Directory that holds the snapshots."},
+	{"snapshot.interval_steps", VALUE_UINT, AT(snapshot.interval_steps), .def = "0", .min = 0,
+	 .max = 1000000000, .help = "Steps between snapshots; 0: only on request and at shutdown."},
+	{"snapshot.keep", VALUE_UINT, AT(snapshot.keep), .def = "4", .min = 1, .max = 1000,
+	 .help = "Snapshots kept for each job; older ones are removed."},
+	{"snapshot.restore", VALUE_RESTORE, .offset = offsetof(struct gp_config, snapshot),
+	 .def = "latest", .help = "What to start from."},
+
+	{"replica", VALUE_GROUP, .help = "The link between primary and replica."},
+	{"replica.mode", VALUE_ENUM, AT(replica.mode), .def = "none", .names = mode_names,
+	 .help = "`snapshots`: each snapshot is shipped to the replica, which loads and verifies it."},
+	{"replica.listen", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.listen),
+	 .help = "Role replica: TCP address to listen on."},
+	{"replica.peer", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.peer),
+	 .help = "Role primary: TCP address of the replica."},
+
+	{"limits", VALUE_GROUP, .help = "Sizes of fixed tables."},
+	{"limits.sessions", VALUE_UINT, AT(limits.sessions), .def = "256", .min = 1,
+	 .max = GP_CONFIG_SESSIONS_MAX, .help = "Workers and readers connected at once, all jobs."},
+
+	{"jobs[]", VALUE_GROUP, .count_max = GP_CONFIG_JOBS_MAX,
+	 .count_offset = offsetof(struct gp_config, jobs_count),
+	 .offset = offsetof(struct gp_config, jobs), .size = sizeof(struct gp_config_job),
+	 .help = "The training runs served here; at least one on a primary."},
+	{"jobs[].name", VALUE_NAME, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(name),
+	 .help = "Name that workers join by."},
+	{"jobs[].id", VALUE_UINT, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(id), .min = 1, .max = 64,
+	 .help = "Number of the job on the wire."},
+	{"jobs[].kind", VALUE_ENUM, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(kind), .names = kind_names,
+	 .help = "`reduce` returns sums or means; `train` keeps parameters and optimizer here."},
+	{"jobs[].workers", VALUE_UINT, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(workers),
+	 .min = 1, .max = 256, .help = "Ranks of the job."},
+	{"jobs[].workers_min", VALUE_UINT, JOB(workers_min), .def = "1", .min = 1, .max = 256,
+	 .help = "With fewer live ranks the job waits."},
+	{"jobs[].mean", VALUE_BOOL, JOB(mean), .def = "true",
+	 .help = "Divide each sum by the sum of the weights in it."},
+	{"jobs[].atomicity", VALUE_ENUM, JOB(atomicity), .def = "tensor", .names = atomicity_names,
+	 .def_doc = "tensor for reduce, step for train",
+	 .help = "What commits together: every block of it sums the same ranks."},
+	{"jobs[].consistency", VALUE_ENUM, JOB(consistency), .def = "bsp", .names = consistency_names,
+	 .help = "`bsp`: every step waits for every live rank."},
+	{"jobs[].deterministic", VALUE_BOOL, JOB(deterministic), .def = "true",
+	 .help = "Sum in rank order: the same gradients give the same bytes."},
+	{"jobs[].memory_max", VALUE_SIZE, JOB(memory_max), .def = "256MiB", .min = 1 * MIB,
+	 .max = 1024 * GIB, .help = "Memory for parameters, optimizer state and all their versions."},
+	{"jobs[].slots", VALUE_UINT, .flags = ROW_JOB | ROW_POW2, JOB_AT(slots), .def = "64",
+	 .min = 2, .max = 4096, .help = "Blocks that a core holds open at once."},
+	{"jobs[].window", VALUE_UINT, JOB(window), .def = "32", .min = 1, .max = 1024,
+	 .help = "Datagrams that a worker may have in flight to one core."},
+	{"jobs[].worker_timeout", VALUE_TIME, JOB(worker_timeout_us), .def = "500ms", .min = 10 * MS,
+	 .max = 3600 * SEC, .help = "A rank silent for this long counts as dead."},
+	{"jobs[].path_mtu_min", VALUE_UINT, .flags = ROW_JOB | ROW_OPTIONAL, JOB_AT(path_mtu_min),
+	 .min = 576, .max = 9216, .def_doc = "port.mtu",
+	 .help = "Blocks are sized for this IP MTU; a worker with a smaller path is refused."},
+	{"jobs[].tensors_max", VALUE_UINT, JOB(tensors_max), .def = "1024", .min = 1, .max = 131072,
+	 .help = "Tensors that workers may register."},
+	{"jobs[].optimizer", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for jobs of kind train."},
+	{"jobs[].optimizer.name", VALUE_ENUM, JOB(optimizer.name), .def = "sgd",
+	 .names = optimizer_names, .help = "The rule that turns gradients into updates."},
+	{"jobs[].optimizer.lr", VALUE_FLOAT, JOB(optimizer.lr), .def = "0", .min = 0, .max = 1000,
+	 .def_doc = "none: required for train", .help = "Learning rate."},
+	{"jobs[].optimizer.momentum", VALUE_FLOAT, JOB(optimizer.momentum), .def = "0", .min = 0,
+	 .max = 0.9999, .def_doc = "0.9 for momentum and nesterov",
+	 .help = "Share of the last update that is kept; not for sgd."},
+	{"jobs[].optimizer.weight_decay", VALUE_FLOAT, JOB(optimizer.weight_decay), .def = "0",
+	 .min = 0, .max = 1, .help = "Share of the parameter added to its gradient."},
+};
+// clang-format on
+
+const uint32_t gp_config_rows_count = GP_ARRAY_SIZE(gp_config_rows);
+_Static_assert(GP_ARRAY_SIZE(gp_config_rows) <= GP_CONFIG_ROWS_MAX, "marks have one place a row");
+
+int gp_config_row_find(const char *path)
+{
+	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
+		if (strcmp(gp_config_rows[i].path, path) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+const char *gp_config_row_key(const struct row *r, size_t *len)
+{
+	const char *dot = strrchr(r->path, '.');
+	const char *key = dot ? dot + 1 : r->path;
+	*len = strcspn(key, "[");
+	return key;
+}
+
+int gp_config_row_parent(const struct row *r)
+{
+	char path[64];
+	const char *dot = strrchr(r->path, '.');
+	if (!dot)
+		return -1;
+	size_t len = (size_t)(dot - r->path);
+	GP_ASSERT(len < sizeof(path));
+	memcpy(path, r->path, len);
+	path[len] = '\0';
+	return gp_config_row_find(path);
+}
+
+const char *gp_role_name(enum gp_role v)
+{
+	GP_ASSERT(v <= GP_ROLE_REPLICA);
+	return role_names[v];
+}
+
+const char *gp_port_driver_name(enum gp_port_driver v)
+{
+	GP_ASSERT(v <= GP_PORT_PCI);
+	return driver_names[v];
+}
+
+const char *gp_job_kind_name(enum gp_job_kind v)
+{
+	GP_ASSERT(v <= GP_JOB_TRAIN);
+	return kind_names[v];
+}
+
+const char *gp_atomicity_name(enum gp_atomicity v)
+{
+	GP_ASSERT(v <= GP_ATOMICITY_STEP);
+	return atomicity_names[v];
+}
+
+const char *gp_optimizer_name(enum gp_optimizer v)
+{
+	GP_ASSERT(v <= GP_OPTIMIZER_NESTEROV);
+	return optimizer_names[v];
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What loads, and that what is printed loads again to the same.
+#include "config_test.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct gp_config config, again;
+static char err[GP_CONFIG_ERROR_SIZE];
+
+// Prints `c`, loads the text into `again`, and compares every byte.
+static void round_trip(const struct gp_config *c)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	cr_assert(f);
+	gp_config_print(f, c);
+	fclose(f);
+	int rc = gp_config_parse("printed", text, len, &again, err, sizeof(err));
+	cr_assert_eq(rc, 0, "%s\n%s", err, text);
+	cr_assert_eq(memcmp(c, &again, sizeof(*c)), 0, "%s", text);
+	free(text);
+}
+
+Test(parse, least_file_gets_defaults)
+{
+	cr_assert_eq(text_parse(ALL_OK, &config, err), 0, "%s", err);
+	cr_assert_eq(config.node.role, GP_ROLE_PRIMARY);
+	cr_assert_eq(config.eal.memory, 256u << 20);
+	cr_assert_eq(config.port.mtu, 1500);
+	cr_assert_eq(config.cores.udp_port, 9700);
+	cr_assert_eq(config.cores.idle_sleep_max_us, 20);
+	cr_assert_str_eq(config.control.http.host, "127.0.0.1");
+	cr_assert_eq(config.control.http.port, 9790);
+	cr_assert_eq(config.jobs_count, 1);
+	const struct gp_config_job *j = &config.jobs[0];
+	cr_assert_eq(j->atomicity, GP_ATOMICITY_TENSOR);
+	cr_assert_eq(j->worker_timeout_us, 500000);
+	cr_assert_eq(j->path_mtu_min, 1500);
+	cr_assert(j->deterministic);
+	round_trip(&config);
+}
+
+Test(parse, train_defaults_depend_on_kind_and_optimizer)
+{
+	cr_assert_eq(text_parse(NODE_OK PORT_OK ADDRESS_OK
+			     "jobs:\n"
+			     "- {name: a, id: 1, kind: train, workers: 1, optimizer: {lr: 0.1}}\n"
+			     "- {name: b, id: 2, kind: train, workers: 1,\n"
+			     "   optimizer: {name: nesterov, lr: 1e-3}}\n",
+			     &config, err),
+		0, "%s", err);
+	cr_assert_eq(config.jobs[0].atomicity, GP_ATOMICITY_STEP);
+	cr_assert_eq(config.jobs[0].optimizer.momentum, 0.0f);
+	cr_assert_eq(config.jobs[0].optimizer.lr, 0.1f);
+	cr_assert_eq(config.jobs[1].optimizer.momentum, 0.9f);
+	cr_assert_eq(config.jobs[1].optimizer.lr, 1e-3f);
+	round_trip(&config);
+}
+
+// Every key at once, each with a value that is not its default.
+static const char every_key[] =
+	"node: {name: n, id: 1, role: primary, insecure: true, log_level: debug}\n"
+	"eal: {hugepages: off, memory: 3GiB, lcores: '0@0,1@1', file_prefix: fp,\n"
+	"  extra_args: [--log-level=8, 'with \"quotes\" and \\']}\n"
+	"port: {driver: pci, device: '0000:3b:00.0', devargs: a=b, mtu: 9000, rx_descriptors: "
+	"512,\n"
+	"  tx_descriptors: 256, mbufs: 8191, steering: off, mac: '02:00:00:00:00:0A'}\n"
+	"address: {ipv4: 10.0.0.1/24, ipv6: ['fd00::1/64', 'FE80:0::2/10'], gateway4: 10.0.0.254,\n"
+	"  gateway6: 'fe80::1'}\n"
+	"cores: {count: 32, udp_port: 1024, poll: busy, burst: 8, idle_sleep_max: 1ms, ring_size: "
+	"64}\n"
+	"control: {socket: /s, http: '[::1]:1'}\n"
+	"snapshot: {directory: /d, interval_steps: 7, keep: 1, restore: /d/old}\n"
+	"replica: {mode: snapshots, peer: '[fd00::2]:65535'}\n"
+	"limits: {sessions: 1024}\n"
+	"jobs: [{name: j, id: 64, kind: train, workers: 256, workers_min: 256, mean: false,\n"
+	"  atomicity: block, consistency: bsp, deterministic: false,\n"
+	"  optimizer: {name: momentum, lr: 0.3, momentum: 0.5, weight_decay: 1.5e-05},\n"
+	"  memory_max: 1536KiB, slots: 2, window: 1, worker_timeout: 1500ms, path_mtu_min: 576,\n"
+	"  tensors_max: 131072}]\n";
+
+Test(parse, every_key)
+{
+	cr_assert_eq(text_parse(every_key, &config, err), 0, "%s", err);
+	cr_assert_eq(config.node.log_level, 3);
+	cr_assert_eq(config.eal.hugepages, GP_HUGEPAGES_OFF);
+	cr_assert_eq(config.eal.memory, UINT64_C(3) << 30);
+	cr_assert_eq(config.eal.extra_args_count, 2);
+	cr_assert_str_eq(config.eal.extra_args[1], "with \"quotes\" and \\");
+	cr_assert(config.port.mac_present);
+	cr_assert_eq(config.port.mac[5], 0x0a);
+	cr_assert_eq(config.address.ipv6_count, 2);
+	cr_assert_eq(config.address.ipv6[1].prefix, 10);
+	cr_assert_eq(config.address.ipv6[1].addr[0], 0xfe);
+	cr_assert_eq(config.address.gateway4.addr[3], 254);
+	cr_assert_eq(config.cores.idle_sleep_max_us, 1000);
+	cr_assert_str_eq(config.control.http.host, "::1");
+	cr_assert_eq(config.snapshot.restore, GP_RESTORE_PATH);
+	cr_assert_str_eq(config.snapshot.restore_path, "/d/old");
+	cr_assert_eq(config.jobs[0].memory_max, 1536u << 10);
+	cr_assert_eq(config.jobs[0].worker_timeout_us, 1500000);
+	cr_assert_eq(config.jobs[0].path_mtu_min, 576);
+	cr_assert_not(config.jobs[0].mean);
+	round_trip(&config);
+}
+
+Test(parse, all_64_jobs)
+{
+	char text[8192] = NODE_OK PORT_OK ADDRESS_OK "jobs:\n";
+	for (int i = 0; i < 64; i++) {
+		size_t n = strlen(text);
+		snprintf(text + n, sizeof(text) - n,
+			"- {name: j%d, id: %d, kind: reduce, workers: 1}\n", i, 64 - i);
+	}
+	cr_assert_eq(text_parse(text, &config, err), 0, "%s", err);
+	cr_assert_eq(config.jobs_count, 64);
+	cr_assert_eq(config.jobs[63].id, 1);
+	round_trip(&config);
+}
+
+Test(parse, longest_text_with_every_character_escaped)
+{
+	char text[2048] = ALL_OK "eal: {extra_args: ['";
+	size_t n = strlen(text);
+	memset(text + n, '"', GP_CONFIG_TEXT_SIZE - 1);
+	memcpy(text + n + GP_CONFIG_TEXT_SIZE - 1, "']}\n", 5);
+	cr_assert_eq(text_parse(text, &config, err), 0, "%s", err);
+	cr_assert_eq(strlen(config.eal.extra_args[0]), GP_CONFIG_TEXT_SIZE - 1);
+	round_trip(&config);
+}
+
+Test(parse, text_needs_no_terminator)
+{
+	size_t len = strlen(ALL_OK);
+	char *text = malloc(len);
+	cr_assert(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = ALL_OK[i];
+	cr_assert_eq(gp_config_parse("t", text, len, &config, err, sizeof(err)), 0, "%s", err);
+	free(text);
+}
+
+Test(parse, float_prints_as_written)
+{
+	char *text = NULL;
+	size_t len = 0;
+	cr_assert_eq(text_parse(every_key, &config, err), 0, "%s", err);
+	FILE *f = open_memstream(&text, &len);
+	gp_config_print(f, &config);
+	fclose(f);
+	cr_assert(strstr(text, "      lr: 0.3\n"), "%s", text);
+	cr_assert(strstr(text, "  - name: \"j\"\n"), "%s", text);
+	cr_assert(strstr(text, "    memory_max: 1536KiB\n"), "%s", text);
+	free(text);
+}
+
+Test(load, every_file_in_conf)
+{
+	DIR *dir = opendir(GP_CONF_DIR);
+	uint32_t count = 0;
+	cr_assert(dir);
+	for (struct dirent *e; (e = readdir(dir));) {
+		char path[512];
+		size_t len = strlen(e->d_name);
+		if (len < 6 || strcmp(e->d_name + len - 5, ".yaml") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", GP_CONF_DIR, e->d_name);
+		cr_expect_eq(gp_config_load(path, &config, err, sizeof(err)), 0, "%s", err);
+		round_trip(&config);
+		count++;
+	}
+	closedir(dir);
+	cr_assert_geq(count, 4);
+}
+
+Test(load, demonstration_pair_fits_together)
+{
+	static struct gp_config replica;
+	cr_assert_eq(gp_config_load(GP_CONF_DIR "/primary.yaml", &config, err, sizeof(err)), 0);
+	cr_assert_eq(gp_config_load(GP_CONF_DIR "/replica.yaml", &replica, err, sizeof(err)), 0);
+	cr_assert_eq(config.replica.peer.port, replica.replica.listen.port);
+	cr_assert_str_neq(config.port.device, replica.port.device);
+	cr_assert_str_neq(config.eal.file_prefix, replica.eal.file_prefix);
+	cr_assert_str_neq(config.control.socket, replica.control.socket);
+	cr_assert_neq(config.control.http.port, replica.control.http.port);
+	cr_assert_neq(config.node.id, replica.node.id);
+}
+
+Test(load, missing_file_is_named)
+{
+	int rc = gp_config_load("/nonexistent/x.yaml", &config, err, sizeof(err));
+	cr_assert_eq(rc, -ENOENT);
+	cr_assert_str_eq(err, "/nonexistent/x.yaml: cannot be read: No such file or directory");
+	cr_assert_eq(gp_config_load("/", &config, err, sizeof(err)), -EISDIR);
+}

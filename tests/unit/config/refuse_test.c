@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Every refusal, with its position, what was seen and what is allowed.
+#include "config_test.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static struct gp_config config;
+static char err[GP_CONFIG_ERROR_SIZE];
+
+struct refusal {
+	const char *text;
+	const char *error; // the error begins so
+};
+
+static void refusals_check(const struct refusal *table, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int rc = text_parse(table[i].text, &config, err);
+		cr_expect_eq(rc, -EINVAL, "accepted:\n%s", table[i].text);
+		cr_expect_eq(strncmp(err, table[i].error, strlen(table[i].error)), 0,
+			"seen     %s\nexpected %s", err, table[i].error);
+	}
+}
+
+#define CHECK(table) refusals_check((table), GP_ARRAY_SIZE(table))
+// A job with one more key, in line 5 column 48.
+#define JOB(extra)                                                                                 \
+	NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: reduce, workers: 2, " extra  \
+				   "}\n"
+
+Test(refuse, keys)
+{
+	static const struct refusal table[] = {
+		{"node:\n  namex: x\n", "t.yaml:2:3: node.namex: unknown key; did you mean name?"},
+		{"nod: 1\n", "t.yaml:1:1: nod: unknown key; did you mean node?"},
+		{"job: []\n", "t.yaml:1:1: job: unknown key; did you mean jobs?"},
+		{"mtu: 1\n", "t.yaml:1:1: mtu: unknown key; there is port.mtu"},
+		{"node: {zzzzzz: 1}\n",
+			"t.yaml:1:8: node.zzzzzz: unknown key; allowed: name id role "
+			"insecure log_level"},
+		{"node.name: x\n", "t.yaml:1:1: node.name: unknown key"},
+		{"jobs[]: x\n", "t.yaml:1:1: jobs[]: unknown key"},
+		{"\"a\\0b\": x\n", "t.yaml:1:1: a?b: unknown key"},
+		{"'': x\n", "t.yaml:1:1: : unknown key"},
+		{"node: {id: 1, id: 1}\n", "t.yaml:1:15: node.id: is given twice, first in line 1"},
+		{NODE_OK NODE_OK, "t.yaml:2:1: node: is given twice, first in line 1"},
+		{"jobs: []\njobs: []\n", "t.yaml:2:1: jobs: is given twice"},
+		{JOB("id: 2"), "t.yaml:5:48: jobs[0].id: is given twice, first in line 5"},
+		{JOB("optimizer: {lr: 1}, optimizer: {lr: 1}"),
+			"t.yaml:5:68: jobs[0].optimizer: is given twice"},
+		{"? [a]\n: 1\n", "t.yaml:1:3: a list stands where a key is expected"},
+		{"? {a: 1}\n: 1\n", "t.yaml:1:3: a mapping stands where a key is expected"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, shape)
+{
+	static const struct refusal table[] = {
+		{"", "t.yaml:1:1: the file is empty"},
+		{"# only a comment\n", "t.yaml:1:1: the file is empty"},
+		{"5\n", "t.yaml:1:1: the file holds one value"},
+		{"[]\n", "t.yaml:1:1: the file holds a list"},
+		{"node: 5\n", "t.yaml:1:7: node: is a single value, not a mapping"},
+		{"node:\n", "t.yaml:1:6: node: is empty, not a mapping"},
+		{"node: []\n", "t.yaml:1:7: node: is a list, not a mapping"},
+		{"jobs: 5\n", "t.yaml:1:7: jobs: is a single value, not a list"},
+		{"jobs: {}\n", "t.yaml:1:7: jobs: is a mapping, not a list"},
+		{"jobs: [5]\n", "t.yaml:1:8: jobs[0]: is a single value, not a mapping"},
+		{"jobs: [[]]\n", "t.yaml:1:8: jobs[0]: is a list, not a mapping"},
+		{"node: {id: []}\n", "t.yaml:1:12: node.id: is a list, not an integer"},
+		{"node: {id: {}}\n", "t.yaml:1:12: node.id: is a mapping, not an integer"},
+		{"eal: {extra_args: x}\n",
+			"t.yaml:1:19: eal.extra_args: is a single value, not a list"},
+		{"eal: {extra_args: [a, []]}\n",
+			"t.yaml:1:23: eal.extra_args[1]: is a list, not text"},
+		{"address: {ipv6: [a]}\n",
+			"t.yaml:1:18: address.ipv6[0]: a is not an IPv6 address"},
+		{"address: {ipv6: ['1::1/64', '1::2/64', '1::3/64', '1::4/64', '1::5/64']}\n",
+			"t.yaml:1:62: address.ipv6: has more than 4 items"},
+		{"a: [\n", "t.yaml:1:1: a: unknown key"},
+		{"node: {\n", "t.yaml:2:1: not YAML:"},
+		{"node:\n\tname: x\n", "t.yaml:2:1: not YAML:"},
+		{ALL_OK "---\n" ALL_OK, "t.yaml:6:1: a second document begins; one is allowed"},
+		{"node: &x {}\n", "t.yaml:1:7: an anchor"},
+		{"node: {name: &x a}\n", "t.yaml:1:14: an anchor"},
+		{"jobs: &x []\n", "t.yaml:1:7: an anchor"},
+		{"node: *x\n", "t.yaml:1:7: an alias"},
+		{"node: {id: !!int 1}\n", "t.yaml:1:12: a tag"},
+		{"node: !x {}\n", "t.yaml:1:7: a tag"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, bytes_that_are_not_utf8)
+{
+	static const struct refusal table[] = {
+		{"node: {name: \xff}\n", "t.yaml:1:"},
+		{"node: {name: \xc3\xa4}\n", "t.yaml:1:14: node.name: ?? is not a name"},
+		{"node: {name: \"a\\0b\"}\n", "t.yaml:1:14: node.name: a?b holds a zero byte"},
+		{"port: {device: \"a\\tb\"}\n", "t.yaml:1:16: port.device: a?b holds a character"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, integers)
+{
+	static const struct refusal table[] = {
+		{"jobs:\n  - name: x\n    workers: 0\n",
+			"t.yaml:3:14: jobs[0].workers: 0 is out of range 1..256"},
+		{JOB("slots: 8192"),
+			"t.yaml:5:55: jobs[0].slots: 8192 is out of range 2..4096, a power"},
+		{JOB("slots: 96"), "t.yaml:5:55: jobs[0].slots: 96 is not a power of two"},
+		{"node: {id: -1}\n", "t.yaml:1:12: node.id: -1 is out of range 0..1"},
+		{"node: {id: 99999999999999999999}\n",
+			"t.yaml:1:12: node.id: 99999999999999999999 is out"},
+		{"node: {id: 4294967296}\n",
+			"t.yaml:1:12: node.id: 4294967296 is out of range 0..1"},
+		{"node: {id: 1.0}\n",
+			"t.yaml:1:12: node.id: 1.0 is not an integer (allowed: 0..1)"},
+		{"node: {id: 0x1}\n", "t.yaml:1:12: node.id: 0x1 is not an integer"},
+		{"node: {id: 01}\n", "t.yaml:1:12: node.id: 01 is not an integer"},
+		{"node: {id: -}\n", "t.yaml:1:12: "},
+		{"node: {id: \"1\"}\n", "t.yaml:1:12: node.id: \"1\" is a string, not an integer"},
+		{"node: {id: ~}\n", "t.yaml:1:12: node.id: has no value (allowed: 0..1)"},
+		{"node: {id: }\n", "t.yaml:1:12: node.id: has no value"},
+		{"node: {id: one}\n", "t.yaml:1:12: node.id: one is not an integer"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, other_values)
+{
+	static const struct refusal table[] = {
+		{"node: {insecure: yes}\n", "t.yaml:1:18: node.insecure: yes is not a boolean "
+					    "(allowed: true, false)"},
+		{"node: {insecure: 'true'}\n", "t.yaml:1:18: node.insecure: \"true\" is a string"},
+		{"node: {role: boss}\n", "t.yaml:1:14: node.role: boss is not one of the words "
+					 "(allowed: primary, replica)"},
+		{"node: {name: a/b}\n", "t.yaml:1:14: node.name: a/b is not a name"},
+		{"node: {name: .}\n", "t.yaml:1:14: node.name: . is not a name"},
+		{"node: {name: ''}\n", "t.yaml:1:14: node.name: empty text is not a name"},
+		{"node: {name: "
+		 "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqr}\n",
+			"t.yaml:1:14: node.name: 70 characters are too many, at most 63"},
+		{"eal: {memory: 64}\n",
+			"t.yaml:1:15: eal.memory: 64 has no unit: write KiB, MiB or GiB"},
+		{"eal: {memory: 64MB}\n",
+			"t.yaml:1:15: eal.memory: 64MB is not a size (allowed: 32MiB.."},
+		{"eal: {memory: 64 MiB}\n", "t.yaml:1:15: eal.memory: 64 MiB is not a size"},
+		{"eal: {memory: 99999999999999GiB}\n",
+			"t.yaml:1:15: eal.memory: 99999999999999GiB is out"},
+		{"eal: {memory: 1MiB}\n",
+			"t.yaml:1:15: eal.memory: 1MiB is out of range 32MiB..1024GiB"},
+		{"cores: {idle_sleep_max: 20}\n",
+			"t.yaml:1:25: cores.idle_sleep_max: 20 has no unit: "
+			"write us, ms or s"},
+		{"cores: {idle_sleep_max: 2s}\n",
+			"t.yaml:1:25: cores.idle_sleep_max: 2s is out of range "
+			"0us..1ms"},
+		{JOB("optimizer: {lr: nan}"),
+			"t.yaml:5:64: jobs[0].optimizer.lr: nan is not a number"},
+		{JOB("optimizer: {lr: 0x1p3}"),
+			"t.yaml:5:64: jobs[0].optimizer.lr: 0x1p3 is not a num"},
+		{JOB("optimizer: {lr: 1e999}"),
+			"t.yaml:5:64: jobs[0].optimizer.lr: 1e999 is out of r"},
+		{JOB("optimizer: {lr: -0.1}"),
+			"t.yaml:5:64: jobs[0].optimizer.lr: -0.1 is out of range"},
+		{"snapshot: {directory: d}\n",
+			"t.yaml:1:23: snapshot.directory: d is not an absolute path"},
+		{"snapshot: {restore: old}\n",
+			"t.yaml:1:21: snapshot.restore: old is not a choice"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, addresses)
+{
+	static const struct refusal table[] = {
+		{"address: {ipv4: 10.0.0.1}\n",
+			"t.yaml:1:17: address.ipv4: 10.0.0.1 is not an IPv4 "
+			"address with prefix (allowed: a.b.c.d/prefix)"},
+		{"address: {ipv4: 10.0.0.1/33}\n", "t.yaml:1:17: address.ipv4: 10.0.0.1/33 is not"},
+		{"address: {ipv4: 10.0.0.1/0}\n", "t.yaml:1:17: address.ipv4: 10.0.0.1/0 is not"},
+		{"address: {ipv4: 10.0.0.1/24x}\n",
+			"t.yaml:1:17: address.ipv4: 10.0.0.1/24x is not"},
+		{"address: {ipv4: 10.0.0/24}\n", "t.yaml:1:17: address.ipv4: 10.0.0/24 is not"},
+		{"address: {ipv4: 10.0.0.0/24}\n",
+			"t.yaml:1:17: address.ipv4: 10.0.0.0/24 is the address "
+			"of the whole network"},
+		{"address: {ipv4: 10.0.0.255/24}\n",
+			"t.yaml:1:17: address.ipv4: 10.0.0.255/24 is the"},
+		{"address: {ipv4: 224.0.0.1/24}\n",
+			"t.yaml:1:17: address.ipv4: 224.0.0.1/24 is not the "
+			"address of one host"},
+		{"address: {gateway4: 10.0.0.1/24}\n",
+			"t.yaml:1:21: address.gateway4: 10.0.0.1/24 is not"},
+		{"address: {gateway6: 'ff02::1'}\n",
+			"t.yaml:1:21: address.gateway6: ff02::1 is not the a"},
+		{"control: {http: localhost:80}\n",
+			"t.yaml:1:17: control.http: localhost:80 is not an "
+			"address with port (allowed: a.b.c.d:port, "
+			"[a:b::c]:port, off)"},
+		{"control: {http: '1.2.3.4:0'}\n", "t.yaml:1:17: control.http: 1.2.3.4:0 is not"},
+		{"control: {http: '1.2.3.4:65536'}\n",
+			"t.yaml:1:17: control.http: 1.2.3.4:65536 is not"},
+		{"control: {http: '[::1]80'}\n", "t.yaml:1:17: control.http: [::1]80 is not"},
+		{"replica: {peer: 'off'}\n", "t.yaml:1:17: replica.peer: off is not"},
+		{"port: {mac: 'a:b:c:d:e:f'}\n",
+			"t.yaml:1:13: port.mac: a:b:c:d:e:f is not an Ethernet"},
+		{"port: {mac: '01:00:00:00:00:01'}\n",
+			"t.yaml:1:13: port.mac: 01:00:00:00:00:01 is not "
+			"the address of one host"},
+		{"port: {mac: '0x:00:00:00:00:01'}\n",
+			"t.yaml:1:13: port.mac: 0x:00:00:00:00:01 is not"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, missing)
+{
+	static const struct refusal table[] = {
+		{PORT_OK, "t.yaml:1:1: node.name: is missing"},
+		{"eal: {}\nnode: {insecure: true}\n", "t.yaml:2:1: node.name: is missing"},
+		{"node: {name: a}\n",
+			"t.yaml:1:1: node.insecure: is missing (allowed: true, false)"},
+		{NODE_OK "port: {driver: tap}\n", "t.yaml:2:1: port.device: is missing"},
+		{NODE_OK PORT_OK JOBS_OK, "t.yaml:1:1: address: has neither ipv4 nor ipv6"},
+		{NODE_OK PORT_OK ADDRESS_OK,
+			"t.yaml:1:1: jobs: is empty; role primary needs a job"},
+		{NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1}\n",
+			"t.yaml:5:5: jobs[0].kind: is missing (allowed: reduce, train)"},
+		{NODE_OK PORT_OK ADDRESS_OK
+			"jobs:\n  - {name: j, id: 1, kind: train, workers: 1}\n",
+			"t.yaml:5:5: jobs[0].optimizer.lr: is missing"},
+		{"node: {name: a, role: replica, insecure: true}\n" PORT_OK ADDRESS_OK,
+			"t.yaml:1:1: replica.mode: is none, but role replica"},
+		{"node: {name: a, role: replica, insecure: true}\n" PORT_OK ADDRESS_OK
+		 "replica: {mode: snapshots}\n",
+			"t.yaml:4:1: replica.listen: is missing"},
+		{ALL_OK "replica: {mode: snapshots}\n", "t.yaml:6:1: replica.peer: is missing"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, contradictions)
+{
+	static const struct refusal table[] = {
+		{"node: {name: a, insecure: false}\n" PORT_OK ADDRESS_OK JOBS_OK,
+			"t.yaml:1:17: node.insecure: is false, but packet authentication is not "
+			"available"},
+		{ALL_OK "eal: {memory: 65537KiB}\n",
+			"t.yaml:6:7: eal.memory: is not a whole number"},
+		{ALL_OK "cores: {count: 2, udp_port: 65535}\n",
+			"t.yaml:6:19: cores.udp_port: 65535 with 2"},
+		{NODE_OK "port: {driver: tap, device: abcdefghijklmnop}\n" ADDRESS_OK JOBS_OK,
+			"t.yaml:2:21: port.device: abcdefghijklmnop is not a name of a kernel "
+			"interface"},
+		{NODE_OK "port: {driver: pci, device: eth0}\n" ADDRESS_OK JOBS_OK,
+			"t.yaml:2:21: port.device: eth0 is not a PCI address"},
+		{NODE_OK "port: {driver: memif, device: m}\n" ADDRESS_OK JOBS_OK,
+			"t.yaml:2:23: port.device: m is not the absolute path"},
+		{NODE_OK PORT_OK "address: {ipv4: 10.0.0.1/24, gateway4: 10.0.1.1}\n" JOBS_OK,
+			"t.yaml:3:30: address.gateway4: is not in the network"},
+		{NODE_OK PORT_OK "address: {gateway4: 10.0.1.1, ipv6: ['1::1/64']}\n" JOBS_OK,
+			"t.yaml:3:11: address.gateway4: is given without"},
+		{NODE_OK PORT_OK "address: {ipv4: 10.0.0.1/24, gateway6: 'fe80::1'}\n" JOBS_OK,
+			"t.yaml:3:30: address.gateway6: is given without"},
+		{NODE_OK "port: {driver: tap, device: t, mtu: 1000}\naddress: {ipv6: "
+			 "['1::1/64']}\n" JOBS_OK,
+			"t.yaml:2:32: port.mtu: 1000 is below 1280"},
+		{ALL_OK "replica: {listen: '1.2.3.4:5'}\n",
+			"t.yaml:6:11: replica.listen: is for role repl"},
+		{ALL_OK "replica: {peer: '1.2.3.4:5'}\n",
+			"t.yaml:6:11: replica.peer: is given, but"},
+		{JOB("optimizer: {lr: 1}"), "t.yaml:5:48: jobs[0].optimizer: is for kind train"},
+		{JOB("workers_min: 3"),
+			"t.yaml:5:48: jobs[0].workers_min: 3 is more than workers, which is"},
+		{JOB("path_mtu_min: 1501"),
+			"t.yaml:5:48: jobs[0].path_mtu_min: 1501 is more than port.mtu"},
+		{ALL_OK "  - {name: k, id: 1, kind: reduce, workers: 1}\n",
+			"t.yaml:6:15: jobs[1].id: 1 is also the id of jobs[0]"},
+		{ALL_OK "  - {name: j, id: 2, kind: reduce, workers: 1}\n",
+			"t.yaml:6:6: jobs[1].name: j is also the name of jobs[0]"},
+		{NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, workers: 1,\n"
+					    "     optimizer: {lr: 1, momentum: 0.5}}\n",
+			"t.yaml:6:25: jobs[0].optimizer.momentum: is for momentum and nesterov"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, role_replica_with_peer)
+{
+	static const struct refusal table[] = {
+		{"node: {name: a, role: replica, insecure: true}\n" PORT_OK ADDRESS_OK
+		 "replica: {mode: snapshots, peer: '1.2.3.4:5'}\n",
+			"t.yaml:4:28: replica.peer: is for role primary"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, job_number_65)
+{
+	char text[8192] = NODE_OK PORT_OK ADDRESS_OK "jobs:\n";
+	for (int i = 0; i < 65; i++)
+		strcat(text, "- {workers: 1}\n");
+	cr_assert_eq(text_parse(text, &config, err), -EINVAL);
+	cr_assert_str_eq(err, "t.yaml:69:3: jobs: has more than 64 items");
+}
+
+Test(refuse, argument_number_17)
+{
+	char text[512] = "eal:\n  extra_args:\n";
+	for (int i = 0; i < 17; i++)
+		strcat(text, "  - x\n");
+	cr_assert_eq(text_parse(text, &config, err), -EINVAL);
+	cr_assert_str_eq(err, "t.yaml:19:5: eal.extra_args: has more than 16 items");
+}
+
+// The schema ends a load long before libyaml's stack grows.
+Test(refuse, deep_nesting)
+{
+	static char text[GP_CONFIG_FILE_SIZE_MAX];
+	snprintf(text, sizeof(text), "jobs: ");
+	memset(text + 6, '[', sizeof(text) - 6);
+	int rc = gp_config_parse("t.yaml", text, sizeof(text), &config, err, sizeof(err));
+	cr_assert_eq(rc, -EINVAL);
+	cr_assert_str_eq(err, "t.yaml:1:8: jobs[0]: is a list, not a mapping");
+	memset(text, '{', sizeof(text));
+	rc = gp_config_parse("t.yaml", text, sizeof(text), &config, err, sizeof(err));
+	cr_assert_eq(rc, -EINVAL);
+	cr_assert_str_eq(err, "t.yaml:1:2: a mapping stands where a key is expected");
+}
+
+Test(refuse, more_than_1_mib)
+{
+	size_t size = GP_CONFIG_FILE_SIZE_MAX + 1;
+	char *text = malloc(size);
+	cr_assert(text);
+	snprintf(text, size, "%s", ALL_OK);
+	memset(text + strlen(ALL_OK), '#', size - strlen(ALL_OK));
+	int rc = gp_config_parse("t.yaml", text, size - 1, &config, err, sizeof(err));
+	cr_assert_eq(rc, 0, "%s", err);
+	cr_assert_eq(gp_config_parse("t.yaml", text, size, &config, err, sizeof(err)), -EINVAL);
+	cr_assert_str_eq(err, "t.yaml:1:1: is larger than 1MiB");
+	free(text);
+}
+
+Test(refuse, short_error_buffer_is_terminated)
+{
+	char small[8];
+	memset(small, 'x', sizeof(small));
+	cr_assert_eq(gp_config_parse("t.yaml", "a: 1", 4, &config, small, sizeof(small)), -EINVAL);
+	cr_assert_str_eq(small, "t.yaml:");
+}
