@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "local.h"
+
+#include "digest.h"
+#include "progress.h"
+#include "trainer.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct local {
+	struct gw_trainer trainer;
+	struct gw_momentum how;
+	float *sum;
+	float *velocity;
+	uint32_t step;
+	double loss; // mean over the ranks, of the last step
+};
+
+static void momentum_element(
+	const struct gw_momentum *how, float *param, float *velocity, float gradient)
+{
+	if (how->weight_decay != 0.0f)
+		gradient = gradient + how->weight_decay * *param;
+	*velocity = how->momentum * *velocity + gradient;
+	*param = *param - how->lr * *velocity;
+}
+
+void gw_momentum_apply(const struct gw_momentum *how, float *params, float *velocity,
+	const float *sum, float weight, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		momentum_element(how, &params[i], &velocity[i], sum[i] / weight);
+}
+
+static int local_init(struct local *l, const struct gw_options *opts, struct gw_error *err)
+{
+	size_t count;
+	int rc;
+
+	memset(l, 0, sizeof(*l));
+	l->loss = NAN; // until there was a step
+	rc = gw_trainer_init(&l->trainer, opts, err);
+	if (rc)
+		return rc;
+	count = l->trainer.model.params_count;
+	l->sum = malloc(count * sizeof(float));
+	l->velocity = calloc(count, sizeof(float));
+	l->how.lr = (float)opts->lr;
+	l->how.momentum = (float)opts->momentum;
+	l->how.weight_decay = (float)opts->weight_decay;
+	if (!l->sum || !l->velocity)
+		return gw_error_set(err, -ENOMEM, "no memory for the optimizer");
+	return 0;
+}
+
+static void local_fini(struct local *l)
+{
+	free(l->sum);
+	free(l->velocity);
+	gw_trainer_fini(&l->trainer);
+}
+
+static void local_step(struct local *l)
+{
+	struct gw_trainer *t = &l->trainer;
+	size_t count = t->model.params_count;
+	uint32_t world = t->opts->world;
+
+	l->loss = 0;
+	for (uint32_t rank = 0; rank < world; rank++) {
+		double loss;
+
+		gw_trainer_load(t, l->step, rank);
+		// Without hooks nothing can end it early.
+		gw_net_gradient(&t->net, t->params, t->gradient, &loss, NULL);
+		if (rank == 0)
+			memcpy(l->sum, t->gradient, count * sizeof(float));
+		for (size_t i = 0; i < count && rank > 0; i++)
+			l->sum[i] += t->gradient[i];
+		l->loss += loss / world;
+	}
+	gw_momentum_apply(&l->how, t->params, l->velocity, l->sum, (float)world, count);
+	l->step++;
+}
+
+static void local_train(struct local *l)
+{
+	struct gw_progress progress;
+
+	gw_progress_init(&progress, l->trainer.opts, 0);
+	while (l->step < l->trainer.steps_end && !gw_stop_wanted(l->trainer.opts)) {
+		struct gw_progress_now now;
+
+		local_step(l);
+		now = (struct gw_progress_now){
+			.step = l->step, .steps_end = l->trainer.steps_end, .loss = l->loss};
+		gw_progress_step(&progress, &now);
+	}
+	gw_progress_fini(&progress);
+}
+
+static int local_report(struct local *l, struct gw_error *err)
+{
+	const struct gw_trainer *t = &l->trainer;
+	double wall_s = (double)(gw_now_ns() - t->start_ns) * 1e-9;
+	char accuracy[32] = "";
+	int rc = gw_trainer_dump(t->opts, &t->model, t->params, err);
+
+	if (!rc && t->opts->score) {
+		struct gw_accuracy result;
+
+		rc = gw_trainer_test(t->opts, &t->model, t->params, &result, err);
+		snprintf(accuracy, sizeof(accuracy), " accuracy=%.4f", rc ? 0 : result.accuracy);
+	}
+	if (rc)
+		return rc;
+	printf("gradworker: ok local world=%u steps=%u step=%u loss=%.6f%s digest=%016llx "
+	       "wall_s=%.2f\n",
+		t->opts->world, l->step, l->step, l->loss, accuracy,
+		(unsigned long long)gw_digest(t->params, t->model.params_count), wall_s);
+	return 0;
+}
+
+int gw_local_run(const struct gw_options *opts, struct gw_error *err)
+{
+	struct local l;
+	int rc = local_init(&l, opts, err);
+
+	if (!rc) {
+		local_train(&l);
+		rc = local_report(&l, err);
+	}
+	local_fini(&l);
+	return rc;
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "options.h"
+
+#include "dataset.h"
+#include "launcher.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_DEFAULT	   128u
+#define TIMEOUT_MS_DEFAULT 30000u
+#define STEPS_MAX	   1000000000u
+
+static const char HELP[] =
+	"usage: gradworker --server ADDR:PORT --job NAME [--rank R --world W] [options]\n"
+	"       gradworker --eval --server ADDR:PORT --job NAME --model NAME\n"
+	"       gradworker --local --world N [options]\n"
+	"Trains on Fashion-MNIST through a gradplane server; --eval measures the accuracy of the\n"
+	"server's parameters on the test images; --local does the same training as N workers in "
+	"this\n"
+	"one process, without a network.\n"
+	"\n"
+	"  --server ADDR:PORT   numeric, [ADDR]:PORT for IPv6\n"
+	"  --job NAME           as in the server's configuration\n"
+	"  --rank R --world W   else from RANK/WORLD_SIZE, OMPI_COMM_WORLD_RANK/_SIZE,\n"
+	"                       SLURM_PROCID/SLURM_NTASKS\n"
+	"  --model NAME         softmax or mlp (default mlp)\n"
+	"  --data DIR           default " GW_DATASET_DIR "\n"
+	"  --batch N            samples of one worker in one step (default 128)\n"
+	"  --steps N            train up to step N of the job, or\n"
+	"  --epochs N           up to the end of epoch N\n"
+	"  --seed S             of initial values and sample order (default 1)\n"
+	"  --codec C            f32, bf16 or topk:RATIO (default f32)\n"
+	"  --mtu N              path MTU to probe with (default: of the interface)\n"
+	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
+	"  --replace            take the rank over from a live holder\n"
+	"  --previous-incarnation N   that life of this rank has ended\n"
+	"  --progress KIND      text, json or none, on stderr (default text)\n"
+	"  --dump-params FILE   write the parameters at the end, raw f32\n"
+	"  --stop-file FILE     finish the step in hand and leave when FILE exists\n"
+	"  --lr X --momentum X --weight-decay X   with --local only (default 0.1, 0.9, 0);\n"
+	"                       otherwise the server's optimizer decides\n"
+	"The last line on stdout begins with 'gradworker: ok', 'gradworker: eval' or\n"
+	"'gradworker: error:'. Exit status 0, 1 for an error, 2 for wrong usage.\n";
+
+enum option_id {
+	OPT_SERVER = 256,
+	OPT_JOB,
+	OPT_RANK,
+	OPT_WORLD,
+	OPT_MODEL,
+	OPT_DATA,
+	OPT_BATCH,
+	OPT_STEPS,
+	OPT_EPOCHS,
+	OPT_LR,
+	OPT_MOMENTUM,
+	OPT_WEIGHT_DECAY,
+	OPT_SEED,
+	OPT_CODEC,
+	OPT_MTU,
+	OPT_PROGRESS,
+	OPT_REPLACE,
+	OPT_PREVIOUS_INCARNATION,
+	OPT_DUMP_PARAMS,
+	OPT_STOP_FILE,
+	OPT_TIMEOUT_MS,
+	OPT_EVAL,
+	OPT_LOCAL,
+	OPT_HELP,
+};
+
+static const struct option LONG_OPTIONS[] = {
+	{"server", required_argument, NULL, OPT_SERVER},
+	{"job", required_argument, NULL, OPT_JOB},
+	{"rank", required_argument, NULL, OPT_RANK},
+	{"world", required_argument, NULL, OPT_WORLD},
+	{"model", required_argument, NULL, OPT_MODEL},
+	{"data", required_argument, NULL, OPT_DATA},
+	{"batch", required_argument, NULL, OPT_BATCH},
+	{"steps", required_argument, NULL, OPT_STEPS},
+	{"epochs", required_argument, NULL, OPT_EPOCHS},
+	{"lr", required_argument, NULL, OPT_LR},
+	{"momentum", required_argument, NULL, OPT_MOMENTUM},
+	{"weight-decay", required_argument, NULL, OPT_WEIGHT_DECAY},
+	{"seed", required_argument, NULL, OPT_SEED},
+	{"codec", required_argument, NULL, OPT_CODEC},
+	{"mtu", required_argument, NULL, OPT_MTU},
+	{"progress", required_argument, NULL, OPT_PROGRESS},
+	{"replace", no_argument, NULL, OPT_REPLACE},
+	{"previous-incarnation", required_argument, NULL, OPT_PREVIOUS_INCARNATION},
+	{"dump-params", required_argument, NULL, OPT_DUMP_PARAMS},
+	{"stop-file", required_argument, NULL, OPT_STOP_FILE},
+	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
+	{"eval", no_argument, NULL, OPT_EVAL},
+	{"local", no_argument, NULL, OPT_LOCAL},
+	{"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+// What is being parsed, and what only the command line as a whole can judge.
+struct parse {
+	struct gw_options *o;
+	struct gw_error *err;
+	struct gw_launch flags; // rank and world as flags say
+	bool eval, local, has_optimizer;
+};
+
+static const char *option_name(int id)
+{
+	for (const struct option *l = LONG_OPTIONS; l->name; l++)
+		if (l->val == id)
+			return l->name;
+	return "?";
+}
+
+static int number_parse(
+	struct parse *p, int id, const char *text, uint64_t low, uint64_t high, uint64_t *value)
+{
+	if (gw_launcher_number(text, low, high, value) == 0)
+		return 0;
+	return gw_error_set(p->err, -EINVAL, "--%s: '%s' is not a number in %llu..%llu",
+		option_name(id), text, (unsigned long long)low, (unsigned long long)high);
+}
+
+static int u32_parse(
+	struct parse *p, int id, const char *text, uint32_t low, uint32_t high, uint32_t *value)
+{
+	uint64_t wide;
+	int rc = number_parse(p, id, text, low, high, &wide);
+
+	if (!rc)
+		*value = (uint32_t)wide;
+	return rc;
+}
+
+static int real_parse(struct parse *p, int id, const char *text, double high, double *value)
+{
+	char *end;
+
+	*value = strtod(text, &end);
+	if (end != text && *end == '\0' && isfinite(*value) && *value >= 0 && *value <= high)
+		return 0;
+	return gw_error_set(p->err, -EINVAL, "--%s: '%s' is not a number in 0..%g", option_name(id),
+		text, high);
+}
+
+static int codec_parse(struct parse *p, const char *text)
+{
+	double ratio;
+	char *end;
+
+	if (strcmp(text, "f32") == 0) {
+		p->o->codec = GW_CODEC_F32;
+	} else if (strcmp(text, "bf16") == 0) {
+		p->o->codec = GW_CODEC_BF16;
+	} else if (strncmp(text, "topk:", 5) == 0) {
+		ratio = strtod(text + 5, &end);
+		if (end == text + 5 || *end || !(ratio > 0 && ratio <= 1))
+			return gw_error_set(
+				p->err, -EINVAL, "--codec: ratio of '%s' is not in (0, 1]", text);
+		p->o->codec = GW_CODEC_TOPK;
+		p->o->topk_ratio = (float)ratio;
+	} else {
+		return gw_error_set(
+			p->err, -EINVAL, "--codec: '%s' is not one of f32, bf16, topk:RATIO", text);
+	}
+	return 0;
+}
+
+static int progress_parse(struct parse *p, const char *text)
+{
+	static const char *const names[] = {"text", "json", "none"};
+
+	for (int i = 0; i < 3; i++)
+		if (strcmp(text, names[i]) == 0) {
+			p->o->progress = (enum gw_progress_kind)i;
+			return 0;
+		}
+	return gw_error_set(
+		p->err, -EINVAL, "--progress: '%s' is not one of text, json, none", text);
+}
+
+static int model_parse(struct parse *p, const char *text)
+{
+	if (strcmp(text, "softmax") != 0 && strcmp(text, "mlp") != 0)
+		return gw_error_set(
+			p->err, -EINVAL, "--model: '%s' is not one of softmax, mlp", text);
+	p->o->model = text;
+	return 0;
+}
+
+// Flags that are text or have no value.
+static int plain_parse(struct parse *p, int id, const char *text)
+{
+	struct gw_options *o = p->o;
+
+	switch (id) {
+	case OPT_SERVER:
+		o->server = text;
+		return 0;
+	case OPT_JOB:
+		o->job = text;
+		return 0;
+	case OPT_DATA:
+		o->data = text;
+		return 0;
+	case OPT_DUMP_PARAMS:
+		o->dump_path = text;
+		return 0;
+	case OPT_STOP_FILE:
+		o->stop_path = text;
+		return 0;
+	case OPT_REPLACE:
+		o->replace = true;
+		return 0;
+	case OPT_EVAL:
+		p->eval = true;
+		return 0;
+	case OPT_LOCAL:
+		p->local = true;
+		return 0;
+	default:
+		return gw_error_set(p->err, -EINVAL, "--%s: not understood", option_name(id));
+	}
+}
+
+static int rank_parse(struct parse *p, int id, const char *text)
+{
+	struct gw_launch *f = &p->flags;
+
+	if (id == OPT_RANK) {
+		f->has_rank = true;
+		return u32_parse(p, id, text, 0, GW_WORLD_MAX - 1, &f->rank);
+	}
+	f->has_world = true;
+	return u32_parse(p, id, text, 1, GW_WORLD_MAX, &f->world);
+}
+
+static int option_parse(struct parse *p, int id, const char *text)
+{
+	struct gw_options *o = p->o;
+
+	switch (id) {
+	case OPT_RANK:
+	case OPT_WORLD:
+		return rank_parse(p, id, text);
+	case OPT_MODEL:
+		return model_parse(p, text);
+	case OPT_BATCH:
+		return u32_parse(p, id, text, 1, GW_DATASET_IMAGES, &o->batch);
+	case OPT_STEPS:
+		return u32_parse(p, id, text, 1, STEPS_MAX, &o->steps);
+	case OPT_EPOCHS:
+		return u32_parse(p, id, text, 1, 10000, &o->epochs);
+	case OPT_LR:
+		p->has_optimizer = true;
+		return real_parse(p, id, text, 1000, &o->lr);
+	case OPT_MOMENTUM:
+		p->has_optimizer = true;
+		return real_parse(p, id, text, 1, &o->momentum);
+	case OPT_WEIGHT_DECAY:
+		p->has_optimizer = true;
+		return real_parse(p, id, text, 1, &o->weight_decay);
+	case OPT_SEED:
+		return number_parse(p, id, text, 0, UINT64_MAX, &o->seed);
+	case OPT_CODEC:
+		return codec_parse(p, text);
+	case OPT_MTU:
+		return u32_parse(p, id, text, 576, 65535, &o->mtu);
+	case OPT_PROGRESS:
+		return progress_parse(p, text);
+	case OPT_PREVIOUS_INCARNATION:
+		return number_parse(p, id, text, 1, UINT64_MAX, &o->previous_incarnation);
+	case OPT_TIMEOUT_MS:
+		return u32_parse(p, id, text, 1, 86400000, &o->timeout_ms);
+	default:
+		return plain_parse(p, id, text);
+	}
+}
+
+static int local_check(struct parse *p)
+{
+	if (p->o->codec != GW_CODEC_F32)
+		return gw_error_set(
+			p->err, -EINVAL, "--codec: --local is the reference and knows only f32");
+	if (p->o->server || p->flags.has_rank)
+		return gw_error_set(
+			p->err, -EINVAL, "--local takes no --%s", p->o->server ? "server" : "rank");
+	if (!p->flags.has_world)
+		return gw_error_set(p->err, -EINVAL, "--local: --world N is missing");
+	p->o->world = p->flags.world;
+	if (!p->o->steps && !p->o->epochs)
+		return gw_error_set(p->err, -EINVAL, "--local: give --steps N or --epochs N");
+	return 0;
+}
+
+static int remote_check(struct parse *p)
+{
+	struct gw_options *o = p->o;
+	struct gw_launch launch;
+	int rc;
+
+	if (!o->server)
+		return gw_error_set(p->err, -EINVAL, "--server ADDR:PORT is missing");
+	if (!o->job)
+		return gw_error_set(p->err, -EINVAL, "--job NAME is missing");
+	if (p->has_optimizer)
+		return gw_error_set(p->err, -EINVAL,
+			"--lr, --momentum and --weight-decay are for --local: on a server its "
+			"configuration decides");
+	if (o->mode == GW_EVAL) {
+		o->rank = 0;
+		o->world = p->flags.has_world ? p->flags.world : 0;
+		return 0;
+	}
+	rc = gw_launcher_resolve(&launch, &p->flags, p->err);
+	if (rc)
+		return rc;
+	o->rank = launch.rank;
+	o->world = launch.world;
+	return 0;
+}
+
+static int whole_check(struct parse *p)
+{
+	struct gw_options *o = p->o;
+
+	o->mode = p->local ? GW_LOCAL : p->eval ? GW_EVAL : GW_TRAIN;
+	o->score = p->local && p->eval;
+	if (o->steps && o->epochs)
+		return gw_error_set(p->err, -EINVAL, "--steps and --epochs exclude each other");
+	return p->local ? local_check(p) : remote_check(p);
+}
+
+static void options_default(struct gw_options *o)
+{
+	*o = (struct gw_options){
+		.model = "mlp",
+		.data = GW_DATASET_DIR,
+		.batch = BATCH_DEFAULT,
+		.lr = 0.1,
+		.momentum = 0.9,
+		.seed = 1,
+		.timeout_ms = TIMEOUT_MS_DEFAULT,
+	};
+}
+
+int gw_options_parse(struct gw_options *o, int argc, char **argv, struct gw_error *err)
+{
+	struct parse p = {.o = o, .err = err};
+	int id, rc;
+
+	options_default(o);
+	optind = 0; // start anew: a program, or a test, may parse twice
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, ":", LONG_OPTIONS, NULL)) != -1) {
+		if (id == OPT_HELP) {
+			fputs(HELP, stdout);
+			return 1;
+		}
+		if (id == '?')
+			return gw_error_set(
+				err, -EINVAL, "unknown flag '%s' (see --help)", argv[optind - 1]);
+		if (id == ':')
+			return gw_error_set(
+				err, -EINVAL, "%s needs a value (see --help)", argv[optind - 1]);
+		rc = option_parse(&p, id, optarg);
+		if (rc)
+			return rc;
+	}
+	if (optind < argc)
+		return gw_error_set(
+			err, -EINVAL, "unexpected argument '%s' (see --help)", argv[optind]);
+	return whole_check(&p);
+}

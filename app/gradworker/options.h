@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The command line, and what a launcher says in the environment.
+#ifndef GW_OPTIONS_H
+#define GW_OPTIONS_H
+
+#include "error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GW_WORLD_MAX 256u
+
+enum gw_mode { GW_TRAIN, GW_EVAL, GW_LOCAL };
+enum gw_progress_kind { GW_PROGRESS_TEXT, GW_PROGRESS_JSON, GW_PROGRESS_NONE };
+enum gw_codec { GW_CODEC_F32, GW_CODEC_BF16, GW_CODEC_TOPK };
+
+struct gw_options {
+	enum gw_mode mode;
+	bool score;	    // --local --eval: accuracy of the result as well
+	const char *server; // ADDR:PORT
+	const char *job;
+	const char *model;
+	const char *data;
+	const char *dump_path; // NULL: none
+	const char *stop_path; // NULL: none
+	uint32_t rank, world;
+	uint32_t batch;
+	uint32_t steps, epochs; // one of them is 0; both: as long as nobody stops it
+	double lr, momentum, weight_decay;
+	uint64_t seed;
+	enum gw_codec codec;
+	float topk_ratio;
+	uint32_t mtu; // 0: of the interface
+	enum gw_progress_kind progress;
+	bool replace;
+	uint64_t previous_incarnation;
+	uint32_t timeout_ms;
+};
+
+// 0; 1 when help was asked for and printed; -EINVAL with the flag and what was expected.
+// Rank and world come from --rank and --world, else from RANK and WORLD_SIZE, OMPI_COMM_WORLD_RANK
+// and _SIZE, SLURM_PROCID and SLURM_NTASKS; launchers that contradict each other are an error.
+int gw_options_parse(struct gw_options *o, int argc, char **argv, struct gw_error *err);
+
+#endif

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "worker_remote.h"
+
+#include "digest.h"
+#include "progress.h"
+#include "trainer.h"
+
+#include <gp_client.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The server counts the initial parameters as step 0, so gradients begin with step 1: after step s,
+// s batches of each rank have been used.
+#define STEP_FIRST 1u
+
+struct remote {
+	struct gw_trainer trainer;
+	struct gp_client *client;
+	struct gp_client_error failure;
+	uint32_t done;	   // steps that the parameters contain
+	uint32_t own_done; // of these, taken by this process
+	double loss;
+};
+
+static int failure_report(const struct gp_client_error *failure, int rc, struct gw_error *err)
+{
+	return gw_error_set(err, rc, "%s", failure->text[0] ? failure->text : strerror(-rc));
+}
+
+static int client_open(
+	struct gp_client **client, const struct gw_options *opts, struct gp_client_error *failure)
+{
+	static const enum gp_client_codec codecs[] = {
+		[GW_CODEC_F32] = GP_CLIENT_F32,
+		[GW_CODEC_BF16] = GP_CLIENT_BF16,
+		[GW_CODEC_TOPK] = GP_CLIENT_TOPK,
+	};
+	struct gp_client_opts how = {
+		.server = opts->server,
+		.job = opts->job,
+		.rank = opts->rank,
+		.world = opts->world,
+		.flags = (opts->mode == GW_EVAL ? GP_CLIENT_READER : 0u) |
+			 (opts->replace ? GP_CLIENT_REPLACE : 0u),
+		.previous_incarnation = opts->previous_incarnation,
+		.path_mtu = opts->mtu,
+		.codec = codecs[opts->codec],
+		.topk_ratio = opts->topk_ratio,
+	};
+
+	return gp_client_create(client, &how, failure);
+}
+
+// Forward order is the order in which the next step needs the parameters.
+static int tensors_register(struct gp_client *client, const struct gw_model *model,
+	uint32_t timeout_ms, struct gp_client_error *failure)
+{
+	struct gp_client_tensor tensors[GW_TENSORS_MAX] = {0};
+
+	for (uint32_t i = 0; i < model->tensors_count; i++) {
+		const struct gw_tensor *from = &model->tensors[i];
+
+		snprintf(tensors[i].name, sizeof(tensors[i].name), "%s", from->name);
+		tensors[i].dims_count = from->dims_count;
+		for (uint32_t d = 0; d < from->dims_count; d++)
+			tensors[i].dims[d] = from->dims[d];
+		tensors[i].priority = i;
+	}
+	return gp_client_register(client, tensors, model->tensors_count, timeout_ms, failure);
+}
+
+static void tensor_pointers(const struct gw_model *model, float *params, float **pointers)
+{
+	for (uint32_t i = 0; i < model->tensors_count; i++)
+		pointers[i] = params + model->tensors[i].at;
+}
+
+static int remote_open(struct remote *r, const struct gw_options *opts, struct gw_error *err)
+{
+	struct gw_trainer *t = &r->trainer;
+	float *params[GW_TENSORS_MAX];
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->loss = NAN; // until there was a step
+	rc = gw_trainer_init(t, opts, err);
+	if (rc)
+		return rc;
+	rc = client_open(&r->client, opts, &r->failure);
+	if (!rc)
+		rc = tensors_register(r->client, &t->model, opts->timeout_ms, &r->failure);
+	tensor_pointers(&t->model, t->params, params);
+	if (!rc)
+		rc = gp_client_init_params(r->client, params, opts->timeout_ms, &r->failure);
+	if (rc)
+		return failure_report(&r->failure, rc, err);
+	r->done = gp_client_step(r->client) - STEP_FIRST;
+	if (opts->progress == GW_PROGRESS_TEXT)
+		fprintf(stderr,
+			"gradworker: rank %u of %u in job %s, incarnation 0x%016" PRIx64
+			", %u steps done\n",
+			opts->rank, opts->world, opts->job, gp_client_incarnation(r->client),
+			r->done);
+	return 0;
+}
+
+static void remote_close(struct remote *r)
+{
+	gp_client_destroy(r->client);
+	gw_trainer_fini(&r->trainer);
+}
+
+// Both tensors of a layer go out as soon as their gradients exist; the results may overwrite the
+// layer's parameters, which this step does not read again.
+static int layer_send(void *ctx, uint32_t layer)
+{
+	struct remote *r = ctx;
+	struct gw_trainer *t = &r->trainer;
+
+	for (uint32_t i = 2 * layer; i <= 2 * layer + 1; i++) {
+		size_t at = t->model.tensors[i].at;
+		int rc = gp_client_push_pull(
+			r->client, i, t->gradient + at, 1.0f, t->params + at, &r->failure);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int io_do(void *ctx)
+{
+	struct remote *r = ctx;
+
+	return gp_client_poll(r->client, &r->failure);
+}
+
+static int remote_step(struct remote *r)
+{
+	struct gw_trainer *t = &r->trainer;
+	const struct gw_net_hooks hooks = {.ready = layer_send, .pause = io_do, .ctx = r};
+	int rc;
+
+	gw_trainer_load(t, r->done, t->opts->rank);
+	rc = gw_net_gradient(&t->net, t->params, t->gradient, &r->loss, &hooks);
+	if (!rc)
+		rc = gp_client_wait(r->client, t->opts->timeout_ms, &r->failure);
+	if (rc)
+		return rc;
+	r->done = gp_client_step(r->client) - STEP_FIRST;
+	r->own_done++;
+	return 0;
+}
+
+static int remote_train(struct remote *r)
+{
+	const struct gw_options *opts = r->trainer.opts;
+	struct gw_progress progress;
+	int rc = 0;
+
+	gw_progress_init(&progress, opts, r->done);
+	while (!rc && r->done < r->trainer.steps_end && !gw_stop_wanted(opts)) {
+		struct gw_progress_now now;
+		struct gp_client_stats stats;
+
+		rc = remote_step(r);
+		gp_client_stats(r->client, &stats);
+		now = (struct gw_progress_now){
+			.step = r->done,
+			.steps_end = r->trainer.steps_end,
+			.loss = r->loss,
+			.bytes = stats.tx_bytes + stats.rx_bytes,
+			.retransmits = stats.retransmits,
+		};
+		if (!rc)
+			gw_progress_step(&progress, &now);
+	}
+	gw_progress_fini(&progress);
+	return rc;
+}
+
+static int remote_report(struct remote *r, struct gw_error *err)
+{
+	const struct gw_trainer *t = &r->trainer;
+	double wall_s = (double)(gw_now_ns() - t->start_ns) * 1e-9;
+	struct gp_client_stats stats;
+	int rc = gw_trainer_dump(t->opts, &t->model, t->params, err);
+
+	if (rc)
+		return rc;
+	gp_client_stats(r->client, &stats);
+	printf("gradworker: ok rank=%u steps=%u step=%u loss=%.6f pushed_mb=%.1f "
+	       "retransmits=%" PRIu64 " digest=%016" PRIx64 " wall_s=%.2f\n",
+		t->opts->rank, r->own_done, r->done, r->loss, (double)stats.pushed_bytes * 1e-6,
+		stats.retransmits, gw_digest(t->params, t->model.params_count), wall_s);
+	return 0;
+}
+
+int gw_remote_train(const struct gw_options *opts, struct gw_error *err)
+{
+	struct remote r;
+	int rc = remote_open(&r, opts, err);
+
+	if (!rc) {
+		rc = remote_train(&r);
+		if (rc)
+			failure_report(&r.failure, rc, err);
+		else
+			rc = remote_report(&r, err);
+	}
+	remote_close(&r);
+	return rc;
+}
+
+// One generation of all tensors, into `params`.
+static int newest_pull(const struct gw_options *opts, const struct gw_model *model, float *params,
+	uint32_t *generation, struct gw_error *err)
+{
+	struct gp_client_error failure = {0};
+	struct gp_client *client = NULL;
+	float *pointers[GW_TENSORS_MAX];
+	int rc = client_open(&client, opts, &failure);
+
+	tensor_pointers(model, params, pointers);
+	if (!rc)
+		rc = tensors_register(client, model, opts->timeout_ms, &failure);
+	if (!rc)
+		rc = gp_client_pull_all(client, pointers, generation, opts->timeout_ms, &failure);
+	gp_client_destroy(client);
+	return rc ? failure_report(&failure, rc, err) : 0;
+}
+
+int gw_remote_eval(const struct gw_options *opts, struct gw_error *err)
+{
+	struct gw_model model;
+	struct gw_accuracy result;
+	uint32_t generation = 0;
+	float *params;
+	int rc;
+
+	if (gw_model_init_named(&model, opts->model))
+		return gw_error_set(err, -EINVAL, "--model: '%s' is unknown", opts->model);
+	params = calloc(model.params_count, sizeof(*params));
+	if (!params)
+		return gw_error_set(err, -ENOMEM, "no memory for the parameters");
+	rc = newest_pull(opts, &model, params, &generation, err);
+	if (!rc)
+		rc = gw_trainer_test(opts, &model, params, &result, err);
+	if (!rc)
+		rc = gw_trainer_dump(opts, &model, params, err);
+	if (!rc)
+		printf("gradworker: eval accuracy=%.4f loss=%.6f step=%u digest=%016" PRIx64 "\n",
+			result.accuracy, result.loss, generation,
+			gw_digest(params, model.params_count));
+	free(params);
+	return rc;
+}
