@@ -128,18 +128,26 @@ char *ctl_reply_ok_encode(const json_t *result, size_t *len)
 	return reply_encode(json_pack("{s:b,s:O}", "ok", 1, "result", (json_t *)result), len);
 }
 
-// A text may quote a request and so hold anything: what is not UTF-8 becomes a question mark.
+static void text_to_ascii(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p; p++) {
+		if (*p >= 0x80)
+			*p = '?';
+	}
+}
+
+// A text may quote a request or be cut inside a character: if it is not UTF-8, its bytes beyond
+// ASCII become question marks.
 char *ctl_reply_error_encode(const struct gp_ctl_error *err, size_t *len)
 {
+	static const char shape[] = "{s:b,s:s,s:s}";
 	struct gp_ctl_error clean = *err;
-	json_t *root = json_pack("{s:b,s:s,s:s}", "ok", 0, "code", err->code, "error", err->text);
+	json_t *root = json_pack(shape, "ok", 0, "code", err->code, "error", err->text);
 
 	if (!root) {
-		for (char *p = clean.text; *p; p++)
-			*p = *p < 0 ? '?' : *p;
-		for (char *p = clean.code; *p; p++)
-			*p = *p < 0 ? '?' : *p;
-		root = json_pack("{s:b,s:s,s:s}", "ok", 0, "code", clean.code, "error", clean.text);
+		text_to_ascii(clean.code);
+		text_to_ascii(clean.text);
+		root = json_pack(shape, "ok", 0, "code", clean.code, "error", clean.text);
 	}
 	return reply_encode(root, len);
 }

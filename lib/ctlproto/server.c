@@ -280,7 +280,7 @@ static void client_on_event(struct bufferevent *io, short what, void *arg)
 static int client_open(struct ctl_client *c, int fd)
 {
 	uint32_t ms = c->server->config.idle_ms;
-	const struct timeval idle = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	const struct timeval idle = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000L};
 
 	c->io = bufferevent_socket_new(c->server->config.base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c->io)
@@ -312,7 +312,7 @@ static void server_on_accept(struct evconnlistener *listener, evutil_socket_t fd
 // Out of descriptors or memory: the loop would spin on the same connection, so wait a little.
 static void server_on_accept_error(struct evconnlistener *listener, void *arg)
 {
-	const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+	const struct timeval pause = {.tv_usec = ACCEPT_PAUSE_MS * 1000L};
 	struct gp_ctl_server *s = arg;
 
 	gp_warn("control socket %s: accept: %s", s->listen.addr.sun_path, strerror(errno));

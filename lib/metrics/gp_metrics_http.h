@@ -18,7 +18,7 @@ struct gp_metrics_http;
 
 struct gp_metrics_http_config {
 	struct event_base *base;
-	const char *listen; // numeric: "127.0.0.1:9464" or "[::1]:9464"; port 0 takes a free one
+	const char *listen; // numeric: "127.0.0.1:9790" or "[::1]:9790"; port 0 takes a free one
 	// Writes the families; the caller ends the page. A text for a scraper that accepts no
 	// OpenMetrics is chosen by the request's Accept.
 	void (*render)(struct gp_metrics_writer *w, void *arg);

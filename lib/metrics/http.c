@@ -135,7 +135,7 @@ static int address_parse(const char *text, struct sockaddr_storage *addr, sockle
 		getaddrinfo(host, port, &hints, &info) != 0) {
 		snprintf(err, err_size,
 			"metrics address %s: expected a numeric address and a port, such as "
-			"127.0.0.1:9464 or [::1]:9464",
+			"127.0.0.1:9790 or [::1]:9790",
 			text && *text ? text : "(empty)");
 		return -EINVAL;
 	}

@@ -203,16 +203,16 @@ Test(http, address_in_use_names_it)
 	cr_assert_eq(site_listen(&s, listen, &second, err), -EADDRINUSE);
 	cr_assert_null(second);
 	cr_assert(strstr(err, listen) && strstr(err, "choose another port"), "%s", err);
-	cr_assert_eq(site_listen(&s, "192.0.2.77:9464", &second, err), -EADDRNOTAVAIL);
+	cr_assert_eq(site_listen(&s, "192.0.2.77:9790", &second, err), -EADDRNOTAVAIL);
 	cr_assert(strstr(err, "ip addr"), "%s", err);
 	site_fini(&s);
 }
 
 Test(http, bad_addresses)
 {
-	static const char *const bad[] = {"", "9464", "127.0.0.1", "127.0.0.1:", "localhost:9464",
-		"127.0.0.1:70000", "[::1]", "::1:9464", "[::1:9464", "127.0.0.1:-1", ":9464",
-		"[]:9464", NULL};
+	static const char *const bad[] = {"", "9790", "127.0.0.1", "127.0.0.1:", "localhost:9790",
+		"127.0.0.1:70000", "[::1]", "::1:9790", "[::1:9790", "127.0.0.1:-1", ":9790",
+		"[]:9790", NULL};
 	struct site s = {.base = event_base_new()};
 	struct gp_metrics_http *http;
 	char err[256];
@@ -220,7 +220,7 @@ Test(http, bad_addresses)
 	for (size_t i = 0; i < GP_ARRAY_SIZE(bad); i++) {
 		err[0] = '\0';
 		cr_assert_eq(site_listen(&s, bad[i], &http, err), -EINVAL, "%s", bad[i]);
-		cr_assert(strstr(err, "127.0.0.1:9464"), "%s", err);
+		cr_assert(strstr(err, "127.0.0.1:9790"), "%s", err);
 	}
 	site_fini(&s);
 }

@@ -22,7 +22,7 @@ static void page_write(struct gp_metrics_writer *w)
 {
 	gp_metrics_family(w, &rx);
 	gp_metrics_u64(w, GP_METRICS_LABELS({"core", "0"}, {"verdict", "ok"}), UINT64_MAX);
-	gp_metrics_u64(w, GP_METRICS_LABELS({"core", "1"}, {"verdict", "a\"b\\c\nd"}), 0);
+	gp_metrics_u64(w, GP_METRICS_LABELS({"core", "1"}, {"verdict", "a\"b\\c\nline"}), 0);
 	gp_metrics_family(w, &rtt);
 	gp_metrics_f64(w, NULL, 0.1);
 	gp_metrics_f64(w, GP_METRICS_LABELS({"job", "caf\xc3\xa9 \xff\xc0\xaf\xed\xa0\x80"}), NAN);
@@ -36,7 +36,7 @@ static void page_write(struct gp_metrics_writer *w)
 #define BAD_BYTE "\xef\xbf\xbd"
 #define VALUES_RX                                                                                  \
 	"gp_test_rx_datagrams_total{core=\"0\",verdict=\"ok\"} 18446744073709551615\n"             \
-	"gp_test_rx_datagrams_total{core=\"1\",verdict=\"a\\\"b\\\\c\\nd\"} 0\n"
+	"gp_test_rx_datagrams_total{core=\"1\",verdict=\"a\\\"b\\\\c\\nline\"} 0\n"
 #define VALUES_RTT                                                                                 \
 	"gp_test_rtt_seconds 0.1\n"                                                                \
 	"gp_test_rtt_seconds{job=\"caf\xc3\xa9 " BAD_BYTE BAD_BYTE BAD_BYTE BAD_BYTE BAD_BYTE      \
