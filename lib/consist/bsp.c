@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <gp_consist.h>
+
+#include <errno.h>
+
+#define LOG_SIZE_MIN 1024
+
+static uint32_t log_size(uint32_t units_count)
+{
+	return (uint32_t)gp_pow2_up(GP_MAX((uint64_t)LOG_SIZE_MIN, (uint64_t)units_count * 4));
+}
+
+size_t gp_consist_size(uint32_t units_count)
+{
+	return (sizeof(uint32_t) + sizeof(uint16_t)) * (size_t)units_count +
+	       sizeof(struct gp_decision) * log_size(units_count) + 4 * (size_t)GP_CACHE_LINE;
+}
+
+int gp_consist_init(
+	struct gp_consist *c, const struct gp_consist_config *cfg, struct gp_arena *arena)
+{
+	GP_ASSERT(cfg->units_count > 0 && cfg->workers > 0 && cfg->workers_min > 0);
+	GP_ASSERT(cfg->workers_min <= cfg->workers && cfg->workers <= GP_RANKS_MAX);
+	uint32_t log_count = log_size(cfg->units_count);
+	*c = (struct gp_consist){
+		.cfg = *cfg,
+		.generation = cfg->generation,
+		.view_first_step = cfg->generation + 1,
+		.decision = cfg->first_decision,
+		.log_mask = log_count - 1,
+		.lowest = GP_RANKS_MAX,
+		.committed = gp_arena_take(
+			arena, sizeof(uint32_t) * (size_t)cfg->units_count, GP_CACHE_LINE),
+		.parts = gp_arena_take(
+			arena, sizeof(uint16_t) * (size_t)cfg->units_count, GP_CACHE_LINE),
+		.log = gp_arena_take(arena, sizeof(struct gp_decision) * log_count, GP_CACHE_LINE),
+	};
+	if (!c->committed || !c->parts || !c->log)
+		return -ENOMEM;
+	for (uint32_t u = 0; u < cfg->units_count; u++)
+		c->committed[u] = cfg->generation;
+	return 0;
+}
+
+void gp_consist_join(struct gp_consist *c, uint32_t rank)
+{
+	gp_ranks_add(&c->live, rank);
+}
+
+void gp_consist_lose(struct gp_consist *c, uint32_t rank)
+{
+	gp_ranks_del(&c->live, rank);
+	if (gp_ranks_has(&c->members, rank))
+		gp_ranks_add(&c->lost, rank);
+}
+
+bool gp_consist_room(const struct gp_consist *c, uint32_t delivered)
+{
+	return c->decision - delivered <= c->log_mask / 2;
+}
+
+const struct gp_decision *gp_consist_log(const struct gp_consist *c, uint32_t number)
+{
+	const struct gp_decision *d = &c->log[number & c->log_mask];
+	return d->kind != 0 && d->number == number ? d : NULL;
+}
+
+static struct gp_decision *log_add(struct gp_consist *c)
+{
+	struct gp_decision *d = &c->log[++c->decision & c->log_mask];
+	*d = (struct gp_decision){
+		.number = c->decision,
+		.view = c->view,
+		.ranks = (uint16_t)c->members_count,
+		.lowest = (uint16_t)c->lowest,
+	};
+	return d;
+}
+
+bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, uint32_t view)
+{
+	GP_ASSERT(unit < c->cfg.units_count);
+	if (c->view == 0 || view != c->view || step != c->committed[unit] + 1)
+		return false;
+	GP_ASSERT(c->parts[unit] < c->cfg.unit_parts[unit]);
+	if (++c->parts[unit] < c->cfg.unit_parts[unit])
+		return false;
+
+	c->parts[unit] = 0;
+	c->committed[unit] = step;
+	struct gp_decision *d = log_add(c);
+	d->kind = GP_DECIDED_COMMIT;
+	d->unit = unit;
+	d->step = step;
+	// A unit runs at most one step ahead of the others: no rank starts a step before it holds
+	// all of the one before.
+	GP_ASSERT(step == c->generation + 1);
+	if (++c->units_done == c->cfg.units_count) {
+		c->units_done = 0;
+		c->generation++;
+	}
+	return true;
+}
+
+// The members that the next view would have; false when there is none to make now.
+static bool next_members(const struct gp_consist *c, struct gp_ranks *next)
+{
+	bool boundary = c->units_done == 0;
+	*next = c->live;
+	if (c->view == 0)
+		return gp_ranks_count(next) >= c->cfg.workers;
+
+	struct gp_ranks survivors;
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(survivors.w); i++)
+		survivors.w[i] = c->members.w[i] & ~c->lost.w[i];
+	bool lost = gp_ranks_next(&c->lost, 0) < GP_RANKS_MAX;
+	bool enough = gp_ranks_count(&survivors) >= c->cfg.workers_min;
+	if (lost && enough && !boundary)
+		*next = survivors;
+	if (!lost && (!boundary || gp_ranks_equal(next, &c->members)))
+		return false;
+	return gp_ranks_count(next) >= c->cfg.workers_min;
+}
+
+bool gp_consist_try_view(struct gp_consist *c)
+{
+	struct gp_ranks next;
+	if (!next_members(c, &next))
+		return false;
+	c->members = next;
+	c->members_count = gp_ranks_count(&next);
+	c->lowest = gp_ranks_next(&next, 0);
+	c->lost = (struct gp_ranks){0};
+	c->view++;
+	c->view_first_step = c->generation + 1;
+	memset(c->parts, 0, sizeof(c->parts[0]) * c->cfg.units_count);
+
+	struct gp_decision *d = log_add(c);
+	d->kind = GP_DECIDED_VIEW;
+	d->step = c->view_first_step;
+	d->members = c->members;
+	return true;
+}
+
+uint32_t gp_consist_cut(struct gp_consist *c)
+{
+	// Units already a step ahead pin that step; the others follow. No unit can pass it before
+	// every core has this decision, because decisions are applied in order.
+	uint32_t step = c->generation + (c->units_done > 0 ? 1 : 0);
+	if (step == UINT32_MAX)
+		return UINT32_MAX;
+	struct gp_decision *d = log_add(c);
+	d->kind = GP_DECIDED_CUT;
+	d->step = step;
+	return step;
+}
+
+void gp_consist_stop(struct gp_consist *c)
+{
+	struct gp_decision *d = log_add(c);
+	d->kind = GP_DECIDED_STOP;
+	d->step = c->generation + 1;
+}

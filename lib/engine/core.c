@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A polled core: one verdict for each datagram, then the deferred work of the burst.
+#include "engine_priv.h"
+
+static enum gp_verdict handle_register(
+	struct gp_core *c, const struct gp_session *s, struct gp_frame *f)
+{
+	if (c->idx != job_home(c->engine, s->job))
+		return GP_VERDICT_WRONG_CORE;
+	const struct cmd cmd = {.type = CMD_REGISTER, .job = s->job, .session = s->id, .ptr = f};
+	if (!core_tell_control(c, &cmd))
+		return GP_VERDICT_CONTROL_FULL;
+	c->xport->ops->hold(c->xport, f);
+	return GP_VERDICT_REGISTER;
+}
+
+// Messages inside a session, after its header was checked.
+static enum gp_verdict handle_in_session(struct gp_core *c, struct core_session *cs,
+	const struct gp_session *s, struct gp_frame *f, const struct gp_msg *m)
+{
+	struct job_core *jc = c->jobs[s->job];
+	switch (m->h.type) {
+	case GP_WIRE_PUSH:
+		return handle_push(c, cs, s, jc, f, m);
+	case GP_WIRE_PULL:
+		return handle_pull(c, cs, jc, m);
+	case GP_WIRE_HEARTBEAT:
+		return handle_heartbeat(c, cs, s, jc, m);
+	case GP_WIRE_REGISTER:
+		return handle_register(c, s, f);
+	case GP_WIRE_BARRIER:
+		return handle_barrier(c, cs, s, jc, m);
+	case GP_WIRE_LEAVE:
+		return handle_leave(c, cs, s, jc, m);
+	default:
+		return GP_VERDICT_WRONG_DIRECTION;
+	}
+}
+
+static bool type_is_of_session(uint8_t type)
+{
+	return type == GP_WIRE_PUSH || type == GP_WIRE_PULL || type == GP_WIRE_HEARTBEAT ||
+	       type == GP_WIRE_REGISTER || type == GP_WIRE_BARRIER || type == GP_WIRE_LEAVE;
+}
+
+static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
+{
+	struct gp_msg m;
+	enum gp_verdict v = gp_wire_parse(f->data, f->len, &m);
+	if (v != GP_VERDICT_OK)
+		return v;
+	if (m.h.type == GP_WIRE_HELLO)
+		return handle_hello(c, f, &m);
+	if (m.h.type == GP_WIRE_JOIN)
+		return handle_join(c, f, &m);
+	if (!type_is_of_session(m.h.type))
+		return GP_VERDICT_WRONG_DIRECTION;
+	if (m.h.job == 0 || m.h.job > GP_ENGINE_JOBS_MAX || c->engine->job_idx[m.h.job] == NONE_U16)
+		return GP_VERDICT_BAD_JOB;
+
+	const struct gp_session *s;
+	struct core_session *cs = session_lookup(c, f, &m.h, &s);
+	if (!cs) {
+		const struct gp_refuse r = {.reason = GP_REFUSAL_FENCED, .about = m.h.type};
+		send_refuse(c, &f->peer, &m.h, &r, f->len);
+		return GP_VERDICT_BAD_SESSION;
+	}
+	if (m.h.epoch != c->engine->cfg.epoch)
+		return GP_VERDICT_BAD_EPOCH;
+	session_took(c, cs, &m.h);
+	return handle_in_session(c, cs, s, f, &m);
+}
+
+void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now)
+{
+	GP_ASSERT(n <= GP_ENGINE_BURST_MAX);
+	c->now = now;
+	for (uint32_t i = 0; i < n; i++)
+		__builtin_prefetch(frames[i]->data);
+	for (uint32_t i = 0; i < n; i++) {
+		enum gp_verdict v = handle_frame(c, frames[i]);
+		GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
+		gp_counter_add(&c->stats.verdicts[v], 1);
+		c->xport->ops->release(c->xport, frames[i]);
+	}
+	gp_counter_add(&c->stats.rx_datagrams, n);
+}
+
+uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
+{
+	c->now = now;
+	uint32_t work = core_commands(c);
+	for (uint32_t i = 0; i < c->engine->cfg.jobs_count; i++) {
+		struct job_core *jc = c->jobs[c->engine->jobs_cfg[i].id];
+		if (!jc)
+			continue;
+		if (jc->deferred_count > 0)
+			slot_retry_deferred(c, jc);
+		if (jc->job->home_core == c->idx)
+			work += home_tick(c, jc);
+	}
+	work += session_flush_acks(c);
+	gp_counter_add(&c->stats.polls, 1);
+	if (work > 0)
+		gp_counter_add(&c->stats.polls_busy, 1);
+	return work;
+}
+
+const struct gp_core_stats *gp_core_stats(const struct gp_core *c)
+{
+	return &c->stats;
+}

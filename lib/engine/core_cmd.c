@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Commands that reach a core over its rings: from the other cores and from control.
+#include "engine_priv.h"
+
+// Per ring and burst, so that a busy ring cannot starve the port.
+#define CMDS_PER_BURST 64
+
+bool core_tell_control(struct gp_core *c, const struct cmd *cmd)
+{
+	struct cmd copy = *cmd;
+	copy.core = (uint8_t)c->idx;
+	return gp_ring_push(c->to_control, &copy);
+}
+
+static void job_ready(struct gp_core *c, struct gp_job *j)
+{
+	// On a standby this replaces the generation served so far: pulls held on it are asked
+	// again.
+	struct job_core *old = c->jobs[j->cfg->id];
+	for (uint32_t k = 0; old && k < c->engine->cfg.sessions_max; k++)
+		if (c->sessions[k].held_by == old)
+			c->sessions[k].held_by = NULL;
+	c->jobs[j->cfg->id] = &j->cores[c->idx];
+}
+
+static void from_control(struct gp_core *c, const struct cmd *cmd)
+{
+	struct gp_frame *f = cmd->ptr;
+	struct job_core *jc = cmd->job ? c->jobs[cmd->job] : NULL;
+	switch (cmd->type) {
+	case CMD_BIND:
+		session_bind(c, cmd->session, cmd->unit, &cmd->addr);
+		return;
+	case CMD_REPLY:
+		gp_counter_add(&c->stats.tx_datagrams, 1);
+		c->xport->ops->send(c->xport, f);
+		return;
+	case CMD_DONE_WITH:
+		c->xport->ops->release(c->xport, f);
+		return;
+	case CMD_JOB_READY:
+		job_ready(c, cmd->ptr);
+		return;
+	case CMD_CUT_END:
+		gp_table_cut_end(&jc->table);
+		jc->cut_ended = true;
+		jc->cut_seen_due = true;
+		return;
+	default:
+		home_command(c, jc, cmd);
+	}
+}
+
+static void from_core(struct gp_core *c, const struct cmd *cmd)
+{
+	struct job_core *jc = c->jobs[cmd->job];
+	GP_ASSERT(jc);
+	if (cmd->type == CMD_DECISION)
+		apply_decision(c, jc, &cmd->decision);
+	else
+		home_command(c, jc, cmd);
+}
+
+// Tells home what this core has finished; what its ring has no room for stays queued.
+static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
+{
+	struct gp_ring *home = c->to_core[jc->job->home_core];
+	struct cmd cmd = {.core = (uint8_t)c->idx, .job = jc->job->cfg->id, .view = jc->view};
+	uint32_t sent = 0;
+	while (jc->done_count > 0) {
+		cmd.type = CMD_PART_DONE;
+		cmd.unit = jc->done_queue[jc->done_first];
+		cmd.step = jc->committed[cmd.unit] + 1;
+		if (!gp_ring_push(home, &cmd))
+			return sent;
+		if (++jc->done_first == jc->job->units_count)
+			jc->done_first = 0;
+		jc->done_count--;
+		sent++;
+	}
+	if (jc->cut_seen_due) {
+		cmd.type = jc->cut_ended ? CMD_CUT_ENDED : CMD_CUT_SEEN;
+		cmd.step = jc->cut_seen_step;
+		if (gp_ring_push(home, &cmd))
+			jc->cut_seen_due = false;
+	}
+	return sent;
+}
+
+uint32_t core_commands(struct gp_core *c)
+{
+	struct cmd cmd;
+	uint32_t work = 0;
+	for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_control, &cmd); n++, work++)
+		from_control(c, &cmd);
+	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
+		for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_core[i], &cmd);
+			n++, work++)
+			from_core(c, &cmd);
+	for (uint32_t i = 0; i < c->engine->cfg.jobs_count; i++) {
+		struct job_core *jc = c->jobs[c->engine->jobs_cfg[i].id];
+		if (jc)
+			work += tell_home(c, jc);
+	}
+	return work;
+}

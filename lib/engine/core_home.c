@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The job's home core: feeds the decision machine (lib/consist), carries its decisions to the cores
+// and to the workers, and notices silent members.
+#include "engine_priv.h"
+
+static struct core_session *rank_session(struct gp_core *c, const struct home *h, uint32_t rank)
+{
+	uint32_t id = h->rank_session[rank];
+	if (id == 0)
+		return NULL;
+	struct core_session *cs = &c->sessions[session_idx(id)];
+	return cs->id == id && cs->bound ? cs : NULL;
+}
+
+static uint32_t delivered_min(const struct gp_core *c, const struct home *h)
+{
+	uint32_t min = h->consist.decision;
+	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
+		if (gp_before(h->delivered[i], min))
+			min = h->delivered[i];
+	return min;
+}
+
+static void status_publish(struct gp_core *c, struct job_core *jc)
+{
+	const struct home *h = jc->job->home;
+	struct job_status *st = &c->engine->status[jc->job->idx];
+	uint32_t state = c->engine->cfg.standby ? GP_STATE_STANDBY
+			 : jc->stopping		? GP_STATE_STOPPING
+			 : h->consist.view == 0 ? GP_STATE_WAITING
+						: GP_STATE_RUNNING;
+	atomic_store_explicit(&st->view, h->consist.view, memory_order_relaxed);
+	atomic_store_explicit(&st->members, h->consist.members_count, memory_order_relaxed);
+	atomic_store_explicit(&st->generation, h->consist.generation, memory_order_relaxed);
+	atomic_store_explicit(&st->decision, h->consist.decision, memory_order_relaxed);
+	atomic_store_explicit(&st->state, state, memory_order_relaxed);
+	atomic_store_explicit(
+		&st->initialised, h->consist.generation != UINT32_MAX, memory_order_relaxed);
+	atomic_store_explicit(&st->cut_active, h->cut_active, memory_order_relaxed);
+}
+
+// ---- cuts
+
+static void cut_begin(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	if (h->cut_active || !gp_consist_room(&h->consist, delivered_min(c, h)))
+		return;
+	uint32_t step = gp_consist_cut(&h->consist);
+	h->cut_wanted = false;
+	if (step == UINT32_MAX)
+		return;
+	h->cut_active = true;
+	h->cut_step = step;
+	h->cut_last = step;
+	h->cut_decision = h->consist.decision;
+	h->cut_seen = 0;
+	h->cut_ended = 0;
+}
+
+static void cut_check(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	uint32_t interval = jc->job->cfg->cut_interval;
+	uint32_t generation = h->consist.generation;
+	if (interval > 0 && job_trains(jc->job) && generation != UINT32_MAX && generation > 0 &&
+		h->consist.units_done == 0 && h->cut_last != generation &&
+		generation % interval == 0 && !h->cut_active)
+		h->cut_wanted = true;
+	if (h->cut_wanted)
+		cut_begin(c, jc);
+	if (h->cut_active && h->cut_seen == c->engine->cfg.cores_count &&
+		!gp_before(generation, h->cut_step)) {
+		h->cut_seen = UINT32_MAX;
+		h->cut_ready_due = true;
+	}
+	if (!h->cut_ready_due)
+		return;
+	const struct cmd cmd = {.type = CMD_CUT_READY,
+		.job = jc->job->cfg->id,
+		.step = h->cut_step,
+		.unit = h->cut_decision};
+	if (core_tell_control(c, &cmd))
+		h->cut_ready_due = false;
+}
+
+// ---- members
+
+static uint64_t rank_last_rx(const struct gp_core *c, const struct home *h, uint32_t rank)
+{
+	uint32_t idx = session_idx(h->rank_session[rank]);
+	uint64_t last = 0;
+	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++) {
+		const struct core_session *cs = &c->engine->cores[i].sessions[idx];
+		uint64_t rx = atomic_load_explicit(&cs->last_rx, memory_order_relaxed);
+		last = GP_MAX(last, rx);
+	}
+	return last;
+}
+
+static void members_scan(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	if (c->now < h->scan_next)
+		return;
+	h->scan_next = c->now + SCAN_INTERVAL_NS;
+	struct gp_ranks live = h->consist.live;
+	gp_ranks_foreach(r, &live)
+	{
+		uint64_t last = rank_last_rx(c, h, r);
+		if (c->now <= last || c->now - last <= jc->job->cfg->timeout_ns)
+			continue;
+		gp_consist_lose(&h->consist, r);
+		gp_ranks_add(&h->lost_due, r);
+	}
+}
+
+static void members_tell_control(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	struct gp_ranks due = h->lost_due;
+	gp_ranks_foreach(r, &due)
+	{
+		const struct cmd cmd = {.type = CMD_LOST,
+			.job = jc->job->cfg->id,
+			.rank = r,
+			.session = h->rank_session[r]};
+		if (!core_tell_control(c, &cmd))
+			return;
+		h->rank_session[r] = 0;
+		gp_ranks_del(&h->lost_due, r);
+	}
+}
+
+void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
+{
+	GP_ASSERT(jc && jc->job->home_core == c->idx);
+	struct home *h = jc->job->home;
+	switch (cmd->type) {
+	case CMD_PART_DONE:
+		(void)gp_consist_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
+		return;
+	case CMD_CUT_SEEN:
+		if (h->cut_active && cmd->step == h->cut_step)
+			h->cut_seen++;
+		return;
+	case CMD_CUT_ENDED:
+		if (++h->cut_ended == c->engine->cfg.cores_count)
+			h->cut_active = false;
+		return;
+	case CMD_MEMBER_JOIN:
+		h->rank_session[cmd->rank] = cmd->session;
+		gp_ranks_del(&h->lost_due, cmd->rank);
+		gp_consist_join(&h->consist, cmd->rank);
+		return;
+	case CMD_MEMBER_LOST:
+		if (h->rank_session[cmd->rank] != cmd->session)
+			return;
+		gp_consist_lose(&h->consist, cmd->rank);
+		h->rank_session[cmd->rank] = 0;
+		return;
+	case CMD_CUT:
+		h->cut_wanted = true;
+		return;
+	case CMD_STOP:
+		h->stop_wanted = true;
+		return;
+	default:
+		GP_ASSERT(!"a command of known type");
+	}
+}
+
+// ---- decisions outwards
+
+static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	struct cmd cmd = {.type = CMD_DECISION, .core = (uint8_t)c->idx, .job = jc->job->cfg->id};
+	uint32_t sent = 0;
+	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++) {
+		while (gp_before(h->delivered[i], h->consist.decision)) {
+			const struct gp_decision *d =
+				gp_consist_log(&h->consist, h->delivered[i] + 1);
+			GP_ASSERT(d);
+			if (i == c->idx) {
+				apply_decision(c, jc, d);
+			} else {
+				cmd.decision = *d;
+				if (!gp_ring_push(c->to_core[i], &cmd))
+					break;
+			}
+			h->delivered[i]++;
+			sent++;
+		}
+	}
+	return sent;
+}
+
+static void decisions_announce(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	if (h->announced == h->consist.decision)
+		return;
+	uint32_t first = h->announced + 1;
+	h->announced = h->consist.decision;
+	struct gp_ranks to = h->consist.live;
+	gp_ranks_foreach(r, &to)
+	{
+		struct core_session *cs = rank_session(c, h, r);
+		if (cs)
+			send_commits(c, cs, jc, first);
+	}
+}
+
+uint32_t home_tick(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	members_scan(c, jc);
+	members_tell_control(c, jc);
+	bool room = gp_consist_room(&h->consist, delivered_min(c, h));
+	if (room && !h->stopped)
+		(void)gp_consist_try_view(&h->consist);
+	if (room && h->stop_wanted && !h->stopped) {
+		gp_consist_stop(&h->consist);
+		h->stopped = true;
+	}
+	cut_check(c, jc);
+	uint32_t work = decisions_deliver(c, jc);
+	decisions_announce(c, jc);
+	status_publish(c, jc);
+	return work;
+}
+
+// ---- heartbeat, barrier, leave
+
+// Members whose contribution to the lowest incomplete block at home is missing.
+static void missing_fill(const struct job_core *jc, struct gp_heartbeat_reply *r)
+{
+	struct gp_ranks here = {0};
+	if (jc->table.blocks_count > 0) {
+		const struct slot *slot =
+			&jc->slots[(uint32_t)((uint64_t)jc->low_step * jc->table.blocks_count +
+					      jc->low_local) &
+				   jc->slot_mask];
+		if (slot->open && slot->step == jc->low_step && slot->local == jc->low_local)
+			here = slot->ranks;
+	}
+	gp_ranks_foreach(m, &jc->members)
+	{
+		if (gp_ranks_has(&here, m))
+			continue;
+		if (r->missing++ == 0)
+			r->missing_rank = (uint16_t)m;
+	}
+}
+
+static void heartbeat_reply_fill(const struct gp_core *c, const struct gp_session *s,
+	const struct job_core *jc, struct gp_heartbeat_reply *r)
+{
+	const struct job_status *st = &c->engine->status[c->engine->job_idx[s->job]];
+	r->generation = atomic_load_explicit(&st->generation, memory_order_relaxed);
+	r->view = atomic_load_explicit(&st->view, memory_order_relaxed);
+	r->state = (uint16_t)atomic_load_explicit(&st->state, memory_order_relaxed);
+	r->next_step = r->generation + 1;
+	r->missing_rank = GP_WIRE_RANK_NONE;
+	r->lowest = GP_WIRE_RANK_NONE;
+	if (!jc)
+		return;
+	r->members = (uint16_t)jc->members_count;
+	r->view_first_step = jc->view_first_step;
+	r->lowest = (uint16_t)(jc->view ? jc->lowest : GP_WIRE_RANK_NONE);
+	missing_fill(jc, r);
+}
+
+enum gp_verdict handle_heartbeat(struct gp_core *c, struct core_session *cs,
+	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
+{
+	struct gp_heartbeat hb;
+	gp_wire_get_heartbeat(m, &hb);
+	if (c->idx != job_home(c->engine, s->job)) {
+		session_ack_due(c, cs);
+		return GP_VERDICT_HEARTBEAT;
+	}
+	struct gp_heartbeat_reply r = {.time = hb.time};
+	heartbeat_reply_fill(c, s, jc, &r);
+	struct gp_header h = {.type = GP_WIRE_HEARTBEAT_REPLY, .flags = GP_WIRE_F_ACK};
+	struct answer a;
+	if (answer_begin(c, cs, jc, &h, &a))
+		answer_send(c, cs, &a, gp_wire_put_heartbeat_reply(a.body, &r));
+	if (jc && gp_before(hb.known, jc->job->home->announced))
+		send_commits(c, cs, jc, hb.known + 1);
+	return GP_VERDICT_HEARTBEAT;
+}
+
+static struct barrier *barrier_find(struct home *h, uint32_t name, uint64_t now)
+{
+	struct barrier *oldest = &h->barriers[0];
+	for (uint32_t i = 0; i < BARRIERS_MAX; i++) {
+		struct barrier *b = &h->barriers[i];
+		if (b->used && b->name == name)
+			return b;
+		if (!b->used || (oldest->used && b->since < oldest->since))
+			oldest = b;
+	}
+	*oldest = (struct barrier){.name = name, .used = true, .since = now};
+	return oldest;
+}
+
+enum gp_verdict handle_barrier(struct gp_core *c, struct core_session *cs,
+	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
+{
+	if (s->rank == GP_WIRE_RANK_NONE)
+		return GP_VERDICT_NOT_ALLOWED;
+	if (!jc)
+		return GP_VERDICT_NOT_READY;
+	if (c->idx != jc->job->home_core)
+		return GP_VERDICT_WRONG_CORE;
+	struct home *h = jc->job->home;
+	uint32_t name, ignored;
+	gp_wire_get_barrier(m, &name, &ignored);
+	struct barrier *b = barrier_find(h, name, c->now);
+	gp_ranks_add(&b->arrived, s->rank);
+	bool complete = true;
+	gp_ranks_foreach(r, &h->consist.live) complete &= gp_ranks_has(&b->arrived, r);
+	b->done |= complete;
+	struct gp_header hd = {.type = GP_WIRE_BARRIER_REPLY, .flags = GP_WIRE_F_ACK};
+	struct answer a;
+	if (answer_begin(c, cs, jc, &hd, &a))
+		answer_send(c, cs, &a, gp_wire_put_barrier(a.body, name, b->done));
+	return GP_VERDICT_BARRIER;
+}
+
+enum gp_verdict handle_leave(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
+	struct job_core *jc, const struct gp_msg *m)
+{
+	if (c->idx != job_home(c->engine, s->job))
+		return GP_VERDICT_WRONG_CORE;
+	if (gp_wire_get_u64(m) != s->incarnation)
+		return GP_VERDICT_NOT_ALLOWED;
+	const struct cmd cmd = {.type = CMD_LEAVE, .job = s->job, .session = s->id};
+	if (!core_tell_control(c, &cmd))
+		return GP_VERDICT_CONTROL_FULL;
+	struct gp_header h = {.type = GP_WIRE_LEAVE_REPLY, .flags = GP_WIRE_F_ACK};
+	struct answer a;
+	if (answer_begin(c, cs, jc, &h, &a))
+		answer_send(c, cs, &a, gp_wire_put_u64(a.body, s->incarnation));
+	return GP_VERDICT_LEAVE;
+}

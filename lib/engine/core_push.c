@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Contributions. They wait in their slot inside the frames they came in; when every member's is
+// there the block is summed once, in rank order, and the optimizer runs into a shadow version.
+#include "engine_priv.h"
+
+// How far a contribution's step may be ahead of what this core knows to be committed: workers learn
+// of a commit from home, perhaps before this core does.
+#define STEPS_AHEAD_MAX 2
+
+// ---- the sequence of places (step, block) at this core
+
+static bool place_done(const struct job_core *jc, uint32_t local, uint32_t step)
+{
+	return !gp_before(jc->table.blocks[local].done_step, step);
+}
+
+void low_advance(struct job_core *jc)
+{
+	uint32_t blocks = jc->table.blocks_count;
+	if (blocks == 0)
+		return;
+	while (place_done(jc, jc->low_local, jc->low_step)) {
+		if (++jc->low_local == blocks) {
+			jc->low_local = 0;
+			jc->low_step++;
+		}
+	}
+}
+
+// Places from the lowest incomplete one; the caller knows that (step, local) is not done.
+static uint64_t place_distance(const struct job_core *jc, uint32_t local, uint32_t step)
+{
+	int64_t steps = (int32_t)(step - jc->low_step);
+	int64_t d = steps * jc->table.blocks_count + (int64_t)local - jc->low_local;
+	GP_ASSERT(d >= 0);
+	return (uint64_t)d;
+}
+
+static uint32_t place_slot(const struct job_core *jc, uint32_t local, uint32_t step)
+{
+	return (uint32_t)((uint64_t)step * jc->table.blocks_count + local) & jc->slot_mask;
+}
+
+// ---- completion
+
+static void slot_close(struct gp_core *c, struct job_core *jc, struct slot *slot)
+{
+	struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+	gp_ranks_foreach(r, &slot->ranks)
+	{
+		if (parts[r].frame)
+			c->xport->ops->release(c->xport, parts[r].frame);
+		parts[r].frame = NULL;
+	}
+	slot->open = false;
+	slot->deferred = false;
+	jc->slots_open--;
+}
+
+static bool slot_is_initial(const struct job_core *jc, const struct slot *slot)
+{
+	return slot->step == 0 && job_trains(jc->job);
+}
+
+static bool slot_is_full(const struct job_core *jc, const struct slot *slot)
+{
+	return slot->count == (slot_is_initial(jc, slot) ? 1 : jc->members_count);
+}
+
+static uint32_t slot_gather(struct gp_core *c, struct job_core *jc, const struct slot *slot)
+{
+	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+	uint32_t n = 0;
+	gp_ranks_foreach(r, &slot->ranks) c->contribs[n++] =
+		(struct gp_contrib){.payload = parts[r].payload,
+			.len = parts[r].len,
+			.weight = parts[r].weight,
+			.rank = (uint16_t)r,
+			.codec = parts[r].codec};
+	GP_ASSERT(n == slot->count);
+	return n;
+}
+
+// The block's new version from the contributions gathered in c->contribs.
+static void version_compute(struct gp_core *c, struct job_core *jc, const struct slot *slot,
+	struct gp_version *v, uint32_t n)
+{
+	const struct gp_job *j = jc->job;
+	const struct gp_block *b = &jc->table.blocks[slot->local];
+	bool initial = slot_is_initial(jc, slot);
+	float *sum = job_trains(j) && !initial ? c->scratch : gp_version_values(v);
+
+	gp_aggr_sum(sum, c->contribs, n, b->elems);
+	v->weight = gp_aggr_weights(c->contribs, n);
+	v->step = slot->step;
+	v->view = jc->view;
+	v->elems = b->elems;
+	if (j->cfg->mean && !initial)
+		gp_aggr_scale(sum, b->elems, v->weight);
+	if (initial)
+		memset(gp_version_state(&jc->table, v, 0), 0,
+			sizeof(float) * jc->table.elems_max * jc->table.states_count);
+	if (!job_trains(j) || initial)
+		return;
+
+	struct gp_version *old =
+		gp_block_visible(&jc->table.blocks[slot->local], jc->committed[b->unit]);
+	GP_ASSERT(old && old->step + 1 == slot->step);
+	bool state = jc->table.states_count > 0;
+	const struct gp_optim_block ob = {
+		.grad = sum,
+		.w = gp_version_values(old),
+		.state = state ? gp_version_state(&jc->table, old, 0) : NULL,
+		.w_out = gp_version_values(v),
+		.state_out = state ? gp_version_state(&jc->table, v, 0) : NULL,
+		.elems = b->elems,
+	};
+	gp_optim_apply(&j->cfg->optim, &ob);
+}
+
+static void slot_answer(
+	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v)
+{
+	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+	gp_ranks_foreach(r, &slot->ranks)
+	{
+		struct core_session *cs = &c->sessions[parts[r].session];
+		if (parts[r].want && cs->bound)
+			send_result(c, cs, jc, slot->local, v, true);
+	}
+}
+
+static void unit_block_done(struct job_core *jc, uint32_t unit)
+{
+	if (++jc->unit_done[unit] < jc->unit_blocks[unit])
+		return;
+	uint32_t at = jc->done_first + jc->done_count++;
+	uint32_t size = jc->job->units_count;
+	GP_ASSERT(jc->done_count <= size);
+	jc->done_queue[at < size ? at : at - size] = unit;
+}
+
+// False when it has to wait: for home's decision on the step before, or for a free version.
+static bool slot_complete(struct gp_core *c, struct job_core *jc, struct slot *slot)
+{
+	struct gp_block *b = &jc->table.blocks[slot->local];
+	if (slot->step != jc->committed[b->unit] + 1)
+		return false;
+	struct gp_version *v = gp_table_take(&jc->table);
+	if (!v)
+		return false;
+	version_compute(c, jc, slot, v, slot_gather(c, jc, slot));
+	gp_table_publish(&jc->table, b, v);
+	slot_answer(c, jc, slot, v);
+	slot_close(c, jc, slot);
+	unit_block_done(jc, b->unit);
+	low_advance(jc);
+	gp_counter_add(&c->stats.blocks_completed, 1);
+	return true;
+}
+
+void slot_retry_deferred(struct gp_core *c, struct job_core *jc)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < jc->deferred_count; i++) {
+		uint32_t idx = jc->deferred[i];
+		GP_ASSERT(jc->slots[idx].open && jc->slots[idx].deferred);
+		if (!slot_complete(c, jc, &jc->slots[idx]))
+			jc->deferred[kept++] = idx;
+	}
+	jc->deferred_count = kept;
+}
+
+// A new view: everything in the slots is void.
+void slot_clear_all(struct gp_core *c, struct job_core *jc)
+{
+	for (uint32_t i = 0; i <= jc->slot_mask && jc->slots_open > 0; i++)
+		if (jc->slots[i].open)
+			slot_close(c, jc, &jc->slots[i]);
+	GP_ASSERT(jc->slots_open == 0);
+	jc->deferred_count = 0;
+}
+
+static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot, uint32_t rank,
+	const struct part *part)
+{
+	jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers + rank] = *part;
+	if (part->frame)
+		c->xport->ops->hold(c->xport, part->frame);
+	gp_ranks_add(&slot->ranks, rank);
+	slot->count++;
+	if (!slot_is_full(jc, slot) || slot_complete(c, jc, slot))
+		return;
+	slot->deferred = true;
+	jc->deferred[jc->deferred_count++] = (uint32_t)(slot - jc->slots);
+	gp_counter_add(&c->stats.completions_deferred, 1);
+}
+
+// ---- one block of a contribution
+
+static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t local,
+	uint32_t step, const struct part *part)
+{
+	struct gp_block *b = &jc->table.blocks[local];
+	bool committed = !gp_before(jc->committed[b->unit], step);
+	struct gp_version *v =
+		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
+	if (part->want && v && v->step == step)
+		send_result(c, &c->sessions[part->session], jc, local, v, !committed);
+	return GP_VERDICT_PUSH_DUPLICATE;
+}
+
+static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
+	const struct gp_header *h, const struct part *part)
+{
+	struct gp_block *b = &jc->table.blocks[local];
+	if (place_done(jc, local, h->step))
+		return push_old(c, jc, local, h->step, part);
+	if (h->step - jc->committed[b->unit] > STEPS_AHEAD_MAX)
+		return GP_VERDICT_TOO_EARLY;
+	if (place_distance(jc, local, h->step) > jc->slot_mask)
+		return GP_VERDICT_PUSH_BUSY;
+
+	struct slot *slot = &jc->slots[place_slot(jc, local, h->step)];
+	if (!slot->open) {
+		*slot = (struct slot){.step = h->step, .local = local, .open = true};
+		jc->slots_open++;
+	}
+	GP_ASSERT(slot->step == h->step && slot->local == local);
+	if (gp_ranks_has(&slot->ranks, h->rank)) {
+		size_t at = (size_t)(slot - jc->slots) * jc->job->cfg->workers + h->rank;
+		jc->parts[at].want |= part->want;
+		return GP_VERDICT_PUSH_DUPLICATE;
+	}
+	slot_add(c, jc, slot, h->rank, part);
+	return GP_VERDICT_PUSH;
+}
+
+// ---- a datagram: everything in it is checked before any of it is applied
+
+static enum gp_verdict push_check_payload(
+	struct gp_core *c, struct core_session *cs, struct job_core *jc, const struct gp_msg *m)
+{
+	const uint8_t *payload = m->body;
+	for (uint32_t i = 0; i < m->h.sections; i++) {
+		struct gp_section s;
+		gp_wire_get_section(m, i, &s);
+		uint32_t elems = jc->table.blocks[job_local(jc->job, s.block)].elems;
+		if (gp_codec_check(s.codec, payload, s.len, elems) != 0) {
+			const struct gp_refuse r = {.reason = GP_REFUSAL_BAD_PAYLOAD,
+				.about = m->h.type,
+				.step = m->h.step,
+				.what = s.block,
+				.expected = elems,
+				.seen = s.len};
+			send_refuse(c, &cs->addr, &m->h, &r, cs->payload_max);
+			return GP_VERDICT_BAD_PAYLOAD;
+		}
+		payload += s.len;
+	}
+	return GP_VERDICT_OK;
+}
+
+static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
+	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
+{
+	if (s->rank == GP_WIRE_RANK_NONE)
+		return GP_VERDICT_NOT_ALLOWED;
+	if (!jc || jc->view == 0)
+		return GP_VERDICT_NOT_READY;
+	if (m->h.view != jc->view || !gp_ranks_has(&jc->members, m->h.rank)) {
+		session_ack_due(c, cs); // its decision number tells what the worker lacks
+		return GP_VERDICT_OTHER_VIEW;
+	}
+	bool initial = m->h.step == 0 && job_trains(jc->job);
+	if (initial && m->h.rank != jc->lowest)
+		return GP_VERDICT_NOT_ALLOWED;
+	if (jc->stopping && gp_before(jc->stop_step, m->h.step)) {
+		const struct gp_refuse r = {
+			.reason = GP_REFUSAL_STOPPING, .about = m->h.type, .step = m->h.step};
+		send_refuse(c, &cs->addr, &m->h, &r, cs->payload_max);
+		return GP_VERDICT_STOPPING;
+	}
+	enum gp_verdict v;
+	if (!sections_legal(c, jc->job, m, &v))
+		return v;
+	return push_check_payload(c, cs, jc, m);
+}
+
+static void part_fill(
+	struct part *part, const struct gp_section *s, struct gp_frame *f, const uint8_t *payload)
+{
+	part->frame = s->len > 0 ? f : NULL;
+	part->payload = payload;
+	part->len = s->len;
+	part->weight = s->weight;
+	part->codec = s->codec;
+}
+
+enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
+	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m)
+{
+	enum gp_verdict v = push_check(c, cs, s, jc, m);
+	if (v != GP_VERDICT_OK)
+		return v;
+
+	struct part part = {.session = (uint16_t)(cs - c->sessions),
+		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
+	const uint8_t *payload = m->body;
+	uint64_t refused = 0;
+	enum gp_verdict verdict = GP_VERDICT_PUSH_DUPLICATE, why = GP_VERDICT_PUSH_BUSY;
+	for (uint32_t i = 0; i < m->h.sections; i++) {
+		struct gp_section sec;
+		gp_wire_get_section(m, i, &sec);
+		part_fill(&part, &sec, f, payload);
+		payload += sec.len;
+		uint32_t local = job_local(jc->job, sec.block);
+		for (uint32_t r = 0; r < sec.run; r++) {
+			v = push_block(c, jc, local + r, &m->h, &part);
+			if (v == GP_VERDICT_PUSH)
+				verdict = v;
+			if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY) {
+				refused |= UINT64_C(1) << i;
+				why = v;
+			}
+		}
+	}
+	if (refused) {
+		send_busy(c, cs, jc, m, refused);
+		return why;
+	}
+	session_accepted(c, cs, m->h.packet);
+	return verdict;
+}

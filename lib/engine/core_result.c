@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Answers: headers with acknowledgements and the decision number on every datagram to a worker,
+// results that carry their payload by reference.
+#include "engine_priv.h"
+
+#define LOWER_V4 42 // Ethernet, IPv4, UDP
+#define LOWER_V6 62
+#define VLAN_TAG 4
+#define V4_SPARE 20 // payload_max is reckoned for IPv6
+
+static uint32_t payload_limit(const struct core_session *cs)
+{
+	return cs->payload_max + (gp_addr_is_v4(&cs->addr) ? V4_SPARE : 0);
+}
+
+static uint32_t lower_len(const struct gp_addr *a)
+{
+	return (gp_addr_is_v4(a) ? LOWER_V4 : LOWER_V6) + (a->vlan ? VLAN_TAG : 0);
+}
+
+static void header_fill(
+	struct gp_core *c, struct core_session *cs, const struct job_core *jc, struct gp_header *h)
+{
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	h->version = GP_WIRE_VERSION;
+	h->session = cs->id;
+	h->epoch = c->engine->cfg.epoch;
+	h->packet = ++cs->tx_packet;
+	if (s) {
+		h->job = s->job;
+		h->rank = s->rank;
+		h->credit = (uint16_t)c->engine->jobs_cfg[c->engine->job_idx[s->job]].window;
+	}
+	if (jc) {
+		h->decision = jc->decision;
+		if (h->view == 0)
+			h->view = jc->view;
+	}
+}
+
+static void ack_fill(struct gp_core *c, struct core_session *cs, struct gp_ack *a)
+{
+	*a = (struct gp_ack){
+		.largest = cs->largest,
+		.bits = cs->bits,
+		.delay_us = (uint32_t)GP_MIN((c->now - cs->largest_time) / 1000, UINT32_MAX),
+		.flags = cs->largest_ok,
+	};
+	cs->ack_pending = 0;
+}
+
+bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	struct gp_header *h, struct answer *a)
+{
+	a->frame = c->xport->ops->alloc(c->xport);
+	if (!a->frame) {
+		gp_counter_add(&c->stats.tx_no_frame, 1);
+		return false;
+	}
+	header_fill(c, cs, jc, h);
+	uint32_t at = gp_wire_begin(a->frame->data, a->frame->room, h);
+	if (h->flags & GP_WIRE_F_ACK) {
+		struct gp_ack ack;
+		ack_fill(c, cs, &ack);
+		gp_wire_put_ack(a->frame->data, h->sections, &ack);
+	}
+	a->body = a->frame->data + at;
+	a->room = GP_MIN(a->frame->room, payload_limit(cs)) - at;
+	return true;
+}
+
+void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
+{
+	GP_ASSERT(body_len <= a->room);
+	a->frame->len = (uint32_t)(a->body - a->frame->data) + body_len;
+	a->frame->peer = cs->addr;
+	gp_counter_add(&c->stats.tx_datagrams, 1);
+	c->xport->ops->send(c->xport, a->frame);
+}
+
+void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
+	struct gp_version *v, bool tentative)
+{
+	uint32_t len = v->elems * (uint32_t)sizeof(float);
+	uint32_t flags = tentative ? GP_WIRE_F_TENTATIVE : 0;
+	uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE + len;
+	uint32_t limit = payload_limit(cs);
+	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= limit) {
+		flags |= GP_WIRE_F_ACK;
+		fixed += GP_WIRE_ACK_SIZE;
+	}
+	if (fixed > limit) // a reader whose path is too small; it was told at join
+		return;
+	struct gp_header h = {
+		.type = GP_WIRE_RESULT,
+		.flags = (uint8_t)flags,
+		.pad = gp_wire_pad(lower_len(&cs->addr), flags, 1, limit - fixed),
+		.step = v->step,
+		.view = v->view,
+		.sections = 1,
+	};
+	struct answer a;
+	if (!answer_begin(c, cs, jc, &h, &a))
+		return;
+	const struct gp_section s = {
+		.block = job_block(jc->job, c, local),
+		.len = (uint16_t)len,
+		.run = 1,
+		.codec = GP_CODEC_F32,
+		.weight = v->weight,
+	};
+	gp_wire_put_section(a.frame->data, 0, &s);
+	a.frame->tail = (const uint8_t *)gp_version_values(v);
+	a.frame->tail_len = len;
+	a.frame->tail_hold = &v->hold;
+	v->hold.count++;
+	answer_send(c, cs, &a, 0);
+}
+
+void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,
+	const struct gp_refuse *r, uint32_t size_max)
+{
+	if (GP_WIRE_HEADER_SIZE + 60u + r->text_len > size_max)
+		return;
+	struct gp_frame *f = c->xport->ops->alloc(c->xport);
+	if (!f) {
+		gp_counter_add(&c->stats.tx_no_frame, 1);
+		return;
+	}
+	const struct gp_header h = {
+		.version = GP_WIRE_VERSION,
+		.type = GP_WIRE_REFUSE,
+		.job = about->job,
+		.rank = about->rank,
+		.session = about->session,
+		.epoch = c->engine->cfg.epoch,
+		.step = r->step,
+	};
+	uint32_t at = gp_wire_begin(f->data, f->room, &h);
+	f->len = at + gp_wire_put_refuse(f->data + at, r);
+	f->peer = *to;
+	gp_counter_add(&c->stats.tx_datagrams, 1);
+	c->xport->ops->send(c->xport, f);
+}
+
+void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	const struct gp_msg *m, uint64_t sections)
+{
+	struct gp_header h = {
+		.type = GP_WIRE_BUSY,
+		.step = m->h.step,
+		.sections = (uint8_t)__builtin_popcountll(sections),
+	};
+	struct answer a;
+	if (!answer_begin(c, cs, jc, &h, &a))
+		return;
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < m->h.sections; i++) {
+		if (!(sections >> i & 1))
+			continue;
+		struct gp_section s;
+		gp_wire_get_section(m, i, &s);
+		const struct gp_section b = {.block = s.block, .run = s.run};
+		gp_wire_put_section(a.frame->data, n++, &b);
+	}
+	answer_send(c, cs, &a, gp_wire_put_u64(a.body, m->h.packet));
+}
+
+static void commit_entry_put(uint8_t *at, const struct gp_decision *d, uint32_t rank)
+{
+	bool view = d->kind == GP_DECIDED_VIEW;
+	const struct gp_commit_entry e = {
+		.kind = d->kind,
+		.flags = view && gp_ranks_has(&d->members, rank) ? GP_COMMIT_MEMBER : 0,
+		.ranks = d->ranks,
+		.unit = d->unit,
+		.step = d->step,
+		.view = d->view,
+		.lowest = d->lowest,
+	};
+	(void)gp_wire_put_commit_entry(at, &e);
+}
+
+// Decisions from `first` to the newest, in as many datagrams as it takes (bounded by the log).
+void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first)
+{
+	const struct gp_consist *consist = &jc->job->home->consist;
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	uint32_t next = first;
+	while (s && !gp_before(consist->decision, next)) {
+		struct gp_header h = {.type = GP_WIRE_COMMIT, .flags = GP_WIRE_F_ACK};
+		struct answer a;
+		if (!answer_begin(c, cs, jc, &h, &a))
+			return;
+		uint32_t entry = 24, n = 0;
+		uint32_t n_max = GP_MIN((a.room - 8) / entry, GP_WIRE_COMMITS_MAX);
+		n_max = GP_MIN(n_max, consist->decision - next + 1);
+		for (; n < n_max; n++) {
+			const struct gp_decision *d = gp_consist_log(consist, next + n);
+			if (!d)
+				break;
+			commit_entry_put(a.body + 8 + (size_t)entry * n, d, s->rank);
+		}
+		if (n == 0) { // older than the log: such a worker has been silent for long
+			c->xport->ops->release(c->xport, a.frame);
+			return;
+		}
+		const struct gp_commit commit = {.first = next, .n = (uint16_t)n};
+		(void)gp_wire_put_commit(a.body, &commit);
+		answer_send(c, cs, &a, 8 + entry * n);
+		next += n;
+	}
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What a core keeps of each session: the address bound to it, packet numbers taken,
+// acknowledgements that are due.
+#include "engine_priv.h"
+
+#define ACK_BITS 64
+
+static void session_reset(struct core_session *cs, uint32_t id)
+{
+	uint64_t last_rx = atomic_load_explicit(&cs->last_rx, memory_order_relaxed);
+	bool ack_due = cs->ack_due; // it stays in the core's list
+	memset(cs, 0, sizeof(*cs));
+	cs->id = id;
+	cs->ack_due = ack_due;
+	atomic_store_explicit(&cs->last_rx, last_rx, memory_order_relaxed);
+}
+
+void session_bind(struct gp_core *c, uint32_t id, uint32_t payload_max, const struct gp_addr *addr)
+{
+	GP_ASSERT(session_idx(id) < c->engine->cfg.sessions_max);
+	struct core_session *cs = &c->sessions[session_idx(id)];
+	if (cs->id != id) {
+		session_drop(cs);
+		session_reset(cs, id);
+	}
+	cs->bound = true;
+	cs->payload_max = payload_max;
+	cs->addr = *addr;
+	atomic_store_explicit(&cs->last_rx, c->now, memory_order_relaxed);
+}
+
+// Forgets what the session was waiting for; its slots are cleared by the next view.
+void session_drop(struct core_session *cs)
+{
+	if (cs->held_by)
+		cs->held_by->held_count--;
+	cs->held_by = NULL;
+	cs->id = 0;
+	cs->bound = false;
+}
+
+struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
+	const struct gp_header *h, const struct gp_session **s)
+{
+	uint32_t idx = session_idx(h->session);
+	if (idx >= c->engine->cfg.sessions_max)
+		return NULL;
+	*s = gp_rcu_dereference(&c->engine->sessions[idx]);
+	struct core_session *cs = &c->sessions[idx];
+	if (!*s || (*s)->id != h->session || (*s)->job != h->job || (*s)->rank != h->rank)
+		return NULL;
+	if (cs->id != h->session || !cs->bound || !gp_addr_equal(&cs->addr, &f->peer))
+		return NULL;
+	memcpy(cs->addr.mac, f->peer.mac, sizeof(cs->addr.mac));
+	return cs;
+}
+
+void session_took(struct gp_core *c, struct core_session *cs, const struct gp_header *h)
+{
+	atomic_store_explicit(&cs->last_rx, c->now, memory_order_relaxed);
+	if (gp_before(cs->confirmed, h->decision))
+		cs->confirmed = h->decision;
+	if (h->packet <= cs->largest)
+		return;
+	uint64_t shift = h->packet - cs->largest;
+	uint64_t bits = shift < ACK_BITS ? cs->bits << shift : 0;
+	if (cs->largest > 0 && cs->largest_ok && shift <= ACK_BITS)
+		bits |= UINT64_C(1) << (shift - 1);
+	cs->bits = bits;
+	cs->largest = h->packet;
+	cs->largest_ok = false;
+	cs->largest_time = c->now;
+}
+
+void session_ack_due(struct gp_core *c, struct core_session *cs)
+{
+	if (cs->ack_pending++ == 0)
+		cs->ack_since = c->now;
+	if (cs->ack_due)
+		return;
+	cs->ack_due = true;
+	c->ack_list[c->ack_count++] = (uint16_t)(cs - c->sessions);
+}
+
+void session_accepted(struct gp_core *c, struct core_session *cs, uint64_t packet)
+{
+	if (packet == cs->largest)
+		cs->largest_ok = true;
+	else if (packet < cs->largest && cs->largest - packet <= ACK_BITS)
+		cs->bits |= UINT64_C(1) << (cs->largest - packet - 1);
+	session_ack_due(c, cs);
+}
+
+uint32_t session_flush_acks(struct gp_core *c)
+{
+	uint32_t sent = 0, kept = 0;
+	for (uint32_t i = 0; i < c->ack_count; i++) {
+		struct core_session *cs = &c->sessions[c->ack_list[i]];
+		bool due = cs->ack_pending >= ACK_EVERY || c->now - cs->ack_since >= ACK_DELAY_NS;
+		if (cs->bound && cs->ack_pending > 0 && !due) {
+			c->ack_list[kept++] = c->ack_list[i];
+			continue;
+		}
+		cs->ack_due = false;
+		if (!cs->bound || cs->ack_pending == 0)
+			continue;
+		const struct gp_session *s =
+			gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+		struct gp_header h = {.type = GP_WIRE_ACK, .flags = GP_WIRE_F_ACK};
+		struct answer a;
+		if (!s || !answer_begin(c, cs, c->jobs[s->job], &h, &a))
+			continue;
+		answer_send(c, cs, &a, 0);
+		sent++;
+	}
+	c->ack_count = kept;
+	return sent;
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The server, without I/O: what becomes of each datagram, on any number of cores.
+//
+//	engine	  one node: its cores, its registrar, the published sessions and jobs
+//	core	  a polled core: takes (frames, now), sends through its transport
+//	registrar the control side: joins, registration, layouts, cuts; takes (now)
+//
+// The engine knows no DPDK, socket, thread, clock or heap. The daemon runs each core on an lcore
+// and the registrar on its control thread; the simulator runs all of them in one loop. They meet
+// only in SPSC rings and in objects that are published once and immutable from then on (jobs,
+// sessions).
+//
+// Threads: gp_core_* of core i by the thread of core i only (registered with lib/rcu, one quiescent
+// state a burst, after sending); gp_registrar_* by the control thread only; gp_engine_create and
+// destroy while nothing runs; the functions marked "any thread" in an RCU read section.
+//
+// Time is in nanoseconds of a clock that never goes back; the caller reads it once a burst.
+#ifndef GP_ENGINE_H
+#define GP_ENGINE_H
+
+#include <gp_base.h>
+#include <gp_metrics.h>
+#include <gp_optim.h>
+#include <gp_rcu.h>
+#include <gp_secure.h>
+#include <gp_table.h>
+#include <gp_wire.h>
+#include <gp_xport.h>
+
+#define GP_ENGINE_CORES_MAX    32
+#define GP_ENGINE_JOBS_MAX     64
+#define GP_ENGINE_SESSIONS_MAX 1024
+#define GP_ENGINE_BURST_MAX    64
+
+struct gp_job_config {
+	char name[GP_WIRE_JOB_NAME_SIZE];
+	uint16_t id; // 1 .. 64
+	uint8_t kind;
+	uint8_t atomicity;
+	uint8_t consistency;
+	bool mean;
+	bool deterministic;
+	uint32_t workers;
+	uint32_t workers_min;
+	uint32_t slots;	 // open blocks per core, a power of two
+	uint32_t window; // credit per worker and core
+	uint32_t tensors_max;
+	uint32_t payload_max; // IP MTU - 48 that every member's path must carry
+	uint64_t memory_max;
+	uint64_t timeout_ns;
+	uint32_t cut_interval; // steps between cuts that home makes by itself, 0 = none
+	struct gp_optim_params optim;
+};
+
+// A whole generation that a job starts from; the pointers must stay until the layout is made.
+struct gp_restore_tensor {
+	const char *name;
+	uint32_t dims_count;
+	const uint64_t *dims;
+	const float *values;
+	const float *states[GP_OPTIM_STATES_MAX];
+};
+
+struct gp_restore {
+	uint32_t step;
+	uint32_t decision;
+	uint32_t tensors_count;
+	const struct gp_restore_tensor *tensors;
+};
+
+struct gp_engine_config {
+	uint32_t cores_count;
+	uint16_t base_port;
+	uint32_t epoch;
+	uint32_t sessions_max;
+	uint32_t ring_size;   // commands between two cores, and between a core and control
+	uint32_t payload_max; // of the port: IP MTU - 48
+	bool standby; // replica: readers only, restored generations are replaced as they arrive
+	uint64_t hello_rate; // hellos answered per second and core
+	struct gp_cookie_key cookie_key;
+	uint64_t seed; // server nonces and session generations
+	uint32_t jobs_count;
+	const struct gp_job_config *jobs; // copied
+	// Memory for tables: `take` returns zeroed, 64-byte aligned memory or NULL.
+	void *(*take)(void *arg, size_t size);
+	void (*give)(void *arg, void *mem);
+	void *mem_arg;
+};
+
+struct gp_engine;
+struct gp_core;
+struct gp_registrar;
+
+// 0, -ENOMEM, or -EINVAL (a limit; the daemon's configuration check has named it before).
+int gp_engine_create(struct gp_engine **out, const struct gp_engine_config *cfg,
+	struct gp_xport *const *xports) GP_MUST_CHECK;
+void gp_engine_destroy(struct gp_engine *e); // takes NULL
+struct gp_core *gp_engine_core(struct gp_engine *e, uint32_t i);
+struct gp_registrar *gp_engine_registrar(struct gp_engine *e);
+// Turned by the control thread (gp_rcu_grace_turn) so that retired versions come back.
+struct gp_rcu_grace *gp_engine_grace(struct gp_engine *e);
+
+// Takes over one reference of each frame. n <= GP_ENGINE_BURST_MAX.
+void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now);
+// Rings, decisions, deferred work, acknowledgements, time-outs. Once a burst, after gp_core_rx.
+// Returns how many things it did: 0 means the core is idle.
+uint32_t gp_core_tick(struct gp_core *c, uint64_t now);
+
+// Handles what cores handed to control, and starts what is due. Returns work done.
+uint32_t gp_registrar_poll(struct gp_registrar *r, uint64_t now);
+
+// Events that the owner of the registrar wants to know, called from gp_registrar_poll.
+struct gp_registrar_events {
+	void *arg;
+	// A cut of `job` at generation `step` is whole and pinned until gp_registrar_cut_release.
+	void (*cut_ready)(void *arg, uint16_t job, uint32_t step, uint32_t decision);
+	void (*session_opened)(void *arg, uint16_t job, uint32_t rank, const struct gp_addr *from);
+	void (*session_closed)(void *arg, uint16_t job, uint32_t rank, const char *why);
+	void (*refused)(void *arg, const struct gp_refuse *refuse, const struct gp_addr *from);
+	void (*layout_ready)(void *arg, uint16_t job);
+};
+void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_events *ev);
+
+// The generation that job `id` starts from, before anyone registered; or, on a standby, the
+// generation to serve from now on. 0, -ENOENT (no such job), -EBUSY (a layout exists, or the one
+// before is still being read: try again), -ENOMEM (over memory_max).
+int gp_registrar_restore(
+	struct gp_registrar *r, uint16_t job, const struct gp_restore *restore) GP_MUST_CHECK;
+// Asks home for a cut as soon as one generation is whole. -EBUSY: one is under way. -EAGAIN: the
+// job has no generation yet.
+int gp_registrar_cut(struct gp_registrar *r, uint16_t job) GP_MUST_CHECK;
+void gp_registrar_cut_release(struct gp_registrar *r, uint16_t job);
+// No new step begins: contributions to steps after the one in hand are refused as stopping.
+void gp_registrar_stop(struct gp_registrar *r);
+
+// What control, metrics and tests may see of a job; any thread. Exact once the job rests.
+struct gp_job_view {
+	const char *name;
+	uint16_t id;
+	uint8_t kind;
+	uint8_t atomicity;
+	bool ready;
+	bool initialised; // has a committed generation
+	uint32_t workers;
+	uint32_t joined; // sessions of workers
+	uint32_t readers;
+	uint32_t view;
+	uint32_t members;
+	uint32_t generation; // highest step committed in all units
+	uint32_t decision;
+	uint32_t state; // enum gp_wire_state
+	uint32_t block_elems;
+	uint32_t blocks_count;
+	uint32_t units_count;
+	uint32_t tensors_count;
+	uint64_t memory_used;
+	uint64_t memory_max;
+	bool cut_active;
+};
+// i < jobs_count, in the order of the configuration.
+void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v);
+
+struct gp_tensor_view {
+	const char *name;
+	uint32_t dims_count;
+	const uint64_t *dims;
+	uint64_t elems;
+	uint32_t first_block;
+	uint32_t blocks_count;
+};
+// Tensor t in job-wide order; false when there is no layout or no such tensor.
+bool gp_engine_tensor_view(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t t, struct gp_tensor_view *v);
+
+struct gp_rank_view {
+	uint32_t rank;
+	bool joined;
+	uint64_t incarnation;
+	struct gp_addr addr;
+	uint64_t last_rx; // ns, 0 = never
+	uint32_t registered;
+};
+bool gp_engine_rank_view(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t rank, struct gp_rank_view *v);
+
+// Any thread: values (array 0) or optimizer state (array 1..) of one block of generation `step`;
+// NULL when it is not there. Valid until the caller's next quiescent state, or while a cut pins it.
+const float *gp_engine_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
+	uint32_t step, uint32_t array, uint32_t *elems);
+// Digest of a generation (docs/protocol.md 5); -ENOENT when a block of it is gone.
+int gp_engine_digest(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t step, uint64_t *digest) GP_MUST_CHECK;
+
+// One core's counters; any thread.
+struct gp_core_stats {
+	GP_ALIGNED(GP_CACHE_LINE) struct gp_counter verdicts[GP_VERDICT_COUNT];
+	struct gp_counter rx_datagrams; // == sum of verdicts
+	struct gp_counter tx_datagrams;
+	struct gp_counter tx_no_frame; // an answer was not sent: no frame; the worker asks again
+	struct gp_counter blocks_completed;
+	struct gp_counter completions_deferred; // no free version, or decision not yet here
+	struct gp_counter units_committed;
+	struct gp_counter units_aborted;
+	struct gp_counter polls;
+	struct gp_counter polls_busy;
+};
+const struct gp_core_stats *gp_core_stats(const struct gp_core *c);
+// Whether every frame, slot and version of a resting engine is back; names what is not (simulator).
+bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size);
+
+#endif

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A job's layout in memory: tensors cut into blocks in the order of the schedule, blocks dealt to
+// cores in turn, units as the job's atomicity says. Everything comes from one arena of memory_max
+// bytes.
+#include "engine_priv.h"
+
+#include <errno.h>
+
+struct layout {
+	uint32_t block_elems;
+	uint64_t blocks_count;
+	uint64_t units_count;
+	uint32_t states_count;
+};
+
+static struct layout layout_of(const struct gp_job_config *cfg, uint32_t block_elems,
+	const struct job_tensor *tensors, uint32_t count)
+{
+	struct layout l = {.block_elems = block_elems};
+	for (uint32_t t = 0; t < count; t++)
+		l.blocks_count += gp_div_up(tensors[t].elems, block_elems);
+	l.units_count = cfg->atomicity == GP_ATOM_STEP	   ? 1
+			: cfg->atomicity == GP_ATOM_TENSOR ? count
+							   : l.blocks_count;
+	l.states_count = cfg->kind == GP_KIND_TRAIN ? gp_optim_states(cfg->optim.kind) : 0;
+	return l;
+}
+
+static uint32_t core_blocks(uint64_t blocks_count, uint32_t cores, uint32_t core)
+{
+	return (uint32_t)((blocks_count + cores - 1 - core) / cores);
+}
+
+// Bytes beside the tables, per core: slots, parts, unit counters, queues.
+static size_t core_size(const struct gp_job_config *cfg, uint64_t units_count)
+{
+	return sizeof(struct slot) * cfg->slots + sizeof(struct part) * cfg->slots * cfg->workers +
+	       sizeof(uint32_t) * (cfg->slots + 4 * units_count) + 8 * (size_t)GP_CACHE_LINE;
+}
+
+size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t block_elems,
+	const struct job_tensor *tensors, uint32_t count)
+{
+	struct layout l = layout_of(cfg, block_elems, tensors, count);
+	uint32_t cores = e->cfg.cores_count;
+	if (l.blocks_count > UINT32_MAX / 2)
+		return SIZE_MAX;
+	size_t size = sizeof(struct gp_job) + sizeof(struct job_core) * cores +
+		      sizeof(struct job_tensor) * count + sizeof(uint16_t) * l.units_count +
+		      sizeof(struct home) + gp_consist_size((uint32_t)l.units_count) +
+		      8 * (size_t)GP_CACHE_LINE;
+	for (uint32_t i = 0; i < cores; i++)
+		size += core_size(cfg, l.units_count) +
+			gp_table_size(
+				core_blocks(l.blocks_count, cores, i), block_elems, l.states_count);
+	return size;
+}
+
+static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena,
+	uint32_t states_count)
+{
+	const struct gp_job_config *cfg = j->cfg;
+	uint32_t blocks = core_blocks(j->blocks_count, j->by_cores.d, core);
+	jc->job = j;
+	jc->slot_mask = cfg->slots - 1;
+	jc->lowest = GP_RANKS_MAX;
+	jc->slots = gp_arena_take(arena, sizeof(struct slot) * cfg->slots, GP_CACHE_LINE);
+	jc->parts = gp_arena_take(
+		arena, sizeof(struct part) * cfg->slots * cfg->workers, GP_CACHE_LINE);
+	jc->deferred = gp_arena_take(arena, sizeof(uint32_t) * cfg->slots, GP_CACHE_LINE);
+	uint32_t **per_unit[] = {&jc->committed, &jc->unit_blocks, &jc->unit_done, &jc->done_queue};
+	bool ok = jc->slots && jc->parts && jc->deferred;
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(per_unit); i++) {
+		*per_unit[i] = gp_arena_take(
+			arena, sizeof(uint32_t) * (size_t)j->units_count, GP_CACHE_LINE);
+		ok = ok && *per_unit[i];
+	}
+	if (!ok)
+		return -ENOMEM;
+	return gp_table_init(
+		&jc->table, arena, blocks, j->block_elems, states_count, &j->engine->grace);
+}
+
+static void tensor_blocks(struct gp_job *j, uint32_t t)
+{
+	struct job_tensor *tensor = &j->tensors[t];
+	for (uint32_t i = 0; i < tensor->blocks_count; i++) {
+		uint32_t block = tensor->first_block + i;
+		uint32_t core = job_owner(j, block);
+		struct job_core *jc = &j->cores[core];
+		struct gp_block *b = &jc->table.blocks[job_local(j, block)];
+		b->tensor = t;
+		b->idx = i;
+		b->elems = (uint32_t)GP_MIN(
+			(uint64_t)j->block_elems, tensor->elems - (uint64_t)i * j->block_elems);
+		b->unit = j->cfg->atomicity == GP_ATOM_STEP	? 0
+			  : j->cfg->atomicity == GP_ATOM_TENSOR ? t
+								: block;
+		if (jc->unit_blocks[b->unit]++ == 0)
+			j->unit_parts[b->unit]++;
+	}
+}
+
+struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
+	struct gp_arena *arena, uint32_t block_elems, const struct job_tensor *tensors,
+	uint32_t count)
+{
+	uint32_t cores = e->cfg.cores_count;
+	struct layout l = layout_of(cfg, block_elems, tensors, count);
+	if (job_size(e, cfg, block_elems, tensors, count) > arena->size - arena->used)
+		return NULL;
+	struct gp_job *j =
+		gp_arena_take(arena, sizeof(*j) + sizeof(struct job_core) * cores, GP_CACHE_LINE);
+	GP_ASSERT(j);
+	j->cfg = cfg;
+	j->engine = e;
+	j->idx = e->job_idx[cfg->id];
+	j->home_core = job_home(e, cfg->id);
+	j->block_elems = block_elems;
+	j->blocks_count = (uint32_t)l.blocks_count;
+	j->tensors_count = count;
+	j->units_count = (uint32_t)l.units_count;
+	j->by_cores = gp_fastdiv_init(cores);
+	j->tensors = gp_arena_take(arena, sizeof(*tensors) * count, GP_CACHE_LINE);
+	j->unit_parts =
+		gp_arena_take(arena, sizeof(uint16_t) * (size_t)j->units_count, GP_CACHE_LINE);
+	j->home = gp_arena_take(arena, sizeof(struct home), GP_CACHE_LINE);
+	GP_ASSERT(j->tensors && j->unit_parts && j->home);
+	memcpy(j->tensors, tensors, sizeof(*tensors) * count);
+	for (uint32_t i = 0; i < cores; i++)
+		if (core_create(j, &j->cores[i], i, arena, l.states_count) != 0)
+			return NULL;
+	uint32_t block = 0;
+	for (uint32_t t = 0; t < count; t++) {
+		j->tensors[t].first_block = block;
+		j->tensors[t].blocks_count = (uint32_t)gp_div_up(j->tensors[t].elems, block_elems);
+		block += j->tensors[t].blocks_count;
+		tensor_blocks(j, t);
+	}
+	const struct gp_consist_config cc = {.units_count = j->units_count,
+		.unit_parts = j->unit_parts,
+		.workers = cfg->workers,
+		.workers_min = cfg->workers_min};
+	return gp_consist_init(&j->home->consist, &cc, arena) == 0 ? j : NULL;
+}
+
+// Where the job begins: every unit committed through `generation`.
+void job_start(struct gp_job *j, uint32_t generation, uint32_t decision)
+{
+	struct home *h = j->home;
+	j->first_generation = generation;
+	j->first_decision = decision;
+	h->consist.generation = generation;
+	h->consist.view_first_step = generation + 1;
+	h->consist.decision = decision;
+	h->announced = decision;
+	h->cut_last = generation;
+	for (uint32_t u = 0; u < j->units_count; u++)
+		h->consist.committed[u] = generation;
+	for (uint32_t i = 0; i < j->by_cores.d; i++) {
+		struct job_core *jc = &j->cores[i];
+		h->delivered[i] = decision;
+		jc->decision = decision;
+		jc->generation = generation;
+		jc->low_step = generation + 1;
+		for (uint32_t u = 0; u < j->units_count; u++)
+			jc->committed[u] = generation;
+		for (uint32_t b = 0; b < jc->table.blocks_count; b++)
+			jc->table.blocks[b].done_step = generation;
+	}
+}
+
+static const struct gp_restore_tensor *restore_find(
+	const struct gp_restore *r, const struct job_tensor *t)
+{
+	for (uint32_t i = 0; i < r->tensors_count; i++) {
+		const struct gp_restore_tensor *x = &r->tensors[i];
+		if (strcmp(x->name, t->name) == 0 && x->dims_count == t->dims_count &&
+			memcmp(x->dims, t->dims, sizeof(t->dims[0]) * t->dims_count) == 0)
+			return x;
+	}
+	return NULL;
+}
+
+static void block_load(struct job_core *jc, struct gp_block *b, const struct gp_restore *r,
+	const struct gp_restore_tensor *x)
+{
+	struct gp_version *v = gp_table_take(&jc->table);
+	GP_ASSERT(v);
+	size_t at = (size_t)b->idx * jc->table.elems_max;
+	memcpy(gp_version_values(v), x->values + at, sizeof(float) * b->elems);
+	for (uint32_t s = 0; s < jc->table.states_count; s++)
+		if (x->states[s])
+			memcpy(gp_version_state(&jc->table, v, s), x->states[s] + at,
+				sizeof(float) * b->elems);
+	v->step = r->step;
+	v->elems = b->elems;
+	gp_table_publish(&jc->table, b, v);
+}
+
+// 0, or -EINVAL when the restored generation has other tensors than the job.
+int job_load(struct gp_job *j, const struct gp_restore *r)
+{
+	if (r->tensors_count != j->tensors_count)
+		return -EINVAL;
+	for (uint32_t t = 0; t < j->tensors_count; t++)
+		if (!restore_find(r, &j->tensors[t]))
+			return -EINVAL;
+	for (uint32_t i = 0; i < j->by_cores.d; i++) {
+		struct job_core *jc = &j->cores[i];
+		for (uint32_t b = 0; b < jc->table.blocks_count; b++) {
+			struct gp_block *block = &jc->table.blocks[b];
+			block_load(jc, block, r, restore_find(r, &j->tensors[block->tensor]));
+		}
+	}
+	job_start(j, r->step, r->decision);
+	return 0;
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// From the registrations of all workers to a layout in memory that the cores run.
+#include "registrar_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+uint32_t reg_block_elems(uint32_t payload_max)
+{
+	GP_ASSERT(payload_max > GP_WIRE_OVERHEAD_MAX + 64);
+	return (payload_max - GP_WIRE_OVERHEAD_MAX) / 64 * 16;
+}
+
+static int tensor_compare(const void *a, const void *b, void *tensors)
+{
+	const struct job_tensor *x = (const struct job_tensor *)tensors + *(const uint32_t *)a;
+	const struct job_tensor *y = (const struct job_tensor *)tensors + *(const uint32_t *)b;
+	if (x->priority != y->priority)
+		return x->priority < y->priority ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+// Tensors in job-wide order; rj->sorted maps the definer's index to it.
+static void tensors_sort(struct reg_job *rj, struct job_tensor *out, uint32_t *order)
+{
+	for (uint32_t i = 0; i < rj->tensors_count; i++)
+		order[i] = i;
+	qsort_r(order, rj->tensors_count, sizeof(order[0]), tensor_compare, rj->tensors);
+	for (uint32_t i = 0; i < rj->tensors_count; i++) {
+		out[i] = rj->tensors[order[i]];
+		rj->sorted[order[i]] = i;
+	}
+}
+
+static uint32_t smallest_payload(const struct gp_registrar *r, const struct reg_job *rj)
+{
+	uint32_t min = r->engine->cfg.payload_max;
+	for (uint32_t i = 0; i < rj->cfg->workers; i++)
+		if (rj->ranks[i].session != 0) {
+			uint32_t idx = session_idx(rj->ranks[i].session);
+			min = GP_MIN(min, r->sessions[idx].s.payload_max);
+		}
+	return min;
+}
+
+// The job in the next of the two memories; NULL when it does not fit memory_max.
+static struct gp_job *job_build(struct gp_registrar *r, struct reg_job *rj, uint32_t payload_max)
+{
+	struct gp_engine *e = r->engine;
+	uint32_t count = rj->tensors_count;
+	struct gp_arena arena;
+	gp_arena_init(&arena, rj->mem[rj->mem_next], rj->cfg->memory_max);
+	struct job_tensor *sorted = gp_arena_take(&arena, sizeof(*sorted) * count, GP_CACHE_LINE);
+	uint32_t *order = gp_arena_take(&arena, sizeof(*order) * count, GP_CACHE_LINE);
+	if (!sorted || !order)
+		return NULL;
+	tensors_sort(rj, sorted, order);
+	struct gp_job *j =
+		job_create(e, rj->cfg, &arena, reg_block_elems(payload_max), sorted, count);
+	rj->mem_used = arena.used;
+	return j;
+}
+
+static void job_publish(struct gp_registrar *r, struct reg_job *rj, struct gp_job *j)
+{
+	uint32_t generation = j->home->consist.generation;
+	struct job_status *st = &r->engine->status[j->idx];
+	atomic_store_explicit(&st->generation, generation, memory_order_relaxed);
+	atomic_store_explicit(&st->decision, j->home->consist.decision, memory_order_relaxed);
+	atomic_store_explicit(&st->initialised, generation != UINT32_MAX, memory_order_relaxed);
+	rj->job = j;
+	gp_rcu_publish(&r->engine->jobs[rj->cfg->id], j);
+	const struct cmd cmd = {.type = CMD_JOB_READY, .job = rj->cfg->id, .ptr = j};
+	reg_tell_all(r, &cmd);
+	if (r->events.layout_ready)
+		r->events.layout_ready(r->events.arg, rj->cfg->id);
+}
+
+static bool all_registered(const struct reg_job *rj)
+{
+	if (rj->tensors_count == 0 || rj->definer >= GP_RANKS_MAX)
+		return false;
+	if (rj->ranks[rj->definer].total != rj->tensors_count)
+		return false;
+	for (uint32_t i = 0; i < rj->cfg->workers; i++)
+		if (rj->ranks[i].session == 0 || rj->ranks[i].registered != rj->tensors_count)
+			return false;
+	return true;
+}
+
+// Registration cannot lead to a layout: every worker is told why and may try with another model.
+static void layout_fail(struct gp_registrar *r, struct reg_job *rj, const char *why)
+{
+	for (uint32_t i = 0; i < rj->cfg->workers; i++)
+		if (rj->ranks[i].session != 0)
+			reg_session_close(r, &r->sessions[session_idx(rj->ranks[i].session)], why);
+}
+
+void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
+{
+	if (rj->job || r->engine->cfg.standby || !all_registered(rj))
+		return;
+	struct gp_job *j = job_build(r, rj, smallest_payload(r, rj));
+	if (!j) {
+		layout_fail(r, rj, "the model does not fit the job's memory_max");
+		return;
+	}
+	if (rj->restore) {
+		if (job_load(j, rj->restore) != 0) {
+			layout_fail(r, rj, "the restored snapshot has other tensors");
+			return;
+		}
+	} else {
+		job_start(j, job_trains(j) ? UINT32_MAX : 0, 0);
+	}
+	job_publish(r, rj, j);
+}
+
+void reg_members_tell(struct gp_registrar *r, struct reg_job *rj)
+{
+	if (!rj->job || r->engine->cfg.standby)
+		return;
+	for (uint32_t i = 0; i < rj->cfg->workers; i++) {
+		struct reg_rank *rank = &rj->ranks[i];
+		if (rank->session == 0 || rank->member || rank->registered != rj->tensors_count)
+			continue;
+		const struct cmd cmd = {.type = CMD_MEMBER_JOIN,
+			.job = rj->cfg->id,
+			.rank = i,
+			.session = rank->session};
+		if (!reg_tell(r, rj->job->home_core, &cmd))
+			return;
+		rank->member = true;
+	}
+}
+
+static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
+{
+	if (x->tensors_count == 0 || x->tensors_count > rj->cfg->tensors_max)
+		return false;
+	rj->tensors_count = x->tensors_count;
+	for (uint32_t i = 0; i < x->tensors_count; i++) {
+		struct job_tensor *t = &rj->tensors[i];
+		*t = (struct job_tensor){
+			.dims_count = x->tensors[i].dims_count, .priority = i, .elems = 1};
+		strncpy(t->name, x->tensors[i].name, sizeof(t->name) - 1);
+		for (uint32_t d = 0; d < t->dims_count; d++) {
+			t->dims[d] = x->tensors[i].dims[d];
+			t->elems *= t->dims[d];
+		}
+	}
+	return true;
+}
+
+// A standby serves each generation that reaches it from memory of its own, and lets go of the one
+// before when every core and reader has.
+int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x)
+{
+	if (!gp_rcu_grace_over(&r->engine->grace, rj->retired_stamp))
+		return -EBUSY;
+	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
+		if (gp_ring_room(r->to_core[i]) == 0)
+			return -EBUSY;
+	if (!restore_define(rj, x))
+		return -EINVAL;
+	struct gp_job *j = job_build(r, rj, r->engine->cfg.payload_max);
+	if (!j)
+		return -ENOMEM;
+	int rc = job_load(j, x);
+	if (rc != 0)
+		return rc;
+	job_publish(r, rj, j);
+	rj->mem_next ^= 1;
+	// The cores take the new one up in their next burst; two grace periods after that nobody
+	// reads the old one.
+	rj->retired_stamp = gp_rcu_grace_stamp(&r->engine->grace) + 1;
+	return 0;
+}

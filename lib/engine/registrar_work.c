@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Registration: workers bring tensor names and shapes; all must agree. The first rank to register
+// defines the list; the others are compared by name.
+#include "registrar_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint64_t desc_elems(const struct gp_tensor_desc *d)
+{
+	uint64_t n = 1;
+	for (uint32_t i = 0; i < d->dims_count; i++)
+		if (d->dims[i] == 0 || __builtin_mul_overflow(n, d->dims[i], &n))
+			return 0;
+	return n;
+}
+
+static void dims_format(char *text, size_t size, const uint64_t *dims, uint32_t count)
+{
+	size_t at = 0;
+	text[0] = 0;
+	for (uint32_t i = 0; i < count && at < size; i++)
+		at += (size_t)snprintf(
+			text + at, size - at, "%s%llu", i ? "x" : "", (unsigned long long)dims[i]);
+}
+
+static uint32_t tensor_find(const struct reg_job *rj, const char *name)
+{
+	for (uint32_t t = 0; t < rj->tensors_count; t++)
+		if (strcmp(rj->tensors[t].name, name) == 0)
+			return t;
+	return UINT32_MAX;
+}
+
+static bool tensor_same(
+	const struct job_tensor *t, const struct gp_tensor_desc *d, struct gp_refuse *x)
+{
+	if (t->dims_count == d->dims_count &&
+		memcmp(t->dims, d->dims, sizeof(d->dims[0]) * d->dims_count) == 0)
+		return true;
+	char expected[80], seen[80];
+	dims_format(expected, sizeof(expected), t->dims, t->dims_count);
+	dims_format(seen, sizeof(seen), d->dims, d->dims_count);
+	x->reason = GP_REFUSAL_SHAPE_MISMATCH;
+	x->expected = t->elems;
+	x->seen = desc_elems(d);
+	refuse_text(x, "tensor %s is %s in this job, you said %s", t->name, expected, seen);
+	return false;
+}
+
+static void tensor_define(struct reg_job *rj, const struct gp_tensor_desc *d)
+{
+	struct job_tensor *t = &rj->tensors[rj->tensors_count++];
+	*t = (struct job_tensor){
+		.dims_count = d->dims_count, .priority = d->priority, .elems = desc_elems(d)};
+	memcpy(t->dims, d->dims, sizeof(t->dims));
+	memcpy(t->name, d->name, sizeof(t->name));
+}
+
+// One descriptor of `slot`. False with the refusal filled.
+static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
+	const struct gp_tensor_desc *d, struct gp_refuse *x)
+{
+	struct reg_rank *rank = &rj->ranks[slot];
+	x->what = idx;
+	if (idx >= rj->cfg->tensors_max || desc_elems(d) == 0) {
+		x->reason = idx >= rj->cfg->tensors_max ? GP_REFUSAL_OVER_QUOTA
+							: GP_REFUSAL_SHAPE_MISMATCH;
+		x->expected = rj->cfg->tensors_max;
+		x->seen = idx + 1;
+		refuse_text(x,
+			idx >= rj->cfg->tensors_max ? "job %s allows %u tensors"
+						    : "job %s: a dimension is 0 or too large",
+			rj->cfg->name, rj->cfg->tensors_max);
+		return false;
+	}
+	if (rank->seen[idx / 64] >> (idx % 64) & 1)
+		return true;
+	uint32_t t = tensor_find(rj, d->name);
+	if (t == UINT32_MAX) {
+		if (rj->definer != slot || rj->job) {
+			x->reason = GP_REFUSAL_UNKNOWN_TENSOR;
+			refuse_text(x, "tensor %s is not in job %s as others registered it",
+				d->name, rj->cfg->name);
+			return false;
+		}
+		t = rj->tensors_count;
+		tensor_define(rj, d);
+	} else if (rj->definer == slot && !rj->job) {
+		x->reason = GP_REFUSAL_SHAPE_MISMATCH;
+		refuse_text(x, "tensor %s is registered twice", d->name);
+		return false;
+	} else if (!tensor_same(&rj->tensors[t], d, x)) {
+		return false;
+	}
+	rank->seen[idx / 64] |= UINT64_C(1) << (idx % 64);
+	rank->tensor_of[idx] = t;
+	rank->registered++;
+	return true;
+}
+
+static bool definer_complete(const struct reg_job *rj)
+{
+	return rj->job || (rj->definer < GP_RANKS_MAX && rj->tensors_count > 0 &&
+				  rj->ranks[rj->definer].total == rj->tensors_count);
+}
+
+// Takes the descriptors of a REGISTER. False with the refusal filled.
+static bool descs_take(struct gp_registrar *r, struct reg_job *rj, uint32_t slot,
+	const struct gp_msg *m, const struct gp_register *reg, struct gp_refuse *x)
+{
+	(void)r;
+	bool worker = slot < rj->cfg->workers;
+	if (worker && rj->definer == GP_RANKS_MAX && !rj->job && reg->n > 0)
+		rj->definer = slot;
+	if (rj->definer == slot)
+		rj->ranks[slot].total = reg->tensors_count;
+	// The others wait until the definer's list is whole; they repeat.
+	if (rj->definer != slot && !definer_complete(rj))
+		return true;
+	if (reg->tensors_count != rj->tensors_count && definer_complete(rj)) {
+		x->reason = GP_REFUSAL_TENSOR_COUNT;
+		x->expected = rj->tensors_count;
+		x->seen = reg->tensors_count;
+		refuse_text(x, "job %s has %u tensors, you registered %u", rj->cfg->name,
+			rj->tensors_count, reg->tensors_count);
+		return false;
+	}
+	struct gp_tensor_desc d;
+	uint32_t pos = 0;
+	for (uint32_t i = 0; gp_wire_next_desc(m, &pos, &d); i++)
+		if (!desc_take(rj, slot, reg->first + i, &d, x))
+			return false;
+	return true;
+}
+
+static void missing_fill(const struct reg_job *rj, struct gp_layout *l)
+{
+	l->missing_rank = GP_WIRE_RANK_NONE;
+	for (uint32_t i = 0; i < rj->cfg->workers; i++) {
+		const struct reg_rank *rank = &rj->ranks[i];
+		bool done = rank->session != 0 && rj->tensors_count > 0 &&
+			    rank->registered == rj->tensors_count;
+		if (done)
+			continue;
+		if (l->missing_count++ == 0)
+			l->missing_rank = (uint16_t)i;
+	}
+}
+
+static void layout_answer(struct gp_registrar *r, struct reg_job *rj, uint32_t core, uint32_t slot,
+	struct gp_frame *f, const struct gp_header *about, uint32_t first)
+{
+	const struct gp_job *j = rj->job;
+	const struct reg_rank *rank = &rj->ranks[slot];
+	const struct job_status *st = &r->engine->status[r->engine->job_idx[rj->cfg->id]];
+	uint32_t generation = atomic_load_explicit(&st->generation, memory_order_relaxed);
+	struct gp_layout l = {
+		.registered = rank->registered,
+		.next_step = generation + 1,
+		.first = first,
+	};
+	missing_fill(rj, &l);
+	if (j && rank->registered == rj->tensors_count) {
+		l.state = 1;
+		l.block_elems = j->block_elems;
+		l.blocks_count = j->blocks_count;
+		l.units_count = j->units_count;
+		l.flags = job_trains(j) && generation != UINT32_MAX ? GP_LAYOUT_INITIALISED : 0;
+	}
+	const struct gp_header h = {
+		.version = GP_WIRE_VERSION,
+		.type = GP_WIRE_LAYOUT,
+		.job = about->job,
+		.rank = about->rank,
+		.session = about->session,
+		.epoch = r->engine->cfg.epoch,
+	};
+	uint32_t room = GP_MIN(f->room, r->sessions[session_idx(about->session)].s.payload_max);
+	uint32_t at = gp_wire_begin(f->data, f->room, &h);
+	uint32_t entries =
+		l.state == 1 && first < rj->tensors_count ? rj->tensors_count - first : 0;
+	l.n = (uint16_t)GP_MIN(entries, (room - at - 40) / 16);
+	uint32_t end = at + gp_wire_put_layout(f->data + at, &l);
+	for (uint32_t i = 0; i < l.n; i++) {
+		uint32_t t = rj->sorted[rank->tensor_of[first + i]];
+		const struct gp_layout_entry e = {
+			.tensor = t,
+			.first_block = j->tensors[t].first_block,
+			.unit = rj->cfg->atomicity == GP_ATOM_STEP     ? 0
+				: rj->cfg->atomicity == GP_ATOM_TENSOR ? t
+								       : j->tensors[t].first_block,
+		};
+		end += gp_wire_put_layout_entry(f->data + end, &e);
+	}
+	f->len = end;
+	reg_reply(r, core, f);
+}
+
+void reg_register(struct gp_registrar *r, uint32_t core, const struct cmd *cmd)
+{
+	struct gp_frame *f = cmd->ptr;
+	struct reg_session *rs = &r->sessions[session_idx(cmd->session)];
+	struct reg_job *rj = reg_job_by_id(r, cmd->job);
+	if (!rs->used || rs->s.id != cmd->session) { // closed since
+		reg_done_with(r, core, f);
+		return;
+	}
+	struct gp_msg m;
+	struct gp_register reg;
+	enum gp_verdict v = gp_wire_parse(f->data, f->len, &m);
+	GP_ASSERT(v == GP_VERDICT_OK);
+	gp_wire_get_register(&m, &reg);
+	struct gp_refuse x = {.about = GP_WIRE_REGISTER};
+	if (reg.n > 0 && !descs_take(r, rj, rs->slot, &m, &reg, &x)) {
+		reg_refuse(r, core, f, &m.h, &x);
+		return;
+	}
+	reg_layout_try(r, rj);
+	uint32_t first = reg.n > 0 ? 0 : reg.first;
+	layout_answer(r, rj, core, rs->slot, f, &m.h, first);
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What control, metrics and tests see of jobs, ranks and blocks.
+#include "registrar_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#define XXH_STATIC_LINKING_ONLY // a hash state of known size
+#include <xxhash.h>
+
+static const struct gp_job *job_at(const struct gp_engine *e, uint32_t i)
+{
+	GP_ASSERT(i < e->cfg.jobs_count);
+	return gp_rcu_dereference(&e->jobs[e->jobs_cfg[i].id]);
+}
+
+void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v)
+{
+	const struct gp_job *j = job_at(e, i);
+	const struct gp_job_config *cfg = &e->jobs_cfg[i];
+	const struct reg_job *rj = &e->registrar->jobs[i];
+	const struct job_status *st = &e->status[i];
+	*v = (struct gp_job_view){
+		.name = cfg->name,
+		.id = cfg->id,
+		.kind = cfg->kind,
+		.atomicity = cfg->atomicity,
+		.ready = j != NULL,
+		.initialised = atomic_load_explicit(&st->initialised, memory_order_relaxed),
+		.workers = cfg->workers,
+		.joined = rj->joined,
+		.readers = rj->readers_count,
+		.view = atomic_load_explicit(&st->view, memory_order_relaxed),
+		.members = atomic_load_explicit(&st->members, memory_order_relaxed),
+		.generation = atomic_load_explicit(&st->generation, memory_order_relaxed),
+		.decision = atomic_load_explicit(&st->decision, memory_order_relaxed),
+		.state = atomic_load_explicit(&st->state, memory_order_relaxed),
+		.cut_active = atomic_load_explicit(&st->cut_active, memory_order_relaxed),
+		.memory_used = rj->mem_used,
+		.memory_max = cfg->memory_max,
+	};
+	if (!j)
+		return;
+	v->block_elems = j->block_elems;
+	v->blocks_count = j->blocks_count;
+	v->units_count = j->units_count;
+	v->tensors_count = j->tensors_count;
+}
+
+bool gp_engine_tensor_view(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t t, struct gp_tensor_view *v)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	if (!j || t >= j->tensors_count)
+		return false;
+	const struct job_tensor *x = &j->tensors[t];
+	*v = (struct gp_tensor_view){
+		.name = x->name,
+		.dims_count = x->dims_count,
+		.dims = x->dims,
+		.elems = x->elems,
+		.first_block = x->first_block,
+		.blocks_count = x->blocks_count,
+	};
+	return true;
+}
+
+bool gp_engine_rank_view(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t rank, struct gp_rank_view *v)
+{
+	const struct reg_job *rj = &e->registrar->jobs[job_idx];
+	if (rank >= rj->cfg->workers)
+		return false;
+	const struct reg_rank *x = &rj->ranks[rank];
+	*v = (struct gp_rank_view){
+		.rank = rank,
+		.joined = x->session != 0,
+		.incarnation = x->incarnation,
+		.registered = x->registered,
+	};
+	if (x->session != 0) {
+		v->addr = e->registrar->sessions[session_idx(x->session)].s.addr;
+		v->last_rx = reg_session_last_rx(e->registrar, session_idx(x->session));
+	}
+	return true;
+}
+
+const float *gp_engine_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
+	uint32_t step, uint32_t array, uint32_t *elems)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	if (!j || block >= j->blocks_count)
+		return NULL;
+	const struct gp_table *t = &j->cores[job_owner(j, block)].table;
+	GP_ASSERT(array <= t->states_count);
+	const struct gp_block *b = &t->blocks[job_local(j, block)];
+	struct gp_version *v = gp_table_find(b, step);
+	if (!v)
+		return NULL;
+	*elems = b->elems;
+	return array == 0 ? gp_version_values(v) : gp_version_state(t, v, array - 1);
+}
+
+static uint64_t block_digest(const struct gp_block *b, uint32_t step, const float *values)
+{
+	XXH3_state_t state;
+	const uint32_t head[4] = {b->tensor, b->idx, step, 0};
+	XXH3_64bits_reset(&state);
+	XXH3_64bits_update(&state, head, sizeof(head));
+	float part[256];
+	for (uint32_t at = 0; at < b->elems; at += GP_ARRAY_SIZE(part)) {
+		uint32_t n = GP_MIN(b->elems - at, (uint32_t)GP_ARRAY_SIZE(part));
+		for (uint32_t i = 0; i < n; i++) // -0 compares equal to 0
+			part[i] = values[at + i] == 0.0f ? 0.0f : values[at + i];
+		XXH3_64bits_update(&state, part, sizeof(float) * n);
+	}
+	return XXH3_64bits_digest(&state);
+}
+
+int gp_engine_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t step, uint64_t *digest)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	if (!j)
+		return -ENOENT;
+	*digest = 0;
+	for (uint32_t block = 0; block < j->blocks_count; block++) {
+		uint32_t elems;
+		const float *values = gp_engine_block(e, job_idx, block, step, 0, &elems);
+		if (!values)
+			return -ENOENT;
+		const struct gp_table *t = &j->cores[job_owner(j, block)].table;
+		*digest += block_digest(&t->blocks[job_local(j, block)], step, values);
+	}
+	return 0;
+}
+
+// ---- simulator
+
+static bool core_at_rest(const struct gp_job *j, uint32_t core, char *why, size_t size)
+{
+	const struct job_core *jc = &j->cores[core];
+	const struct gp_table *t = &jc->table;
+	if (jc->slots_open > 0 || jc->deferred_count > 0 || jc->held_count > 0) {
+		snprintf(why, size, "job %s core %u: %u slots open, %u deferred, %u pulls held",
+			j->cfg->name, core, jc->slots_open, jc->deferred_count, jc->held_count);
+		return false;
+	}
+	uint32_t named = 0;
+	for (uint32_t i = 0; i < t->blocks_count; i++) {
+		const struct gp_block *b = &t->blocks[i];
+		named += atomic_load_explicit(&b->cur, memory_order_relaxed) != NULL;
+		named += atomic_load_explicit(&b->shadow, memory_order_relaxed) != NULL;
+		named += atomic_load_explicit(&b->kept, memory_order_relaxed) != NULL;
+	}
+	if (named + t->free_count + t->retired_count != t->versions_count) {
+		snprintf(why, size, "job %s core %u: %u versions named, %u free, %u retired of %u",
+			j->cfg->name, core, named, t->free_count, t->retired_count,
+			t->versions_count);
+		return false;
+	}
+	return true;
+}
+
+bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size)
+{
+	for (uint32_t i = 0; i < e->cfg.jobs_count; i++) {
+		const struct gp_job *j = job_at(e, i);
+		for (uint32_t k = 0; j && k < e->cfg.cores_count; k++)
+			if (!core_at_rest(j, k, why, why_size))
+				return false;
+	}
+	for (uint32_t k = 0; k < e->cfg.cores_count; k++) {
+		uint64_t sum = 0;
+		for (uint32_t v = 0; v < GP_VERDICT_COUNT; v++)
+			sum += gp_counter_read(&e->cores[k].stats.verdicts[v]);
+		uint64_t rx = gp_counter_read(&e->cores[k].stats.rx_datagrams);
+		if (sum != rx) {
+			snprintf(why, why_size, "core %u: %llu verdicts for %llu datagrams", k,
+				(unsigned long long)sum, (unsigned long long)rx);
+			return false;
+		}
+	}
+	return true;
+}

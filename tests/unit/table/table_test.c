@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <criterion/criterion.h>
+
+#include <gp_table.h>
+
+#include <stdlib.h>
+
+#define BLOCKS 4
+#define ELEMS  32
+
+struct fixture {
+	struct gp_table t;
+	struct gp_rcu_grace grace;
+	void *mem;
+};
+
+static void fixture_init(struct fixture *f)
+{
+	struct gp_arena arena;
+	size_t size = gp_table_size(BLOCKS, ELEMS, 1);
+	f->grace = (struct gp_rcu_grace){0};
+	f->mem = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
+	gp_arena_init(&arena, f->mem, size);
+	cr_assert_eq(gp_table_init(&f->t, &arena, BLOCKS, ELEMS, 1, &f->grace), 0);
+}
+
+static struct gp_version *step_once(struct fixture *f, uint32_t block, uint32_t step)
+{
+	struct gp_version *v = gp_table_take(&f->t);
+	cr_assert_not_null(v);
+	v->step = step;
+	gp_version_values(v)[0] = (float)step;
+	gp_table_publish(&f->t, &f->t.blocks[block], v);
+	return v;
+}
+
+Test(table, shadow_is_seen_only_when_committed)
+{
+	struct fixture f;
+	fixture_init(&f);
+	struct gp_block *b = &f.t.blocks[0];
+	cr_assert_null(gp_block_visible(b, UINT32_MAX));
+	struct gp_version *v0 = step_once(&f, 0, 0);
+	cr_assert_null(gp_block_visible(b, UINT32_MAX), "step 0 is not committed yet");
+	cr_assert_eq(gp_block_visible(b, 0), v0);
+	struct gp_version *v1 = step_once(&f, 0, 1);
+	cr_assert_eq(gp_block_visible(b, 0), v0);
+	cr_assert_eq(gp_block_visible(b, 1), v1);
+	gp_table_abort(&f.t, b, 0);
+	cr_assert_eq(gp_block_visible(b, 1), v0, "an aborted version is never seen");
+	cr_assert_eq(b->done_step, 0);
+	free(f.mem);
+}
+
+Test(table, versions_are_reused_only_after_grace_and_hold)
+{
+	struct fixture f;
+	fixture_init(&f);
+	uint32_t step = 0;
+	for (; f.t.free_count > 0; step++)
+		step_once(&f, 0, step);
+	cr_assert_null(gp_table_take(&f.t), "all are retired and no grace period has ended");
+	f.grace.passed = 1;
+	cr_assert_null(gp_table_take(&f.t), "that one may have begun before the retirement");
+	struct gp_version *first = f.t.retired_first;
+	first->hold.count = 1;
+	f.grace.passed = 2;
+	struct gp_version *v = gp_table_take(&f.t);
+	cr_assert_not_null(v);
+	cr_assert_neq(v, first);
+	while ((v = gp_table_take(&f.t)))
+		cr_assert_neq(v, first, "a frame in transmission refers to it");
+	first->hold.count = 0;
+	cr_assert_eq(gp_table_take(&f.t), first);
+	free(f.mem);
+}
+
+Test(table, a_cut_keeps_its_generation)
+{
+	struct fixture f;
+	fixture_init(&f);
+	for (uint32_t b = 0; b < BLOCKS; b++)
+		step_once(&f, b, 5);
+	gp_table_cut_begin(&f.t, 5);
+	for (uint32_t step = 6; step < 12; step++, f.grace.passed += 2)
+		for (uint32_t b = 0; b < BLOCKS - 1; b++)
+			step_once(&f, b, step);
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		struct gp_version *v = gp_table_find(&f.t.blocks[b], 5);
+		cr_assert_not_null(v, "block %u", b);
+		cr_assert_eq(gp_version_values(v)[0], 5.0f);
+	}
+	gp_table_cut_end(&f.t);
+	cr_assert_null(gp_table_find(&f.t.blocks[0], 5));
+	cr_assert_not_null(gp_table_find(&f.t.blocks[BLOCKS - 1], 5), "still the newest");
+	const uint32_t named = 2 * (BLOCKS - 1) + 1; // cur and shadow of all but the last
+	cr_assert_eq(named + f.t.free_count + f.t.retired_count, f.t.versions_count);
+	free(f.mem);
+}
