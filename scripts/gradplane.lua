@@ -10,7 +10,7 @@
 
 local gradplane = Proto("gradplane", "Gradplane Gradient Protocol")
 
-local HEADER, SECTION, ACK, PAD_MAX, DATAGRAM_MAX = 40, 16, 24, 63, 9216
+local HEADER, SECTION, ACK, PAD_MAX, DATAGRAM_MAX, JOB_NAME = 40, 16, 24, 63, 9216, 64
 local F_ACK, F_TAG, F_TENTATIVE, F_WANT = 1, 2, 4, 8
 
 local TYPES = {
@@ -119,6 +119,7 @@ field("uint16", "join.world", "World")
 field("uint32", "join.payload_max", "Largest payload")
 field("uint32", "join.session", "Session", base.HEX)
 field("stringz", "join.job", "Job name")
+field("bytes", "join.job_padding", "Padding of the name")
 
 field("uint64", "welcome.nonce", "Nonce", base.HEX)
 field("uint32", "welcome.session", "Session", base.HEX)
@@ -236,15 +237,20 @@ gradplane.prefs.ports = Pref.range("UDP ports", "9700-9731",
 -- A body is a list of {field, size} read one after the other. What cannot be a list is a function of
 -- (cursor) below. A cursor is {tvb, tree, at, stop}: nothing is read at or after `stop`.
 
+-- Field of flags -> the fields of its bits.
 local FLAG_BITS = {
-	["join.flags"] = { "reader", "replace", "attach" },
-	["welcome.flags"] = { "mean", "deterministic", "standby" },
-	["layout.flags"] = { "initialised" },
-	["commit.entry.flags"] = { "member" },
-	["section.flags"] = { "ranks" },
-	["ack.flags"] = { "accepted" },
-	["flags"] = { "ack", "tag", "tentative", "want" },
+	["join.flags"] = { fields["join.flags.reader"], fields["join.flags.replace"],
+		fields["join.flags.attach"] },
+	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
+		fields["welcome.flags.standby"] },
+	["layout.flags"] = { fields["layout.flags.initialised"] },
+	["commit.entry.flags"] = { fields["commit.entry.flags.member"] },
+	["section.flags"] = { fields["section.flags.ranks"] },
+	["ack.flags"] = { fields["ack.flags.accepted"] },
+	["flags"] = { fields["flags.ack"], fields["flags.tag"], fields["flags.tentative"],
+		fields["flags.want"] },
 }
+local NO_BITS = {}
 
 local function complain(c, text)
 	c.bad = true
@@ -253,19 +259,51 @@ local function complain(c, text)
 	return false
 end
 
--- Adds one field of `size` bytes to `tree`; false, and a complaint, when it is cut off.
-local function take(c, tree, name, size)
-	if c.at + size > c.stop then
-		return complain(c, "cut off before " .. name)
+-- The datagram ends too early: its sender's fault, unless the capture kept only its beginning.
+local function cut_off(c, where)
+	if not c.snapped then
+		return complain(c, "cut off " .. where)
 	end
-	local range = c.tvb(c.at, size)
-	c.at = c.at + size
+	c.pinfo.cols.info:append(" [not captured whole]")
+	return false
+end
+
+-- Whether anybody sees the field: the tree is shown, or a filter or column names it. Long captures are
+-- mostly filtered, and adding what nobody sees is most of the time.
+local function is_wanted(c, f)
+	return c.visible or c.tree:referenced(f)
+end
+
+-- A subtree of `size` bytes from the cursor on.
+local function branch(c, name, size, text)
 	local f = fields[name]
-	local bits = FLAG_BITS[name]
-	local item = tree:add_le(f, range)
-	if bits then
-		for _, bit in ipairs(bits) do
-			item:add_le(fields[name .. "." .. bit], range)
+	if not is_wanted(c, f) then
+		return c.tree
+	end
+	local tree = c.tree:add(f, c.tvb(c.at, size))
+	if text then
+		tree:append_text(text)
+	end
+	return tree
+end
+
+-- Takes one field of `size` bytes, and adds it to `tree`; false, and a complaint, when it is cut off.
+local function take(c, tree, name, size)
+	local at = c.at
+	if at + size > c.stop then
+		return cut_off(c, "before " .. name)
+	end
+	local range = c.tvb(at, size)
+	c.at = at + size
+	local f = fields[name]
+	if name == "refuse.text" then
+		tree:add_packet_field(f, range, ENC_UTF_8)
+	elseif is_wanted(c, f) then
+		tree = tree:add_le(f, range)
+	end
+	for _, bit in ipairs(FLAG_BITS[name] or NO_BITS) do
+		if is_wanted(c, bit) then
+			tree:add_le(bit, range)
 		end
 	end
 	return range
@@ -281,7 +319,7 @@ local function take_all(c, tree, list)
 end
 
 local function is_zero(range)
-	return not range:bytes():tohex():find("[^0]")
+	return not range:raw():find("[^%z]")
 end
 
 -- Reserved bytes: shown, and zero.
@@ -325,7 +363,7 @@ local function body_hello(c)
 	if not take_zero(c, c.tree, "hello.reserved", 7) then
 		return
 	end
-	if size:le_uint() ~= c.stop then
+	if size:le_uint() ~= c.tvb:reported_len() then
 		return complain(c, "size is not the length of the datagram")
 	end
 	if c.at < c.stop then
@@ -343,9 +381,16 @@ local function body_join(c)
 	if not take_all(c, c.tree, JOIN) then
 		return
 	end
-	local name = take(c, c.tree, "join.job", 64)
-	if name and not name:bytes():tohex():find("00$") then
-		complain(c, "job name is not terminated")
+	if c.at + JOB_NAME > c.stop then
+		return cut_off(c, "before join.job")
+	end
+	local name_len = c.tvb(c.at, JOB_NAME):raw():find("%z")
+	if not name_len or name_len == 1 then
+		return complain(c, "job name is empty or not terminated")
+	end
+	take(c, c.tree, "join.job", name_len)
+	if name_len < JOB_NAME then
+		take_zero(c, c.tree, "join.job_padding", JOB_NAME - name_len)
 	end
 end
 
@@ -367,7 +412,7 @@ end
 
 local function tensor(c)
 	local start = c.at
-	local tree = c.tree:add(fields["tensor"], c.tvb(start, 0))
+	local tree = branch(c, "tensor", 0)
 	if not take_all(c, tree, { { "tensor.priority", 4 }, { "tensor.dtype", 1 } }) then
 		return false
 	end
@@ -389,12 +434,14 @@ local function tensor(c)
 	if not name then
 		return false
 	end
-	tree:append_text(": " .. name:string())
 	local padding = -name_len % 8
 	if padding > 0 and not take_zero(c, tree, "tensor.padding", padding) then
 		return false
 	end
-	tree:set_len(c.at - start)
+	if c.visible then
+		tree:append_text(": " .. name:string())
+		tree:set_len(c.at - start)
+	end
 	return true
 end
 
@@ -433,9 +480,9 @@ local function body_layout(c)
 	end
 	for _ = 1, n:le_uint() do
 		if c.at + 16 > c.stop then
-			return complain(c, "fewer entries than n")
+			return cut_off(c, "before an entry")
 		end
-		local tree = c.tree:add(fields["layout.entry"], c.tvb(c.at, 16))
+		local tree = branch(c, "layout.entry", 16)
 		if not take_all(c, tree, LAYOUT_ENTRY) or
 			not take_zero(c, tree, "layout.entry.reserved", 4) then
 			return
@@ -459,10 +506,10 @@ local function body_commit(c)
 	end
 	for i = 0, n:le_uint() - 1 do
 		if c.at + 24 > c.stop then
-			return complain(c, "fewer decisions than n")
+			return cut_off(c, "before a decision")
 		end
-		local tree = c.tree:add(fields["commit.entry"], c.tvb(c.at, 24))
-		tree:append_text((" %d"):format((first:le_uint() + i) % 0x100000000))
+		local tree = branch(c, "commit.entry", 24,
+			(" %d"):format((first:le_uint() + i) % 0x100000000))
 		local kind = take(c, tree, "commit.entry.kind", 1)
 		if not DECISIONS[kind:uint()] then
 			return complain(c, "kind of decision")
@@ -539,10 +586,9 @@ local function body_payloads(c)
 	for i, s in ipairs(c.list) do
 		if s.len > 0 then
 			if c.at + s.len > c.stop then
-				return complain(c, "payload of section " .. i .. " is cut off")
+				return cut_off(c, "in the payload of section " .. i)
 			end
-			s.tree:add(fields["section.payload"], c.tvb(c.at, s.len))
-			c.at = c.at + s.len
+			take(c, s.tree, "section.payload", s.len)
 		end
 	end
 end
@@ -584,13 +630,13 @@ local HEADER_FIELDS = {
 local function section(c, rule, kind)
 	local at = c.at
 	if at + SECTION > c.stop then
-		return complain(c, "cut off in the sections")
+		return cut_off(c, "in the sections")
 	end
 	local tvb = c.tvb
 	local block, len, run = tvb(at, 4):le_uint(), tvb(at + 4, 2):le_uint(), tvb(at + 6, 2):le_uint()
 	local codec, weight = tvb(at + 8, 1):uint(), tvb(at + 12, 4):le_float()
-	local tree = c.tree:add(fields["section"], tvb(at, SECTION))
-	tree:append_text((" block %u run %u %s %u bytes"):format(block, run, CODECS[codec] or "?", len))
+	local tree = branch(c, "section", SECTION, c.visible and
+		(" block %u run %u %s %u bytes"):format(block, run, CODECS[codec] or "?", len))
 	take(c, tree, "section.block", 4)
 	take(c, tree, "section.len", 2)
 	take(c, tree, "section.run", 2)
@@ -619,9 +665,9 @@ end
 
 local function ack_block(c)
 	if c.at + ACK > c.stop then
-		return complain(c, "cut off in the ack block")
+		return cut_off(c, "in the ack block")
 	end
-	local tree = c.tree:add(fields["ack"], c.tvb(c.at, ACK))
+	local tree = branch(c, "ack", ACK)
 	return take_all(c, tree, { { "ack.largest", 8 }, { "ack.bits", 8 }, { "ack.delay_us", 4 },
 		{ "ack.flags", 4 } })
 end
@@ -663,16 +709,16 @@ end
 
 function gradplane.dissector(tvb, pinfo, root)
 	pinfo.cols.protocol:set("GRADPLANE")
-	local len = tvb:reported_length_remaining()
 	local tree = root:add(gradplane, tvb())
 	local c = { tvb = tvb, pinfo = pinfo, tree = tree, at = 0, stop = tvb:len(), list = {} }
+	c.visible = tree.visible
+	c.snapped = tvb:len() < tvb:reported_len()
 	pinfo.cols.info:set("gradplane")
-	if tvb:len() < len then
-		-- The capture cut this packet, not its sender.
-		pinfo.cols.info:append(" [not captured whole]")
+	if tvb:len() < HEADER then
+		return cut_off(c, "in the header")
 	end
-	if tvb:len() < HEADER or len > DATAGRAM_MAX then
-		return complain(c, "length")
+	if tvb:reported_len() > DATAGRAM_MAX then
+		return complain(c, "longer than a datagram can be")
 	end
 	take_all(c, tree, HEADER_FIELDS)
 	local kind = TYPES[tvb(1, 1):uint()]

@@ -9,7 +9,8 @@ void gp_secure_random(void *buf, size_t size)
 	// Repeated calls are answered at once; the first opens the system's generator.
 	int rc = sodium_init();
 	GP_ASSERT(rc >= 0);
-	randombytes_buf(buf, size);
+	if (size > 0)
+		randombytes_buf(buf, size);
 }
 
 void gp_cookie_key_init(struct gp_cookie_key *k)

@@ -48,6 +48,7 @@
 		"not for this rank: reader, or not the one to give initial values")                \
 	X(STALE, "stale", "step from before the job's history")                                    \
 	X(TOO_EARLY, "too_early", "step beyond what the schedule allows")                          \
+	X(STOPPING, "stopping", "step after the last one before the server stops")                 \
 	X(GONE, "gone", "generation is no longer there")                                           \
 	X(CONTROL_FULL, "control_full", "ring to the control thread is full; the worker repeats")
 

@@ -75,7 +75,12 @@ enum gp_wire_welcome_flags {
 };
 enum gp_wire_join_flags { GP_JOIN_READER = 1, GP_JOIN_REPLACE = 2, GP_JOIN_ATTACH = 4 };
 enum gp_wire_layout_flags { GP_LAYOUT_INITIALISED = 1 };
-enum gp_wire_decision { GP_DECISION_COMMIT = 1, GP_DECISION_VIEW = 2 };
+enum gp_wire_decision {
+	GP_DECISION_COMMIT = 1,
+	GP_DECISION_VIEW = 2,
+	GP_DECISION_CUT = 3,
+	GP_DECISION_STOP = 4,
+};
 enum gp_wire_state { GP_STATE_WAITING, GP_STATE_RUNNING, GP_STATE_STANDBY, GP_STATE_STOPPING };
 
 #define GP_REFUSALS(X)                                                                             \

@@ -189,7 +189,7 @@ static enum gp_verdict commit_check(const uint8_t *b, uint32_t len)
 	bool reserved_ok = gp_load16(b + 6) == 0;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint8_t *e = b + WIRE_COMMIT_BODY + i * WIRE_COMMIT_ENTRY;
-		if (e[0] != GP_DECISION_COMMIT && e[0] != GP_DECISION_VIEW)
+		if (e[0] < GP_DECISION_COMMIT || e[0] > GP_DECISION_STOP)
 			return GP_VERDICT_BAD_BODY;
 		if (e[1] & ~(e[0] == GP_DECISION_VIEW ? GP_COMMIT_MEMBER : 0))
 			return GP_VERDICT_BAD_FLAGS;
