@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: BSD-3-Clause
 --
 -- Wireshark dissector of the gradplane protocol, version 1 (docs/protocol.md). It names every field
--- of every message and marks what the validator refuses.
+-- of every message and marks as malformed what does not have the form of its type: lengths, counts,
+-- sections, flags, padding. Values (a kind, a state) are shown as they are.
 --
 --   wireshark -X lua_script:scripts/gradplane.lua capture.pcap
 --   tshark -X lua_script:scripts/gradplane.lua -r capture.pcap -Y gradplane.malformed

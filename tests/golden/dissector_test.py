@@ -72,13 +72,17 @@ EXPECTED = {
     "busy": {"type": ["20"], "busy.packet": ["2387509390608836392"]},
 }
 
-# Vector, offset, new byte: refused by the validator, so flagged here.
+# Vector, offset, new bytes: refused by the validator, so flagged here.
 BROKEN = (
-    ("push_f32", 0, 2), ("push_f32", 1, 21), ("push_f32", 2, 2), ("push_f32", 3, 64),
-    ("push_f32", 38, 0), ("push_f32", 46, 0), ("push_f32", 48, 0), ("push_f32", 48, 9),
-    ("push_f32", 49, 1), ("push_f32", 50, 1), ("push_f32", 55, 0xFF), ("push_f32", 60, 1),
-    ("pull", 55, 0x3F), ("ack", 2, 0), ("commit", 68, 33), ("commit", 72, 5), ("join", 167, 1),
-    ("register", 61, 9), ("refuse", 40, 99), ("barrier", 44, 1), ("hello", 44, 8),
+    ("push_f32", 0, b"\2"), ("push_f32", 1, b"\x15"), ("push_f32", 2, b"\2"),
+    ("push_f32", 3, b"\x40"), ("push_f32", 38, b"\0"), ("push_f32", 46, b"\0"),
+    ("push_f32", 48, b"\0"), ("push_f32", 48, b"\x09"), ("push_f32", 49, b"\1"),
+    ("push_f32", 50, b"\1"), ("push_f32", 52, b"\0\0\0\0"), ("push_f32", 52, b"\0\0\x80\x7f"),
+    ("push_f32", 52, b"\0\0\xc0\x7f"), ("push_f32", 52, b"\0\0\x80\xbf"), ("push_f32", 60, b"\1"),
+    ("pull", 55, b"\x3f"), ("pull", 44, b"\4"), ("ack", 2, b"\0"), ("commit", 68, b"\x21"),
+    ("commit", 68, b"\1"), ("commit", 72, b"\5"), ("join", 167, b"\1"), ("join", 104, b"\0"),
+    ("register", 61, b"\x09"), ("register", 127, b"\1"), ("refuse", 40, b"\x63"),
+    ("barrier", 44, b"\1"), ("hello", 44, b"\x08"), ("hello", 40, b"\0"), ("layout", 96, b"\3"),
 )
 
 
@@ -157,9 +161,10 @@ def vectors_check(vectors):
 
 def broken_check(vectors):
     broken = {f"{name} cut by one byte": data[:-1] for name, data in vectors.items()}
-    for name, at, byte in BROKEN:
+    broken.update({f"{name} with one byte more": data + b"\0" for name, data in vectors.items()})
+    for name, at, new in BROKEN:
         data = vectors[name]
-        broken[f"{name} byte {at} = {byte}"] = data[:at] + bytes((byte,)) + data[at + 1 :]
+        broken[f"{name}, {new} at byte {at}"] = data[:at] + new + data[at + len(new) :]
     layers = dissect(list(broken.values()))
     return [f"{name}: not called malformed"
             for name, layer in zip(broken, layers) if layer is None or not is_malformed(layer)]

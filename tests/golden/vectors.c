@@ -29,10 +29,13 @@ static uint32_t line_read(const char *name, char *line, uint8_t *out, uint32_t l
 	char *save = NULL;
 	for (char *w = strtok_r(line, " \n", &save); w; w = strtok_r(NULL, " \n", &save)) {
 		uint32_t count = 1;
-		unsigned value = 0;
+		char *end = w;
+		unsigned long value = 0;
 		if (strncmp(w, FILL_MARK, strlen(FILL_MARK)) == 0)
-			count = (uint32_t)strtoul(w + strlen(FILL_MARK), NULL, 10);
-		else if (strlen(w) != 2 || sscanf(w, "%2x", &value) != 1)
+			count = (uint32_t)strtoul(w + strlen(FILL_MARK), &end, 10);
+		else
+			value = strtoul(w, &end, 16);
+		if (end == w || *end || value > UINT8_MAX)
 			fail(name, w);
 		if (count > BYTES_MAX - len)
 			fail(name, "too long");
