@@ -94,7 +94,7 @@ static int file_map(const struct gp_snapshot *s, int fd, const char *name, uint6
 static int manifest_load(struct gp_snapshot *s, struct mapping *map, struct gp_snapshot_error *err)
 {
 	int fd;
-	uint64_t size;
+	uint64_t size = 0;
 	struct gp_snapshot_file *file = &s->manifest_file;
 	strcpy(file->name, GP_SNAPSHOT_MANIFEST);
 	int rc = file_open(s, file->name, &fd, &size, err);
@@ -147,7 +147,7 @@ static int files_load(struct gp_snapshot *s, struct gp_snapshot_error *err)
 	int rc = 0;
 	for (uint32_t i = 0; rc == 0 && i < s->manifest.files_count; i++) {
 		int fd;
-		uint64_t size;
+		uint64_t size = 0;
 		rc = file_open(s, s->manifest.files[i].name, &fd, &size, err);
 		if (rc != 0)
 			break;

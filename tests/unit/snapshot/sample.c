@@ -130,7 +130,8 @@ static void dir_remove(const char *dir, int depth)
 	for (struct dirent *e; d && (e = readdir(d));) {
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		if (snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) >= (int)sizeof(path))
+			continue;
 		if (unlink(path) != 0 && depth > 0)
 			dir_remove(path, depth - 1);
 	}
