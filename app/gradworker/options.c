@@ -32,7 +32,7 @@ static const char HELP[] =
 	"  --data DIR           default " GW_DATASET_DIR "\n"
 	"  --batch N            samples of one worker in one step (default 128)\n"
 	"  --steps N            train up to step N of the job, or\n"
-	"  --epochs N           up to the end of epoch N\n"
+	"  --epochs N           up to the end of epoch N; with neither, until stopped\n"
 	"  --seed S             of initial values and sample order (default 1)\n"
 	"  --codec C            f32, bf16 or topk:RATIO (default f32)\n"
 	"  --mtu N              path MTU to probe with (default: of the interface)\n"
