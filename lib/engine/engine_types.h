@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The types inside the engine. Who writes what:
+//
+//	struct gp_job, gp_session	control, before publishing; immutable afterwards
+//	struct job_core			its core
+//	struct home			the job's home core
+//	struct core_session		its core; last_rx is read by home and control
+//	struct job_status		home writes, any thread reads
+//	struct gp_registrar, reg_job	control
+#ifndef ENGINE_TYPES_H
+#define ENGINE_TYPES_H
+
+#include <gp_aggr.h>
+#include <gp_consist.h>
+#include <gp_engine.h>
+#include <gp_ring.h>
+
+#define HELD_SECTIONS_MAX 64
+#define BARRIERS_MAX	  16
+#define ACK_EVERY	  8	   // accepted datagrams before an acknowledgement is due
+#define ACK_DELAY_NS	  500000   // or this long after the first
+#define SCAN_INTERVAL_NS  10000000 // between looks for silent members
+#define NONE_U16	  UINT16_MAX
+
+// ---- commands between cores, and between cores and control
+
+enum cmd_type {
+	CMD_PART_DONE = 1, // core -> home: unit, step, view
+	CMD_DECISION,	   // home -> core
+	CMD_CUT_SEEN,	   // core -> home: step
+	CMD_CUT_ENDED,	   // core -> home: step
+	CMD_BIND,	   // control -> core: session's address
+	CMD_REPLY,	   // control -> core: send this frame
+	CMD_DONE_WITH,	   // control -> core: release this frame
+	CMD_JOB_READY,	   // control -> core: job
+	CMD_MEMBER_JOIN,   // control -> home: rank, session
+	CMD_MEMBER_LOST,   // control -> home: rank, session
+	CMD_CUT,	   // control -> home
+	CMD_CUT_END,	   // control -> core
+	CMD_STOP,	   // control -> home
+	CMD_JOIN,	   // core -> control: frame
+	CMD_REGISTER,	   // core -> control: frame, session
+	CMD_LEAVE,	   // core -> control: session
+	CMD_LOST,	   // home -> control: session
+	CMD_CUT_READY,	   // home -> control: step, decision
+};
+
+struct cmd {
+	uint8_t type;
+	uint8_t core; // sender
+	uint16_t job;
+	uint32_t unit;
+	uint32_t step;
+	uint32_t view;
+	uint32_t rank;
+	uint32_t session;
+	void *ptr; // frame or job
+	union {
+		struct gp_addr addr;
+		struct gp_decision decision;
+	};
+};
+
+// ---- sessions
+
+struct gp_session {
+	uint32_t id; // index | generation << 16
+	uint16_t job;
+	uint16_t rank; // GP_WIRE_RANK_NONE: reader
+	uint32_t flags;
+	uint32_t payload_max;
+	uint64_t incarnation;
+	struct gp_addr addr; // at core 0
+};
+
+// A pull that waits for its generation.
+struct held_pull {
+	uint32_t step;
+	uint32_t count;
+	uint32_t block[HELD_SECTIONS_MAX];
+	uint16_t run[HELD_SECTIONS_MAX];
+};
+
+struct job_core;
+
+struct core_session {
+	uint32_t id; // of the session that the rest is about; 0 = none
+	bool bound;
+	bool largest_ok; // `largest` was accepted
+	bool ack_due;	 // is in the core's list
+	uint16_t ack_pending;
+	uint64_t largest;
+	uint64_t bits;
+	uint64_t largest_time;
+	uint64_t ack_since;
+	uint64_t tx_packet;
+	uint32_t confirmed;
+	uint32_t payload_max;
+	_Atomic uint64_t last_rx;
+	struct gp_addr addr;
+	struct job_core *held_by; // NULL: no pull is held
+	struct held_pull held;
+};
+
+// ---- jobs
+
+struct job_tensor {
+	char name[GP_WIRE_TENSOR_NAME_MAX + 1];
+	uint32_t dims_count;
+	uint32_t priority;
+	uint64_t dims[GP_WIRE_DIMS_MAX];
+	uint64_t elems;
+	uint32_t first_block;
+	uint32_t blocks_count;
+};
+
+// One rank's contribution to an open slot.
+struct part {
+	struct gp_frame *frame; // held; NULL for zeros
+	const uint8_t *payload;
+	uint32_t len;
+	float weight;
+	uint16_t session; // index
+	uint8_t codec;
+	bool want;
+};
+
+struct slot {
+	uint32_t step;
+	uint32_t local; // place of the block at this core
+	uint32_t count;
+	bool open;
+	bool deferred; // complete, waits for a version or a decision
+	struct gp_ranks ranks;
+};
+_Static_assert(sizeof(struct slot) <= GP_CACHE_LINE, "a slot is one line");
+
+struct job_core {
+	struct gp_job *job;
+	struct gp_table table;
+	struct slot *slots; // [slot_mask + 1], slot of virtual position p is p & slot_mask
+	struct part *parts; // [slot][rank]
+	uint32_t slot_mask;
+	uint32_t low_step; // lowest incomplete place in (step, block) order
+	uint32_t low_local;
+	uint32_t slots_open;
+	uint32_t *committed;   // per unit: step
+	uint32_t *unit_blocks; // per unit: blocks of it at this core
+	uint32_t *unit_done;   // per unit: complete at committed + 1
+	uint32_t units_next;   // units committed at generation + 1
+	uint32_t generation;
+	uint32_t decision;
+	uint32_t view;
+	uint32_t view_first_step;
+	uint32_t members_count;
+	uint32_t lowest;
+	uint32_t stop_step;
+	bool stopping;
+	struct gp_ranks members;
+	uint32_t *deferred; // slots
+	uint32_t deferred_count;
+	uint32_t *done_queue; // units whose part is done and not yet told to home
+	uint32_t done_first;
+	uint32_t done_count;
+	uint32_t held_count; // sessions with a held pull
+	bool cut_seen_due;   // home has not been told yet that the cut began or ended here
+	bool cut_ended;
+	uint32_t cut_seen_step;
+};
+
+struct barrier {
+	uint32_t name;
+	bool used;
+	bool done;
+	struct gp_ranks arrived;
+	uint64_t since;
+};
+
+struct home {
+	struct gp_consist consist;
+	uint32_t delivered[GP_ENGINE_CORES_MAX]; // decisions given to each core
+	uint32_t announced;			 // decisions sent to members
+	uint32_t rank_session[GP_RANKS_MAX];	 // session id, 0 = none
+	struct gp_ranks lost_due;		 // control has not been told yet
+	uint64_t scan_next;
+	bool cut_wanted;
+	bool cut_active;
+	bool cut_ready_due;
+	bool stop_wanted;
+	bool stopped;
+	uint32_t cut_step;
+	uint32_t cut_decision;
+	uint32_t cut_seen;  // cores that keep its versions
+	uint32_t cut_ended; // cores that let go of them
+	uint32_t cut_last;  // generation of the last cut made by interval
+	struct barrier barriers[BARRIERS_MAX];
+};
+
+// What any thread may see; written by the home core, relaxed.
+struct job_status {
+	_Atomic uint32_t view;
+	_Atomic uint32_t members;
+	_Atomic uint32_t generation;
+	_Atomic uint32_t decision;
+	_Atomic uint32_t state;
+	_Atomic uint32_t initialised;
+	_Atomic uint32_t cut_active;
+};
+
+struct gp_job {
+	const struct gp_job_config *cfg;
+	struct gp_engine *engine;
+	uint32_t idx; // in the configuration
+	uint32_t home_core;
+	uint32_t block_elems;
+	uint32_t blocks_count;
+	uint32_t tensors_count;
+	uint32_t units_count;
+	uint32_t first_generation; // UINT32_MAX: step 0 is to come
+	uint32_t first_decision;
+	struct job_tensor *tensors;
+	uint16_t *unit_parts;
+	struct gp_fastdiv by_cores;
+	struct home *home;
+	struct job_core cores[]; // [cores_count]
+};
+
+// ---- cores
+
+struct gp_core {
+	struct gp_engine *engine;
+	struct gp_xport *xport;
+	uint32_t idx;
+	uint64_t now;
+	struct core_session *sessions; // [sessions_max]
+	uint16_t *ack_list;	       // session indices with an acknowledgement due
+	uint32_t ack_count;
+	uint64_t hello_tokens_at; // token bucket: time at which it was last full
+	uint64_t hello_tokens;
+	struct job_core *jobs[GP_ENGINE_JOBS_MAX + 1]; // by id; NULL until CMD_JOB_READY
+	struct gp_ring *to_core[GP_ENGINE_CORES_MAX];
+	struct gp_ring *from_core[GP_ENGINE_CORES_MAX];
+	struct gp_ring *to_control;
+	struct gp_ring *from_control;
+	float *scratch;		     // one block: the sum before the optimizer
+	struct gp_contrib *contribs; // [GP_RANKS_MAX]
+	struct gp_core_stats stats;
+};
+
+struct gp_engine {
+	struct gp_engine_config cfg;
+	struct gp_job_config *jobs_cfg;
+	struct job_status *status;			     // [jobs_count]
+	struct gp_job *_Atomic jobs[GP_ENGINE_JOBS_MAX + 1]; // by id; published by control
+	struct gp_session *_Atomic *sessions;		     // [sessions_max]; published by control
+	struct gp_core *cores;
+	struct gp_registrar *registrar;
+	struct gp_rcu_grace grace;
+	void *mem;				  // everything above
+	uint16_t job_idx[GP_ENGINE_JOBS_MAX + 1]; // id -> index, NONE_U16
+};
+
+static inline uint32_t session_idx(uint32_t id)
+{
+	return id & 0xffff;
+}
+
+static inline bool job_trains(const struct gp_job *j)
+{
+	return j->cfg->kind == GP_KIND_TRAIN;
+}
+
+static inline uint32_t job_owner(const struct gp_job *j, uint32_t block)
+{
+	return gp_fastdiv_rem(j->by_cores, block);
+}
+
+static inline uint32_t job_local(const struct gp_job *j, uint32_t block)
+{
+	return gp_fastdiv_quot(j->by_cores, block);
+}
+
+static inline uint32_t job_block(const struct gp_job *j, const struct gp_core *c, uint32_t local)
+{
+	return local * j->engine->cfg.cores_count + c->idx;
+}
+
+// The job's core that sends COMMIT and decides, as WELCOME says.
+static inline uint32_t job_home(const struct gp_engine *e, uint32_t job_id)
+{
+	return (job_id - 1) % e->cfg.cores_count;
+}
+
+#endif
