@@ -5,6 +5,8 @@
 // loop into vector adds.
 uint64_t gp_inet_sum(const void *data, uint32_t len, uint64_t sum)
 {
+	if (len == 0)
+		return sum; // data may be NULL
 	const uint8_t *p = data;
 	uint32_t words = len / 4;
 	for (uint32_t i = 0; i < words; i++)

@@ -140,13 +140,13 @@ static void echo_case(bool v6, uint32_t core_idx)
 	for (uint32_t i = 0; i < DATAGRAMS; i++) {
 		size_t len = i == 0 ? sizeof(out) : 1 + i * 13;
 		memset(out, (int)i, len);
-		cr_assert_eq(send(fd, out, len, 0), len);
+		cr_assert_eq(send(fd, out, len, 0), (ssize_t)len);
 		ssize_t got = -1;
 		for (uint64_t end = now_s() + DEADLINE_S; got < 0 && now_s() < end;) {
 			turn();
 			got = recv(fd, in, sizeof(in), 0);
 		}
-		cr_assert_eq(got, len, "v6 %d core %u datagram %u", v6, core_idx, i);
+		cr_assert_eq(got, (ssize_t)len, "v6 %d core %u datagram %u", v6, core_idx, i);
 		cr_assert_eq(memcmp(in, out, len), 0);
 	}
 	close(fd);
