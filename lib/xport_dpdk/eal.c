@@ -9,6 +9,7 @@
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 #include <rte_memory.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +47,12 @@ static void args_fill(struct arg_list *l, const struct gp_dpdk_eal_opts *o)
 {
 	arg_add(l, "%s", o->program);
 	arg_add(l, "--file-prefix=%s", o->file_prefix ? o->file_prefix : o->program);
-	arg_add(l, "--lcores=%s", o->lcores ? o->lcores : "0");
-	// No files of ours outlive the process, in hugetlbfs or elsewhere; EAL takes the two modes apart.
+	if (o->lcores)
+		arg_add(l, "--lcores=%s", o->lcores);
+	else
+		arg_add(l, "--lcores=0@%d", GP_MAX(sched_getcpu(), 0));
+	// No files of ours outlive the process, in hugetlbfs or elsewhere; EAL takes the two modes
+	// apart.
 	arg_add(l, o->no_huge ? "--no-shconf" : "--in-memory");
 	arg_add(l, "--no-telemetry");
 	arg_add(l, "--log-level=*:warning");

@@ -34,7 +34,7 @@
 struct gp_dpdk_eal_opts {
 	const char *program;
 	const char *file_prefix; // NULL = program
-	const char *lcores;	 // EAL map "0@0,1@1"; NULL = lcore 0 wherever it runs
+	const char *lcores;	 // EAL map "0@0,1@1"; NULL = lcore 0 on the CPU of the caller
 	uint32_t memory_mib;	 // 0 = the default of EAL
 	bool no_huge;		 // anonymous memory, no hugepages
 	bool no_pci;

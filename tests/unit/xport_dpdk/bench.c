@@ -10,12 +10,13 @@
 
 #define PRIV_SIZE 128 // as the transport's own pools: a ring hands over foreign mbufs
 
-void bench_eal(void)
+void bench_eal(const char *lcores)
 {
 	char prefix[32];
 	snprintf(prefix, sizeof(prefix), "gp_unit_%d", (int)getpid());
 	const struct gp_dpdk_eal_opts opts = {.program = "unit",
 		.file_prefix = prefix,
+		.lcores = lcores,
 		.memory_mib = 64,
 		.no_huge = true,
 		.no_pci = true};
@@ -34,7 +35,7 @@ static struct rte_ring *wire_create(const char *kind, uint16_t queue, uint32_t s
 void bench_open(struct bench *b, struct bench_opts o)
 {
 	*b = (struct bench){0};
-	bench_eal();
+	bench_eal(o.lcores);
 	b->pool = rte_pktmbuf_pool_create("wire", BENCH_MBUFS, 0, PRIV_SIZE, 2048 + 128, 0);
 	cr_assert_not_null(b->pool);
 	uint32_t slots = o.wire_count ? o.wire_count : 1024;

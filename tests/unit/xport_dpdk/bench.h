@@ -26,13 +26,15 @@ struct bench {
 struct bench_opts {
 	uint16_t cores_count;
 	uint16_t queues_count;
+	const char *lcores;
 	uint32_t wire_count; // slots of each wire; 0 = 1024
 	uint32_t handover_count;
 	uint32_t tx_queue_count;
 	uint32_t mbufs_count;
 };
 
-void bench_eal(void);
+// One lcore, or the map given ("0@0,1@0").
+void bench_eal(const char *lcores);
 void bench_open(struct bench *b, struct bench_opts o);
 // Every frame is back in its pool; ends the port.
 void bench_close(struct bench *b);

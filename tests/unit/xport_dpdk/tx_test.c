@@ -266,7 +266,7 @@ Test(tx, announcements_are_sent)
 Test(tx, port_options_that_cannot_work_are_refused)
 {
 	struct gp_dpdk_port *port;
-	bench_eal();
+	bench_eal(NULL);
 	struct gp_dpdk_port_opts opts = {.cores_count = 1, .host = host_make(1)};
 	cr_assert_eq(gp_dpdk_port_create(&opts, &port), -ENODEV, "there is no device");
 	opts.name = "net_none";
@@ -282,7 +282,7 @@ Test(tx, port_options_that_cannot_work_are_refused)
 
 Test(tx, table_memory_is_zeroed_and_aligned)
 {
-	bench_eal();
+	bench_eal(NULL);
 	for (size_t size = 1; size < (200u << 20); size = size * 7 + 1) { // past what EAL has
 		uint8_t *mem = gp_dpdk_mem_take(size, size & 1 ? 0 : -1);
 		cr_assert_not_null(mem);
