@@ -77,6 +77,6 @@ void apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_deci
 		jc->stop_step = d->step;
 		return;
 	default:
-		GP_ASSERT(!"a decision of known kind");
+		GP_ASSERT(false); // home makes no other kind
 	}
 }

@@ -167,7 +167,7 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 		h->stop_wanted = true;
 		return;
 	default:
-		GP_ASSERT(!"a command of known type");
+		GP_ASSERT(false); // nobody sends another
 	}
 }
 

@@ -239,7 +239,7 @@ static void message_handle(struct gp_registrar *r, uint32_t core, const struct c
 			gp_registrar_cut_release(r, cmd->job);
 		return;
 	default:
-		GP_ASSERT(!"a command of known type");
+		GP_ASSERT(false); // nobody sends another
 	}
 }
 
