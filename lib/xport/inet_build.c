@@ -134,16 +134,16 @@ static void advert_write(
 {
 	uint32_t len = ND_SIZE + ND_OPTION_SIZE;
 	ip6_write(ip6, ip, dst, len, PROTO_ICMP6, ND_HOP_LIMIT);
-	uint8_t *nd = ip6 + GP_INET_IP6_SIZE;
-	memset(nd, 0, len);
-	nd[0] = ICMP6_ADVERT;
-	nd[4] = flags;
-	memcpy(nd + 8, ip, 16);
-	nd[24] = 2; // option: target link-layer address, one unit of 8 bytes
-	nd[25] = 1;
-	memcpy(nd + 26, mac, 6);
+	uint8_t *msg = ip6 + GP_INET_IP6_SIZE;
+	memset(msg, 0, len);
+	msg[0] = ICMP6_ADVERT;
+	msg[4] = flags;
+	memcpy(msg + 8, ip, 16);
+	msg[24] = 2; // option: target link-layer address, one unit of 8 bytes
+	msg[25] = 1;
+	memcpy(msg + 26, mac, 6);
 	uint64_t pseudo = pseudo_sum(ip6 + 8, 32, len, PROTO_ICMP6);
-	gp_store16(nd + 2, gp_inet_sum_finish(gp_inet_sum(nd, len, pseudo)));
+	gp_store16(msg + 2, gp_inet_sum_finish(gp_inet_sum(msg, len, pseudo)));
 }
 
 static uint32_t arp_answer(

@@ -3,6 +3,7 @@
 #include <gp_xport_dpdk.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_launch.h>
@@ -13,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct arg_list {
 	char *argv[GP_DPDK_ARGS_MAX + 1];
@@ -86,8 +88,13 @@ int gp_dpdk_eal_init(const struct gp_dpdk_eal_opts *opts)
 
 void gp_dpdk_eal_fini(void)
 {
+	char dir[PATH_MAX];
+	snprintf(dir, sizeof(dir), "%s", rte_eal_get_runtime_dir());
 	if (rte_eal_cleanup())
 		gp_warn("dpdk: EAL clean-up was incomplete");
+	// EAL leaves its folder behind; it goes when it is empty, else another process has a use
+	// for it.
+	(void)rmdir(dir);
 }
 
 int gp_dpdk_lcore(uint32_t i)

@@ -65,6 +65,7 @@ void bench_close(struct bench *b)
 			continue;
 	cr_assert_eq(rte_mempool_avail_count(b->pool), BENCH_MBUFS, "a received mbuf has leaked");
 	gp_dpdk_port_destroy(b->port);
+	gp_dpdk_eal_fini();
 }
 
 void wire_put(struct bench *b, uint16_t queue, const struct bytes *frame)

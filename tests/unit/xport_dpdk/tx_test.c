@@ -278,6 +278,7 @@ Test(tx, port_options_that_cannot_work_are_refused)
 	cr_assert_eq(gp_dpdk_port_create(&opts, &port), -EINVAL);
 	cr_assert_null(port);
 	gp_dpdk_port_destroy(NULL);
+	gp_dpdk_eal_fini();
 }
 
 Test(tx, table_memory_is_zeroed_and_aligned)
@@ -293,4 +294,5 @@ Test(tx, table_memory_is_zeroed_and_aligned)
 		gp_dpdk_mem_give(mem);
 	}
 	gp_dpdk_mem_give(NULL);
+	gp_dpdk_eal_fini();
 }
