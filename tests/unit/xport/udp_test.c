@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define WAIT_MS	    5000
 #define MANY	    200
+#define FEW	    50 // fit the peer's receive buffer
 #define MTU_SMALL   1500
 #define SMALL_V4    (MTU_SMALL - 28)
 #define SMALL_V6    (MTU_SMALL - 48)
@@ -261,6 +264,42 @@ Test(udp, refused_port_is_counted_and_service_goes_on)
 	cr_assert_geq(gp_xport_udp_stats(u)->refused, 1);
 	cr_assert_eq(gp_xport_udp_stats(u)->tx_datagrams, 4);
 	gp_xport_udp_destroy(u);
+}
+
+// A namespace whose loopback passes 8 kbit/s: the kernel's buffer fills, the queue waits, nothing
+// that it still holds is lost when the way is free again.
+Test(udp, full_kernel_buffer_keeps_the_queue)
+{
+	if (geteuid() != 0 || unshare(CLONE_NEWNET) ||
+		system("ip link set lo up && tc qdisc add dev lo root tbf rate 8kbit burst 3000 "
+		       "limit 9000000"))
+		cr_skip_test("needs root, ip and tc with tbf");
+	struct peer p = peer_open(true);
+	struct gp_xport_udp *u = gp_xport_udp_create(&(struct gp_xport_udp_opts){
+		.server = p.addr, .ip_mtu = MTU_SMALL, .socket_buf_size = 8192});
+	const struct gp_xport_udp_stats *s = gp_xport_udp_stats(u);
+	frames_send(u, FEW, SMALL_V4);
+	uint32_t left = gp_xport_udp_flush(u);
+	cr_assert_gt(left, FEW / 2);
+	cr_assert_eq(gp_xport_udp_flush(u), left);
+	cr_assert_eq(s->tx_blocked, 2);
+	cr_assert_eq(s->tx_datagrams, FEW - left);
+
+	uint8_t buf[2048];
+	struct sockaddr_storage from;
+	while (recv(p.fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		continue; // let through before the limit took hold
+	cr_assert_eq(system("tc qdisc del dev lo root"), 0); // and what the limiter held is gone
+	uint32_t next = FEW - left;
+	for (; next < FEW; next++) {
+		gp_xport_udp_flush(u);
+		cr_assert_eq(peer_receive(&p, buf, sizeof(buf), &from), SMALL_V4);
+		cr_assert_eq(gp_load32(buf), next);
+	}
+	cr_assert_eq(s->tx_datagrams, FEW);
+	cr_assert_eq(gp_xport_udp_frames_free(u), 2048);
+	gp_xport_udp_destroy(u);
+	close(p.fd);
 }
 
 Test(udp, mtu_of_the_path_and_local_address)
