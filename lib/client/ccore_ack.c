@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Acknowledgements: credit comes back, round trips are measured, losses are found: by three later
+// packets acknowledged, else by time.
+#include "ccore_priv.h"
+
+#define ACK_BITS 64
+
+// RFC 6298, 2.2 and 2.3.
+void cc_rtt_sample(struct cc_rtt *r, uint64_t ns)
+{
+	if (r->srtt == 0) {
+		r->srtt = GP_MAX(ns, 1);
+		r->rttvar = ns / 2;
+		return;
+	}
+	uint64_t gap = r->srtt > ns ? r->srtt - ns : ns - r->srtt;
+	r->rttvar = (3 * r->rttvar + gap) / 4;
+	r->srtt = (7 * r->srtt + ns) / 8;
+}
+
+uint64_t cc_rtt_rto(const struct cc_rtt *r)
+{
+	if (r->srtt == 0)
+		return RTO_MAX / 4;
+	uint64_t rto = r->srtt + 4 * r->rttvar;
+	return GP_MIN(GP_MAX(rto, RTO_MIN), RTO_MAX);
+}
+
+static bool block_is_in(const struct gp_ccore *c, uint32_t block, const struct cc_sent *s)
+{
+	return c->blocks[block].state == CC_SENT && c->blocks[block].pn == s->pn;
+}
+
+static void sent_accepted(struct gp_ccore *c, struct cc_lane *l, struct cc_sent *s)
+{
+	for (uint32_t i = 0; i < s->count; i++) {
+		uint32_t block = (s->first + i) * c->lanes_count + l->idx;
+		if (block_is_in(c, block, s))
+			cc_block_answered(c, block);
+	}
+	cc_sent_close(l, s);
+	cc_low_advance(c, l);
+}
+
+void cc_sent_lost(struct gp_ccore *c, struct cc_lane *l, struct cc_sent *s)
+{
+	cc_sent_close(l, s);
+	for (uint32_t i = 0; i < s->count; i++) {
+		uint32_t block = (s->first + i) * c->lanes_count + l->idx;
+		if (!block_is_in(c, block, s))
+			continue;
+		c->blocks[block].tries = (uint8_t)GP_MIN(s->tries + 1, 8);
+		cc_block_unsent(c, block);
+	}
+}
+
+static void rtt_measure(
+	struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a, const struct cc_sent *s)
+{
+	uint64_t delay = (uint64_t)a->delay_us * US;
+	uint64_t took = c->now - s->time;
+	if (a->largest <= l->rtt_packet || c->now < s->time)
+		return;
+	l->rtt_packet = a->largest;
+	cc_rtt_sample(&l->rtt, took > delay ? took - delay : took);
+}
+
+static void ack_losses(struct gp_ccore *c, struct cc_lane *l, uint64_t largest)
+{
+	if (gp_before(c->known, c->seen)) // perhaps of another view: wait for the decision
+		return;
+	for (uint64_t pn = l->ring_low; pn + REORDER_PACKETS <= largest; pn++) {
+		struct cc_sent *s = cc_ring_find(l, pn);
+		if (s && s->open)
+			cc_sent_lost(c, l, s);
+	}
+}
+
+void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a)
+{
+	if (a->largest > l->tx_packet) {
+		c->stats.rx_rejected++;
+		return;
+	}
+	struct cc_sent *s = cc_ring_find(l, a->largest);
+	if (s)
+		rtt_measure(c, l, a, s);
+	if (!c->laid_out)
+		return;
+	if (s && s->open && (a->flags & 1))
+		sent_accepted(c, l, s);
+	for (uint32_t i = 0; i < ACK_BITS && a->largest > i + 1; i++) {
+		if (!(a->bits >> i & 1))
+			continue;
+		s = cc_ring_find(l, a->largest - 1 - i);
+		if (s && s->open)
+			sent_accepted(c, l, s);
+	}
+	ack_losses(c, l, a->largest);
+}
+
+static uint64_t sent_deadline(const struct cc_lane *l, const struct cc_sent *s)
+{
+	return s->time + GP_MIN(cc_rtt_rto(&l->rtt) << s->tries, RTO_MAX);
+}
+
+uint64_t cc_ack_tick(struct gp_ccore *c, struct cc_lane *l)
+{
+	uint64_t at = GP_CCORE_NEVER;
+	uint64_t pn = l->ring_low;
+	for (uint32_t open = l->outstanding; open > 0 && pn <= l->tx_packet; pn++) {
+		struct cc_sent *s = &l->ring[pn & l->ring_mask];
+		if (!s->open)
+			continue;
+		open--;
+		uint64_t deadline = sent_deadline(l, s);
+		if (deadline <= c->now)
+			cc_sent_lost(c, l, s);
+		else
+			at = GP_MIN(at, deadline);
+	}
+	return at;
+}

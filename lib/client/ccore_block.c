@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// States of blocks. Every change goes through cc_block_set, which keeps what is counted of them:
+// blocks of the round that are not final, blocks whose result is awaited.
+#include "ccore_priv.h"
+
+struct cc_lane *cc_block_lane(struct gp_ccore *c, uint32_t block)
+{
+	GP_ASSERT(block < c->layout.blocks_count);
+	return &c->lanes[block % c->lanes_count];
+}
+
+uint32_t cc_block_unit(const struct gp_ccore *c, uint32_t block)
+{
+	const struct cc_tensor *t = &c->tensors[c->blocks[block].tensor];
+	if (c->w.atomicity != GP_ATOM_BLOCK)
+		return t->unit;
+	return t->unit + (block - t->first_block);
+}
+
+static bool is_open(uint8_t state)
+{
+	return state != CC_IDLE && state != CC_FINAL;
+}
+
+void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state)
+{
+	struct cc_block *b = &c->blocks[block];
+	struct cc_lane *l = cc_block_lane(c, block);
+	c->todo += is_open((uint8_t)state);
+	GP_ASSERT(c->todo >= is_open(b->state));
+	c->todo -= is_open(b->state);
+	if (b->want) {
+		l->waiting += state == CC_ACCEPTED;
+		GP_ASSERT(l->waiting >= (b->state == CC_ACCEPTED));
+		l->waiting -= b->state == CC_ACCEPTED;
+	}
+	b->state = (uint8_t)state;
+}
+
+void cc_block_unsent(struct gp_ccore *c, uint32_t block)
+{
+	struct cc_lane *l = cc_block_lane(c, block);
+	uint32_t place = block / c->lanes_count;
+	cc_block_set(c, block, CC_UNSENT);
+	l->next = GP_MIN(l->next, place);
+}
+
+// Its contribution has arrived: the packet that carried it may be done.
+void cc_block_answered(struct gp_ccore *c, uint32_t block)
+{
+	struct cc_block *b = &c->blocks[block];
+	struct cc_lane *l = cc_block_lane(c, block);
+	if (b->state == CC_SENT) {
+		struct cc_sent *s = cc_ring_find(l, b->pn);
+		if (s && s->open && --s->left == 0)
+			cc_sent_close(l, s);
+	}
+	if (b->state != CC_SENT && b->state != CC_UNSENT)
+		return;
+	if (l->waiting == 0)
+		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
+	cc_block_set(c, block, CC_ACCEPTED);
+}
+
+static bool is_passed(const struct cc_block *b)
+{
+	return b->state >= CC_RESULT || (b->state == CC_ACCEPTED && !b->want);
+}
+
+void cc_low_advance(struct gp_ccore *c, struct cc_lane *l)
+{
+	while (l->low < l->places && is_passed(&c->blocks[l->low * c->lanes_count + l->idx]))
+		l->low++;
+	if (l->low > l->busy_from)
+		l->busy_until = 0;
+}
+
+// A round begins: nothing is asked for, nothing is in flight.
+void cc_blocks_reset(struct gp_ccore *c)
+{
+	for (uint32_t i = 0; i < c->lanes_count; i++) {
+		struct cc_lane *l = &c->lanes[i];
+		for (uint64_t pn = l->ring_low; pn <= l->tx_packet; pn++)
+			cc_sent_close(l, &l->ring[pn & l->ring_mask]);
+		GP_ASSERT(l->outstanding == 0);
+		l->low = 0;
+		l->next = l->places;
+		l->busy_from = 0;
+		l->busy_until = 0;
+		l->result_high = 0;
+		l->asked = 0;
+		l->pull_at = 0;
+		l->pull_backoff = 0;
+	}
+	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
+		cc_block_set(c, i, CC_IDLE);
+		c->blocks[i].ahead = false;
+		c->blocks[i].tries = 0;
+		c->blocks[i].sent_before = false;
+	}
+	for (uint32_t i = 0; i < c->layout.units_count; i++)
+		c->units[i].committed = false;
+	GP_ASSERT(c->todo == 0);
+	c->uncollected = 0;
+	c->pushed = 0;
+	c->mixed = false;
+	for (uint32_t i = 0; i < c->tensors_count; i++)
+		c->tensors[i].pushed = false;
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Decisions of home, taken in their order and without a gap: commits make results final, views void
+// what is not committed.
+#include "ccore_priv.h"
+
+#define ASK_MIN (500 * US)
+
+// Everything decided is known and held: the server may forget it.
+static void confirm(struct gp_ccore *c)
+{
+	if (c->uncollected == 0)
+		c->confirmed = c->known;
+}
+
+static void commit_block(struct gp_ccore *c, uint32_t block, uint32_t view)
+{
+	struct cc_block *b = &c->blocks[block];
+	if (b->state == CC_IDLE || b->state == CC_FINAL)
+		return;
+	cc_block_answered(c, block); // committed means that it had arrived
+	if (!b->want || (b->state == CC_RESULT && b->view == view)) {
+		cc_block_set(c, block, CC_FINAL);
+		return;
+	}
+	if (b->state == CC_RESULT)
+		cc_block_set(c, block, CC_ACCEPTED);
+	c->uncollected++;
+}
+
+static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
+{
+	bool counts = c->mode == CC_STEP || (c->mode == CC_INIT_ZERO && c->running);
+	if (!c->laid_out || !counts || e->step != c->round_step || e->unit >= c->layout.units_count)
+		return;
+	struct cc_unit *u = &c->units[e->unit];
+	if (u->committed)
+		return;
+	u->committed = true;
+	u->view = e->view;
+	for (uint32_t i = 0; i < u->blocks_count; i++)
+		commit_block(c, u->first_block + i, e->view);
+	for (uint32_t i = 0; i < c->lanes_count; i++)
+		cc_low_advance(c, &c->lanes[i]);
+}
+
+static void decided_view(struct gp_ccore *c, const struct gp_commit_entry *e)
+{
+	c->view = e->view;
+	c->view_step = e->step;
+	c->lowest = e->lowest;
+	c->member = (e->flags & GP_COMMIT_MEMBER) != 0;
+	if (c->laid_out)
+		cc_round_view(c);
+}
+
+static void decided(struct gp_ccore *c, const struct gp_commit_entry *e)
+{
+	if (e->kind == GP_DECISION_COMMIT)
+		decided_commit(c, e);
+	else if (e->kind == GP_DECISION_VIEW)
+		decided_view(c, e);
+}
+
+void cc_commit(struct gp_ccore *c, const struct gp_msg *m)
+{
+	struct gp_commit commit;
+	gp_wire_get_commit(m, &commit);
+	if (cc_is_reader(c))
+		return;
+	cc_decision_seen(c, commit.first + commit.n - 1);
+	// Before the first view nothing concerns us: what the server no longer keeps is passed
+	// over.
+	if (c->view == 0 && gp_before(c->known + 1, commit.first))
+		c->known = commit.first - 1;
+	for (uint32_t i = 0; i < commit.n; i++) {
+		if (commit.first + i != c->known + 1)
+			continue;
+		struct gp_commit_entry e;
+		gp_wire_get_commit_entry(m, i, &e);
+		c->known++;
+		decided(c, &e);
+	}
+	confirm(c);
+	if (!gp_before(c->known, c->seen))
+		c->ask_at = 0;
+}
+
+void cc_decision_seen(struct gp_ccore *c, uint32_t decision)
+{
+	if (cc_is_reader(c))
+		return;
+	if (c->uncollected == 0)
+		confirm(c);
+	if (!gp_before(c->seen, decision))
+		return;
+	c->seen = decision;
+	if (c->ask_at == 0)
+		c->ask_at = c->now + GP_MAX(cc_home(c)->rtt.srtt / 2, ASK_MIN);
+}

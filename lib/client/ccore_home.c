@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The talk with home: heartbeats (signs of life, missing decisions, the newest generation),
+// barriers, leaving.
+#include "ccore_priv.h"
+
+#include <stdio.h>
+
+#define ASK_NEXT_MIN (2 * MS)
+
+static bool heartbeat_send(struct gp_ccore *c)
+{
+	struct gp_header h = {.type = GP_WIRE_HEARTBEAT, .pad = HEARTBEAT_PAD, .step = c->step};
+	struct cc_out o;
+	if (!cc_send_begin(c, cc_home(c), &h, &o))
+		return false;
+	const struct gp_heartbeat hb = {.known = c->known, .time = c->now};
+	cc_send_end(c, cc_home(c), &o, gp_wire_put_heartbeat(o.body, &hb));
+	return true;
+}
+
+// Waiting for something that only a HEARTBEAT_REPLY or a COMMIT brings.
+static struct cc_retry *query(struct gp_ccore *c)
+{
+	if (c->generation_wanted)
+		return &c->generation_retry;
+	if (!cc_is_reader(c) && c->laid_out && !c->member)
+		return &c->view_retry;
+	return NULL;
+}
+
+static uint64_t heartbeat_tick(struct gp_ccore *c)
+{
+	struct cc_retry *q = query(c);
+	uint64_t every = (uint64_t)c->w.heartbeat_us * US;
+	bool gap = c->ask_at != 0 && c->now >= c->ask_at;
+	if (gap)
+		c->ask_at = c->now + GP_MAX(cc_home(c)->rtt.srtt, ASK_NEXT_MIN);
+	bool due = q && cc_retry_due(c, q);
+	if (gap || due || c->now >= c->home_sent + every)
+		if (!heartbeat_send(c))
+			return c->now + MS;
+	uint64_t at = c->home_sent + every;
+	if (c->ask_at != 0)
+		at = cc_earlier(at, c->ask_at);
+	return q ? cc_earlier(at, q->at) : at;
+}
+
+void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
+{
+	struct gp_heartbeat_reply r;
+	gp_wire_get_heartbeat_reply(m, &r);
+	c->missing_rank = r.missing_rank;
+	c->missing_count = r.missing;
+	if (c->generation_wanted && r.generation != UINT32_MAX)
+		cc_round_pull(c, r.generation);
+}
+
+// ---- barrier and leave
+
+static uint64_t barrier_tick(struct gp_ccore *c)
+{
+	if (!c->barrier_open)
+		return GP_CCORE_NEVER;
+	if (!cc_retry_due(c, &c->barrier_retry))
+		return c->barrier_retry.at;
+	struct gp_header h = {.type = GP_WIRE_BARRIER, .pad = HEARTBEAT_PAD, .step = c->step};
+	struct cc_out o;
+	if (cc_send_begin(c, cc_home(c), &h, &o))
+		cc_send_end(c, cc_home(c), &o, gp_wire_put_barrier(o.body, c->barrier_name, 0));
+	return c->barrier_retry.at;
+}
+
+int gp_ccore_barrier(struct gp_ccore *c, uint32_t name)
+{
+	if (cc_is_reader(c))
+		return cc_refuse_call(c, -EINVAL, "a reader takes no part in barriers");
+	c->barrier_open = true;
+	c->barrier_done = false;
+	c->barrier_name = name;
+	cc_retry_start(&c->barrier_retry, 5 * MS, 50 * MS);
+	return 0;
+}
+
+void cc_barrier_reply(struct gp_ccore *c, const struct gp_msg *m)
+{
+	uint32_t name, state;
+	gp_wire_get_barrier(m, &name, &state);
+	if (!c->barrier_open || name != c->barrier_name || state != 1)
+		return;
+	c->barrier_open = false;
+	c->barrier_done = true;
+}
+
+bool gp_ccore_barrier_done(const struct gp_ccore *c)
+{
+	return c->barrier_done;
+}
+
+static uint64_t leave_tick(struct gp_ccore *c)
+{
+	if (!c->leaving)
+		return GP_CCORE_NEVER;
+	if (!cc_retry_due(c, &c->leave_retry))
+		return c->leave_retry.at;
+	struct gp_header h = {.type = GP_WIRE_LEAVE, .pad = HEARTBEAT_PAD, .step = c->step};
+	struct cc_out o;
+	if (cc_send_begin(c, cc_home(c), &h, &o))
+		cc_send_end(c, cc_home(c), &o, gp_wire_put_u64(o.body, c->cfg.incarnation));
+	return c->leave_retry.at;
+}
+
+void gp_ccore_leave(struct gp_ccore *c)
+{
+	if (gp_ccore_phase(c) != GP_CCORE_JOINED || c->leaving)
+		return;
+	c->leaving = true;
+	cc_retry_start(&c->leave_retry, 20 * MS, 50 * MS);
+}
+
+void cc_leave_reply(struct gp_ccore *c, const struct gp_msg *m)
+{
+	if (c->leaving && gp_wire_get_u64(m) == c->cfg.incarnation)
+		c->left = true;
+}
+
+uint64_t cc_home_tick(struct gp_ccore *c)
+{
+	return cc_earlier(heartbeat_tick(c), cc_earlier(barrier_tick(c), leave_tick(c)));
+}
+
+// ---- what is being waited for
+
+static void missing_text(const struct gp_ccore *c, const char *what, char *text, size_t size)
+{
+	if (c->missing_rank == GP_WIRE_RANK_NONE)
+		(void)snprintf(text, size, "%s", what);
+	else if (c->missing_count > 1)
+		(void)snprintf(text, size, "%s (missing: rank %u and %u more)", what,
+			c->missing_rank, c->missing_count - 1);
+	else
+		(void)snprintf(text, size, "%s (missing: rank %u)", what, c->missing_rank);
+}
+
+void gp_ccore_waiting(const struct gp_ccore *c, char *text, size_t size)
+{
+	char what[96];
+	if (c->lanes[0].phase == CC_LANE_HELLO)
+		(void)snprintf(what, sizeof(what), "an answer to HELLO");
+	else if (!c->joined)
+		(void)snprintf(what, sizeof(what), "an answer to JOIN");
+	else if (gp_ccore_phase(c) != GP_CCORE_JOINED && !c->error.code)
+		(void)snprintf(what, sizeof(what), "the server's other cores");
+	else if (c->tensors_count > 0 && !c->laid_out)
+		(void)snprintf(what, sizeof(what), "the other ranks to register");
+	else if (c->laid_out && !c->member && !cc_is_reader(c))
+		(void)snprintf(what, sizeof(what), "this rank to become a member");
+	else if (c->generation_wanted)
+		(void)snprintf(what, sizeof(what), "a first generation");
+	else if (c->barrier_open)
+		(void)snprintf(what, sizeof(what), "barrier %u", c->barrier_name);
+	else if (c->todo > 0)
+		(void)snprintf(what, sizeof(what), "%u of %u blocks of step %u", c->todo,
+			c->layout.blocks_count, c->round_step);
+	else
+		(void)snprintf(what, sizeof(what), "nothing");
+	missing_text(c, what, text, size);
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Asking for results: in a step only for those that seem to be lost; in rounds of init and pull for
+// everything, `window` blocks at a time.
+#include "ccore_priv.h"
+
+#define LATER	     (1 * MS) // no frame was free
+#define PULL_GAP_MIN (1 * MS)
+
+struct wanted {
+	uint32_t from; // places
+	uint32_t end;
+	uint32_t blocks_max;
+	uint32_t run_max;
+	uint8_t flags;
+};
+
+static uint32_t lane_block(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place)
+{
+	return place * c->lanes_count + l->idx;
+}
+
+static bool is_wanted(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place)
+{
+	const struct cc_block *b = &c->blocks[lane_block(c, l, place)];
+	return b->state == CC_ACCEPTED && b->want;
+}
+
+static bool is_bulk(const struct gp_ccore *c)
+{
+	return c->mode != CC_STEP;
+}
+
+// Runs of neighbours that are awaited, all of one step. Returns how many sections.
+static uint32_t sections_gather(const struct gp_ccore *c, const struct cc_lane *l,
+	const struct wanted *w, struct gp_section s[PULL_SECTIONS_MAX], uint32_t *blocks)
+{
+	uint32_t n = 0;
+	bool ahead = false;
+	*blocks = 0;
+	for (uint32_t p = w->from; p < w->end && *blocks < w->blocks_max; p++) {
+		if (!is_wanted(c, l, p))
+			continue;
+		uint32_t block = lane_block(c, l, p);
+		if (*blocks == 0)
+			ahead = c->blocks[block].ahead;
+		if (c->blocks[block].ahead != ahead)
+			continue;
+		bool joins = n > 0 && s[n - 1].run < w->run_max &&
+			     s[n - 1].block + s[n - 1].run * c->lanes_count == block;
+		if (!joins && n == PULL_SECTIONS_MAX)
+			break;
+		if (joins)
+			s[n - 1].run++;
+		else
+			s[n++] = (struct gp_section){.block = block, .run = 1};
+		(*blocks)++;
+	}
+	return n;
+}
+
+// Returns the blocks asked for; -1 when there was no frame.
+static int pull_send(struct gp_ccore *c, struct cc_lane *l, const struct wanted *w)
+{
+	struct gp_section s[PULL_SECTIONS_MAX];
+	uint32_t blocks;
+	uint32_t n = sections_gather(c, l, w, s, &blocks);
+	if (n == 0)
+		return 0;
+	bool ahead = c->blocks[s[0].block].ahead;
+	struct gp_header h = {
+		.type = GP_WIRE_PULL,
+		.flags = w->flags,
+		.step = c->round_step + (c->mode == CC_INIT && ahead),
+		.sections = (uint8_t)n,
+	};
+	struct cc_out o;
+	if (!cc_send_begin(c, l, &h, &o))
+		return -1;
+	for (uint32_t i = 0; i < n; i++)
+		gp_wire_put_section(o.frame->data, i, &s[i]);
+	cc_send_end(c, l, &o, 0);
+	return (int)blocks;
+}
+
+// The next time: at once more patient while nothing comes.
+static void backoff(struct gp_ccore *c, struct cc_lane *l)
+{
+	uint64_t first = GP_MIN(2 * cc_rtt_rto(&l->rtt), PULL_BACKOFF_MAX);
+	l->pull_backoff = l->pull_backoff ? GP_MIN(l->pull_backoff * 2, PULL_BACKOFF_MAX) : first;
+	l->pull_last = c->now;
+	l->pull_at = c->now + l->pull_backoff;
+}
+
+static uint64_t bulk_tick(struct gp_ccore *c, struct cc_lane *l)
+{
+	const struct wanted w = {
+		.from = l->low,
+		.end = l->places,
+		.blocks_max = GP_MIN(c->w.window, CREDIT_MAX),
+		.run_max = c->mixed ? 1 : UINT16_MAX,
+		.flags = GP_WIRE_F_WANT,
+	};
+	int asked = pull_send(c, l, &w);
+	if (asked < 0)
+		return c->now + LATER;
+	c->stats.retransmits += l->asked > 0;
+	l->asked = (uint32_t)asked;
+	backoff(c, l);
+	return l->pull_at;
+}
+
+static uint64_t repair_tick(struct gp_ccore *c, struct cc_lane *l)
+{
+	uint32_t end = (uint32_t)GP_MIN((uint64_t)l->low + c->w.slots, l->places);
+	const struct wanted w = {
+		.from = l->low, .end = end, .blocks_max = REPAIR_BLOCKS_MAX, .run_max = 1};
+	int asked = pull_send(c, l, &w);
+	if (asked < 0)
+		return c->now + LATER;
+	c->stats.retransmits += asked > 0;
+	backoff(c, l);
+	return l->pull_at;
+}
+
+uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l)
+{
+	if (l->waiting == 0 || c->generation_wanted)
+		return GP_CCORE_NEVER;
+	if (c->now < l->pull_at)
+		return l->pull_at;
+	return is_bulk(c) ? bulk_tick(c, l) : repair_tick(c, l);
+}
+
+// A result of `place` has arrived: time to wait anew, or a sign that an earlier one was lost.
+void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
+{
+	l->pull_backoff = 0;
+	if (is_bulk(c)) {
+		if (l->asked > 0 && --l->asked == 0)
+			l->pull_at = c->now;
+		return;
+	}
+	l->result_high = GP_MAX(l->result_high, place);
+	if (l->waiting == 0)
+		return;
+	cc_low_advance(c, l);
+	if (l->low + HOLE_PLACES <= l->result_high && is_wanted(c, l, l->low)) {
+		uint64_t gap = GP_MAX(2 * l->rtt.srtt, PULL_GAP_MIN);
+		l->pull_at = GP_MIN(l->pull_at, GP_MAX(l->pull_last + gap, c->now));
+	} else {
+		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
+	}
+}
+
+// The generation is no longer there: init finds which blocks have moved on, a pull starts again.
+void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r)
+{
+	if (!c->laid_out || !c->running || r->about != GP_WIRE_PULL)
+		return;
+	if (c->mode == CC_PULL && r->step == c->round_step && !c->generation_wanted) {
+		c->pulls_restarted++;
+		c->generation_wanted = true;
+		cc_retry_start(&c->generation_retry, 20 * MS, 200 * MS);
+		return;
+	}
+	if (c->mode != CC_INIT || r->step != c->round_step || r->what >= c->layout.blocks_count)
+		return;
+	struct cc_block *b = &c->blocks[r->what];
+	struct cc_lane *l = cc_block_lane(c, r->what);
+	if (c->mixed && b->state == CC_ACCEPTED)
+		b->ahead = true;
+	c->mixed = true;
+	l->asked = 0;
+	l->pull_at = c->now;
+}

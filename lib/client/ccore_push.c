@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Contributions on their way: in schedule order, within credit, not further than `slots` places
+// beyond the lowest that is missing. What was lost goes the same way again, from the same bytes.
+#include "ccore_priv.h"
+
+#define LATER (1 * MS) // no frame was free
+
+struct batch {
+	uint32_t first; // place
+	uint32_t count;
+	uint32_t bytes; // sections and payloads
+	uint32_t tries;
+	bool again; // carries something sent before
+};
+
+static uint32_t lane_block(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place)
+{
+	return place * c->lanes_count + l->idx;
+}
+
+static uint32_t lane_end(const struct gp_ccore *c, const struct cc_lane *l)
+{
+	return (uint32_t)GP_MIN((uint64_t)l->low + c->w.slots, l->places);
+}
+
+// The first place from l->next that waits to be sent and may be.
+static bool next_place(const struct gp_ccore *c, struct cc_lane *l, uint32_t *place)
+{
+	uint32_t end = lane_end(c, l);
+	while (l->next < end && c->blocks[lane_block(c, l, l->next)].state != CC_UNSENT)
+		l->next++;
+	*place = l->next;
+	return l->next < end;
+}
+
+// As many neighbours as fit one datagram.
+static void batch_fill(
+	const struct gp_ccore *c, const struct cc_lane *l, uint32_t place, struct batch *b)
+{
+	uint32_t end = lane_end(c, l), bytes = GP_WIRE_HEADER_SIZE;
+	bool want = c->blocks[lane_block(c, l, place)].want;
+	*b = (struct batch){.first = place};
+	for (; place < end && b->count < COALESCE_MAX; place++) {
+		const struct cc_block *k = &c->blocks[lane_block(c, l, place)];
+		uint32_t more = GP_WIRE_SECTION_SIZE + k->len;
+		if (k->state != CC_UNSENT || k->want != want || bytes + more > c->limit)
+			break;
+		bytes += more;
+		b->count++;
+		b->tries = GP_MAX(b->tries, k->tries);
+		b->again |= k->sent_before;
+	}
+	b->bytes = bytes - GP_WIRE_HEADER_SIZE;
+	GP_ASSERT(b->count > 0);
+}
+
+static uint32_t batch_write(
+	struct gp_ccore *c, struct cc_lane *l, const struct batch *b, struct cc_out *o)
+{
+	uint32_t at = 0;
+	for (uint32_t i = 0; i < b->count; i++) {
+		uint32_t block = lane_block(c, l, b->first + i);
+		struct cc_block *k = &c->blocks[block];
+		const struct gp_section s = {
+			.block = block,
+			.len = (uint16_t)k->len,
+			.run = 1,
+			.codec = k->codec,
+			.weight = c->tensors[k->tensor].weight,
+		};
+		gp_wire_put_section(o->frame->data, i, &s);
+		memcpy(o->body + at, c->kept + (size_t)block * c->kept_stride, k->len);
+		at += k->len;
+		if (!k->sent_before)
+			c->stats.pushed_bytes += k->len;
+		k->sent_before = true;
+		k->pn = l->tx_packet;
+		cc_block_set(c, block, CC_SENT);
+	}
+	return at;
+}
+
+static bool batch_send(struct gp_ccore *c, struct cc_lane *l, const struct batch *b)
+{
+	bool want = c->blocks[lane_block(c, l, b->first)].want;
+	uint32_t fixed = GP_WIRE_HEADER_SIZE + b->bytes;
+	struct gp_header h = {
+		.type = GP_WIRE_PUSH,
+		.flags = want ? GP_WIRE_F_WANT : 0,
+		.pad = gp_wire_pad(cc_lower(c), 0, b->count, c->limit - fixed),
+		.step = c->round_step,
+		.sections = (uint8_t)b->count,
+	};
+	struct cc_out o;
+	if (!cc_send_begin(c, l, &h, &o))
+		return false;
+	(void)cc_ring_open(l, b->first, b->count, b->tries);
+	cc_send_end(c, l, &o, batch_write(c, l, b, &o));
+	c->stats.retransmits += b->again;
+	return true;
+}
+
+uint64_t cc_push_tick(struct gp_ccore *c, struct cc_lane *l)
+{
+	uint32_t place;
+	struct batch b;
+	if (!c->member)
+		return GP_CCORE_NEVER;
+	while (l->outstanding < l->credit && next_place(c, l, &place)) {
+		if (place >= l->busy_from && c->now < l->busy_until)
+			return l->busy_until;
+		batch_fill(c, l, place, &b);
+		if (!batch_send(c, l, &b))
+			return c->now + LATER;
+		l->next = place + b.count;
+	}
+	return GP_CCORE_NEVER;
+}

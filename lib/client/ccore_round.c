@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Rounds: a step, the initial parameters, a pull of everything. And what a new view does to them.
+#include "ccore_priv.h"
+
+#include <math.h>
+
+bool gp_ccore_ready(const struct gp_ccore *c)
+{
+	return c->laid_out && (cc_is_reader(c) || c->member);
+}
+
+uint32_t gp_ccore_step(const struct gp_ccore *c)
+{
+	return c->step;
+}
+
+bool gp_ccore_done(const struct gp_ccore *c)
+{
+	return c->todo == 0 && !c->generation_wanted && (c->member || cc_is_reader(c));
+}
+
+static bool is_trained(const struct gp_ccore *c)
+{
+	return c->w.kind == GP_KIND_TRAIN;
+}
+
+// ---- contributions
+
+static uint32_t topk_count(const struct gp_ccore *c, uint32_t elems)
+{
+	if (c->cfg.codec != GP_CODEC_TOPK)
+		return 0;
+	return gp_codec_topk_count((double)c->cfg.topk_ratio, elems);
+}
+
+static void block_encode(struct gp_ccore *c, const struct cc_tensor *t, uint32_t i, uint8_t codec,
+	const float *values)
+{
+	uint32_t block = t->first_block + i;
+	struct cc_block *b = &c->blocks[block];
+	size_t at = (size_t)i * c->layout.block_elems;
+	bool keeps = t->residual && codec != GP_CODEC_F32;
+	const struct gp_codec_src src = {
+		.grad = values + at,
+		.residual = keeps ? t->residual + at : NULL,
+		.elems = b->elems,
+		.k = topk_count(c, b->elems),
+	};
+	b->codec = codec;
+	b->len = gp_codec_encode(codec, &src, c->kept + (size_t)block * c->kept_stride);
+	GP_ASSERT(b->len <= c->kept_stride);
+}
+
+// The block joins the round. What is committed already needs no sending, only its result.
+static void block_begin(struct gp_ccore *c, uint32_t block, bool want, bool gives)
+{
+	struct cc_block *b = &c->blocks[block];
+	bool committed = c->units[cc_block_unit(c, block)].committed;
+	GP_ASSERT(b->state == CC_IDLE);
+	b->want = want;
+	b->sent_before = false;
+	b->tries = 0;
+	if (committed && !want)
+		cc_block_set(c, block, CC_FINAL);
+	else if (gives && !committed)
+		cc_block_unsent(c, block);
+	else
+		cc_block_set(c, block, CC_ACCEPTED);
+	c->uncollected += committed && want;
+}
+
+static int push_check(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight)
+{
+	if (c->error.code)
+		return c->error.code;
+	if (cc_is_reader(c))
+		return cc_refuse_call(c, -EINVAL, "a reader cannot contribute");
+	if (!c->laid_out || c->running)
+		return cc_refuse_call(c, -EINVAL,
+			"contributions begin after registration and initial parameters");
+	if (tensor >= c->tensors_count)
+		return cc_refuse_call(
+			c, -EINVAL, "tensor %u is outside 0..%u", tensor, c->tensors_count - 1);
+	if (c->tensors[tensor].pushed)
+		return cc_refuse_call(c, -EALREADY, "tensor '%s' was already pushed in step %u",
+			c->tensors[tensor].d.name, c->step);
+	if (!grad || !isfinite(weight) || !(weight > 0))
+		return cc_refuse_call(c, -EINVAL,
+			"tensor '%s': the weight must be finite and above 0, seen %g",
+			c->tensors[tensor].d.name, (double)weight);
+	return 0;
+}
+
+int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight, float *out)
+{
+	int rc = push_check(c, tensor, grad, weight);
+	if (rc)
+		return rc;
+	struct cc_tensor *t = &c->tensors[tensor];
+	c->mode = CC_STEP;
+	c->round_step = c->step;
+	t->weight = weight;
+	t->out = out;
+	t->pushed = true;
+	c->pushed++;
+	for (uint32_t i = 0; i < t->blocks_count; i++) {
+		block_encode(c, t, i, c->cfg.codec, grad);
+		block_begin(c, t->first_block + i, out != NULL, true);
+	}
+	for (uint32_t i = 0; i < c->lanes_count; i++)
+		cc_low_advance(c, &c->lanes[i]);
+	return 0;
+}
+
+// ---- steps
+
+static const char *unpushed_name(const struct gp_ccore *c)
+{
+	for (uint32_t i = 0; i < c->tensors_count; i++)
+		if (!c->tensors[i].pushed)
+			return c->tensors[i].d.name;
+	return "";
+}
+
+static void step_begin(struct gp_ccore *c, uint32_t step)
+{
+	cc_blocks_reset(c);
+	c->mode = CC_STEP;
+	c->running = false;
+	c->step = step;
+	c->round_step = step;
+	c->confirmed = c->known;
+}
+
+int gp_ccore_step_whole(struct gp_ccore *c)
+{
+	if (c->error.code)
+		return c->error.code;
+	if (c->pushed == 0 || c->pushed == c->tensors_count)
+		return 0;
+	return cc_refuse_call(c, -EINVAL,
+		"%u of %u tensors were pushed in step %u ('%s' was not): a step needs all",
+		c->pushed, c->tensors_count, c->step, unpushed_name(c));
+}
+
+int gp_ccore_step_end(struct gp_ccore *c)
+{
+	int rc = gp_ccore_step_whole(c);
+	if (rc || c->pushed == 0)
+		return rc;
+	GP_ASSERT(gp_ccore_done(c));
+	step_begin(c, c->step + 1);
+	return 0;
+}
+
+// ---- rounds that pull
+
+static void pull_begin(struct gp_ccore *c, enum cc_mode mode, uint32_t step)
+{
+	cc_blocks_reset(c);
+	c->mode = (uint8_t)mode;
+	c->running = true;
+	c->round_step = step;
+	bool gives = mode == CC_INIT_ZERO && c->lowest == c->w.rank;
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
+		struct cc_tensor *t = &c->tensors[i];
+		t->out = c->params[i];
+		t->weight = 1.0f;
+		for (uint32_t k = 0; k < t->blocks_count; k++)
+			block_begin(c, t->first_block + k, true, gives);
+	}
+	for (uint32_t i = 0; i < c->lanes_count; i++) // also those that found nothing to wait for
+		c->lanes[i].pull_at = c->now;
+}
+
+// Every rank keeps its values encoded: any of them may be the lowest of the view in the end.
+static void init_begin(struct gp_ccore *c)
+{
+	if (c->view_step == 0)
+		pull_begin(c, CC_INIT_ZERO, 0);
+	else
+		pull_begin(c, CC_INIT, c->view_step - 1);
+}
+
+int gp_ccore_init(struct gp_ccore *c, float *const *params)
+{
+	if (c->error.code)
+		return c->error.code;
+	if (cc_is_reader(c))
+		return gp_ccore_pull(c, params);
+	if (!gp_ccore_ready(c) || c->running || c->pushed > 0)
+		return cc_refuse_call(c, -EBUSY,
+			"initial parameters come after registration and before the first step");
+	if (!is_trained(c))
+		return 0;
+	for (uint32_t i = 0; i < c->tensors_count; i++)
+		for (uint32_t k = 0; k < c->tensors[i].blocks_count; k++)
+			block_encode(c, &c->tensors[i], k, GP_CODEC_F32, params[i]);
+	c->params = params;
+	init_begin(c);
+	return 0;
+}
+
+int gp_ccore_pull(struct gp_ccore *c, float *const *out)
+{
+	if (c->error.code)
+		return c->error.code;
+	if (!c->laid_out || c->running || c->pushed > 0)
+		return cc_refuse_call(c, -EBUSY, "a pull comes after registration, between steps");
+	c->params = out;
+	c->running = true;
+	c->mode = CC_PULL;
+	c->generation_wanted = true;
+	c->pulls_restarted = 0;
+	cc_retry_start(&c->generation_retry, 20 * MS, 200 * MS);
+	return 0;
+}
+
+void cc_round_pull(struct gp_ccore *c, uint32_t generation)
+{
+	c->generation_wanted = false;
+	pull_begin(c, CC_PULL, generation);
+}
+
+uint32_t gp_ccore_pull_end(struct gp_ccore *c)
+{
+	uint32_t generation = c->round_step;
+	if (!c->running) // reduce jobs have nothing to begin with
+		return generation;
+	uint32_t step = c->step;
+	if (c->mode == CC_INIT || c->mode == CC_INIT_ZERO)
+		step = c->round_step + 1;
+	step_begin(c, step);
+	return generation;
+}
+
+// ---- a new view
+
+// Everything of units that are not committed is void: it is sent again, in the new view.
+static void blocks_void(struct gp_ccore *c, bool gives)
+{
+	for (uint32_t i = 0; i < c->layout.units_count; i++)
+		c->units[i].voided = false;
+	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
+		struct cc_unit *u = &c->units[cc_block_unit(c, i)];
+		uint8_t state = c->blocks[i].state;
+		if (state == CC_IDLE || state == CC_FINAL || u->committed)
+			continue;
+		c->stats.aborts += !u->voided;
+		u->voided = true;
+		cc_block_answered(c, i);
+		c->blocks[i].tries = 0;
+		if (gives)
+			cc_block_unsent(c, i);
+		else
+			cc_block_set(c, i, CC_ACCEPTED);
+	}
+	for (uint32_t i = 0; i < c->lanes_count; i++) {
+		struct cc_lane *l = &c->lanes[i];
+		l->low = 0;
+		l->result_high = 0;
+		l->asked = 0;
+		l->busy_until = 0;
+		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
+		cc_low_advance(c, l);
+	}
+}
+
+static void left_behind(struct gp_ccore *c)
+{
+	cc_fail(c, -ECONNRESET,
+		"job '%s' went on to step %u without rank %u, which is at step %u; join again",
+		c->cfg.job, c->view_step, c->w.rank, c->step);
+}
+
+void cc_round_view(struct gp_ccore *c)
+{
+	if (!c->member)
+		return;
+	switch (c->mode) {
+	case CC_INIT_ZERO:
+		blocks_void(c, c->lowest == c->w.rank);
+		return;
+	case CC_INIT:
+		if (c->view_step - 1 != c->round_step)
+			pull_begin(c, CC_INIT, c->view_step - 1);
+		return;
+	case CC_STEP:
+		if (c->pushed == 0 && c->round_step != c->view_step)
+			step_begin(c, c->view_step);
+		else if (gp_before(c->step + 1, c->view_step))
+			left_behind(c);
+		blocks_void(c, true);
+		return;
+	default:
+		return;
+	}
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A client's life: options, joining, leaving.
+#include "client_priv.h"
+
+#include <gp_client_version.h>
+
+#include <gp_codec.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define JOIN_TIMEOUT_MS	 2000
+#define LEAVE_TIMEOUT_MS 200
+#define PATH_MTU_MIN	 1280
+#define HELLO_MTU_TEXT	 "the path to it carries at least 1280 bytes"
+
+static void *heap_take(void *arg, size_t size)
+{
+	(void)arg;
+	if (size > SIZE_MAX - GP_CACHE_LINE)
+		return NULL;
+	size = gp_align_up(size, GP_CACHE_LINE);
+	void *mem = aligned_alloc(GP_CACHE_LINE, size);
+	return mem ? memset(mem, 0, size) : NULL;
+}
+
+static void heap_give(void *arg, void *mem)
+{
+	(void)arg;
+	free(mem);
+}
+
+static uint64_t random_nonzero(void)
+{
+	uint64_t v = 0;
+	while (v == 0)
+		if (getrandom(&v, sizeof(v), 0) != (ssize_t)sizeof(v))
+			v = 0;
+	return v;
+}
+
+// ---- options
+
+static int rank_check(const struct gp_client_opts *o, struct gp_client_error *err)
+{
+	if (o->flags & GP_CLIENT_READER)
+		return 0;
+	if (o->world < 1 || o->world > GP_RANKS_MAX)
+		return client_error(
+			err, -EINVAL, "world: %u is out of range 1..%u", o->world, GP_RANKS_MAX);
+	if (o->rank >= o->world)
+		return client_error(
+			err, -EINVAL, "rank: %u is out of range 0..%u", o->rank, o->world - 1);
+	return 0;
+}
+
+static int codec_check(const struct gp_client_opts *o, struct gp_client_error *err)
+{
+	if ((uint32_t)o->codec > GP_CLIENT_TOPK)
+		return client_error(err, -EINVAL, "codec: %u is unknown", (uint32_t)o->codec);
+	if (o->codec == GP_CLIENT_TOPK && !(o->topk_ratio > 0 && o->topk_ratio <= 1))
+		return client_error(err, -EINVAL, "topk_ratio: %g is out of range, above 0 to 1",
+			(double)o->topk_ratio);
+	return 0;
+}
+
+static int opts_check(const struct gp_client_opts *o, struct gp_client_error *err)
+{
+	const uint32_t known = GP_CLIENT_READER | GP_CLIENT_REPLACE;
+	size_t len = o->job ? strnlen(o->job, GP_WIRE_JOB_NAME_SIZE) : 0;
+	if (len == 0 || len >= GP_WIRE_JOB_NAME_SIZE)
+		return client_error(err, -EINVAL, "job: a name of 1..%u bytes is needed",
+			GP_WIRE_JOB_NAME_SIZE - 1);
+	if (o->flags & ~known)
+		return client_error(err, -EINVAL, "flags: 0x%x is unknown", o->flags & ~known);
+	if (o->path_mtu && (o->path_mtu < PATH_MTU_MIN || o->path_mtu > GP_XPORT_UDP_IP_MTU_MAX))
+		return client_error(err, -EINVAL, "path_mtu: %u is out of range %u..%u",
+			o->path_mtu, PATH_MTU_MIN, GP_XPORT_UDP_IP_MTU_MAX);
+	int rc = rank_check(o, err);
+	return rc ? rc : codec_check(o, err);
+}
+
+static int server_parse(
+	struct gp_client *c, const struct gp_client_opts *o, struct gp_client_error *err)
+{
+	if (!o->server || gp_addr_parse(o->server, &c->server) || c->server.port == 0)
+		return client_error(err, -EINVAL,
+			"server: '%s' is not an address like 10.0.0.1:9700 or [fd00::1]:9700",
+			o->server ? o->server : "");
+	gp_addr_format(&c->server, c->server_text);
+	c->path_mtu = o->path_mtu;
+	return 0;
+}
+
+// ---- joining
+
+static int core_open(
+	struct gp_client *c, const struct gp_client_opts *o, struct gp_client_error *err)
+{
+	struct gp_ccore_config cfg = {
+		.v4 = gp_addr_is_v4(&c->server),
+		.rank = (uint16_t)o->rank,
+		.world = (uint16_t)o->world,
+		.flags = o->flags,
+		.incarnation = random_nonzero(),
+		.previous = o->previous_incarnation,
+		.nonce = random_nonzero(),
+		.codec = (uint8_t)(o->codec ? o->codec : GP_CLIENT_F32),
+		.topk_ratio = o->topk_ratio,
+		.take = heap_take,
+		.give = heap_give,
+	};
+	(void)snprintf(cfg.job, sizeof(cfg.job), "%s", o->job);
+	memcpy(cfg.server, c->server_text, sizeof(cfg.server));
+	c->incarnation = cfg.incarnation;
+	int rc = client_lane_open(c, 0, c->server.port);
+	if (rc)
+		return client_error(err, rc, "server %s: %s", c->server_text, strerror(-rc));
+	struct gp_xport *x = gp_xport_udp_base(c->lanes[0]);
+	if (x->mtu < GP_WIRE_HELLO_SIZE_MIN)
+		return client_error(err, -EMSGSIZE,
+			"the interface to %s carries only %u bytes in a datagram, %u are needed",
+			c->server_text, x->mtu, GP_WIRE_HELLO_SIZE_MIN);
+	rc = gp_ccore_create(&c->core, &cfg, x);
+	return rc ? client_error(err, rc, "no memory") : 0;
+}
+
+static bool wants_ports_or_joined(const struct gp_ccore *core)
+{
+	enum gp_ccore_phase phase = gp_ccore_phase(core);
+	return phase == GP_CCORE_PORTS || phase == GP_CCORE_JOINED;
+}
+
+static bool is_joined(const struct gp_ccore *core)
+{
+	return gp_ccore_phase(core) == GP_CCORE_JOINED;
+}
+
+static int lanes_open(struct gp_client *c, struct gp_client_error *err)
+{
+	uint32_t count = gp_ccore_lanes(c->core);
+	for (uint32_t i = 1; i < count; i++) {
+		int rc = client_lane_open(c, i, gp_ccore_port(c->core, i));
+		if (rc)
+			return client_error(err, rc, "server %s, core %u: %s", c->server_text, i,
+				strerror(-rc));
+		gp_ccore_attach(c->core, i, gp_xport_udp_base(c->lanes[i]));
+	}
+	return 0;
+}
+
+// A time-out of joining is told apart: a rank that stays taken, nobody at the port, silence.
+static int join_explain(struct gp_client *c, int rc, uint32_t ms, struct gp_client_error *err)
+{
+	if (rc != -ETIMEDOUT || gp_ccore_error(c->core))
+		return rc;
+	if (gp_ccore_last(c->core)->code)
+		return client_result(c, gp_ccore_last(c->core)->code, err);
+	if (client_was_refused(c))
+		return client_error(err, rc,
+			"no server at %s: the host answers that nobody listens on this port; is "
+			"gradplaned running there?",
+			c->server_text);
+	char what[128];
+	gp_ccore_waiting(c->core, what, sizeof(what));
+	return client_error(err, rc,
+		"server %s did not answer within %u ms (waited for %s); check the address, that "
+		"gradplaned is running, and that %s",
+		c->server_text, ms, what, HELLO_MTU_TEXT);
+}
+
+static int client_join(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
+	int rc = client_await(c, wants_ports_or_joined, timeout_ms, err);
+	if (!rc && gp_ccore_phase(c->core) == GP_CCORE_PORTS)
+		rc = lanes_open(c, err);
+	if (rc)
+		return join_explain(c, rc, timeout_ms, err);
+	uint64_t now = client_now();
+	uint32_t left = end > now ? (uint32_t)((end - now) / NS_PER_MS) : 0;
+	return join_explain(c, client_await(c, is_joined, left, err), timeout_ms, err);
+}
+
+int gp_client_create(
+	struct gp_client **out, const struct gp_client_opts *opts, struct gp_client_error *err)
+{
+	*out = NULL;
+	if (err)
+		*err = (struct gp_client_error){0};
+	int rc = opts_check(opts, err);
+	if (rc)
+		return rc;
+	struct gp_client *c = calloc(1, sizeof(*c));
+	if (!c)
+		return client_error(err, -ENOMEM, "no memory");
+	rc = server_parse(c, opts, err);
+	if (!rc)
+		rc = core_open(c, opts, err);
+	if (!rc)
+		rc = client_join(
+			c, opts->join_timeout_ms ? opts->join_timeout_ms : JOIN_TIMEOUT_MS, err);
+	if (rc) {
+		gp_client_destroy(c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
+// ---- leaving
+
+static bool has_left(const struct gp_ccore *core)
+{
+	return gp_ccore_phase(core) == GP_CCORE_LEFT;
+}
+
+void gp_client_destroy(struct gp_client *c)
+{
+	if (!c)
+		return;
+	if (c->core && gp_ccore_phase(c->core) == GP_CCORE_JOINED) {
+		gp_ccore_leave(c->core);
+		(void)client_await(c, has_left, LEAVE_TIMEOUT_MS, NULL);
+	}
+	gp_ccore_destroy(c->core);
+	client_lanes_close(c);
+	free(c);
+}
+
+uint64_t gp_client_incarnation(const struct gp_client *c)
+{
+	return c->incarnation;
+}
+
+const char *gp_client_version(void)
+{
+	return GP_CLIENT_VERSION;
+}

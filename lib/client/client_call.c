@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The calls of a joined client.
+#include "client_priv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+int client_error(struct gp_client_error *err, int code, const char *fmt, ...)
+{
+	if (!err)
+		return code;
+	va_list args;
+	va_start(args, fmt);
+	err->code = code;
+	(void)vsnprintf(err->text, sizeof(err->text), fmt, args);
+	va_end(args);
+	return code;
+}
+
+int client_result(struct gp_client *c, int rc, struct gp_client_error *err)
+{
+	if (rc == 0 || !err)
+		return rc;
+	const struct gp_client_error *why = gp_ccore_error(c->core);
+	if (!why || why->code != rc)
+		why = gp_ccore_last(c->core);
+	*err = *why;
+	err->code = rc;
+	return rc;
+}
+
+int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
+	uint32_t timeout_ms, struct gp_client_error *err)
+{
+	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
+	for (;;) {
+		uint64_t next = client_turn(c);
+		const struct gp_client_error *why = gp_ccore_error(c->core);
+		if (why)
+			return client_result(c, why->code, err);
+		if (done(c->core))
+			return 0;
+		if (client_now() >= end)
+			break;
+		client_sleep(c, GP_MIN(next, end));
+	}
+	char what[128];
+	gp_ccore_waiting(c->core, what, sizeof(what));
+	return client_error(err, -ETIMEDOUT, "waited %u ms for %s on server %s", timeout_ms, what,
+		c->server_text);
+}
+
+int gp_client_register(struct gp_client *c, const struct gp_client_tensor *tensors, uint32_t count,
+	uint32_t timeout_ms, struct gp_client_error *err)
+{
+	int rc = gp_ccore_register(c->core, tensors, count);
+	if (rc)
+		return client_result(c, rc, err);
+	return client_await(c, gp_ccore_ready, timeout_ms, err);
+}
+
+int gp_client_init_params(
+	struct gp_client *c, float *const *params, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	int rc = gp_ccore_init(c->core, params);
+	if (rc)
+		return client_result(c, rc, err);
+	rc = client_await(c, gp_ccore_done, timeout_ms, err);
+	(void)gp_ccore_pull_end(c->core);
+	return rc;
+}
+
+uint32_t gp_client_step(const struct gp_client *c)
+{
+	return gp_ccore_step(c->core);
+}
+
+static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
+	float *out, struct gp_client_error *err)
+{
+	int rc = gp_ccore_push(c->core, tensor, grad, weight, out);
+	if (rc)
+		return client_result(c, rc, err);
+	(void)client_turn(c);
+	const struct gp_client_error *why = gp_ccore_error(c->core);
+	return why ? client_result(c, why->code, err) : 0;
+}
+
+int gp_client_push_pull(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
+	float *out, struct gp_client_error *err)
+{
+	if (!out)
+		return client_error(
+			err, -EINVAL, "tensor %u: out is NULL; see gp_client_push", tensor);
+	return push_call(c, tensor, grad, weight, out, err);
+}
+
+int gp_client_push(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
+	struct gp_client_error *err)
+{
+	return push_call(c, tensor, grad, weight, NULL, err);
+}
+
+int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generation,
+	uint32_t timeout_ms, struct gp_client_error *err)
+{
+	int rc = gp_ccore_pull(c->core, out);
+	if (rc)
+		return client_result(c, rc, err);
+	rc = client_await(c, gp_ccore_done, timeout_ms, err);
+	uint32_t got = gp_ccore_pull_end(c->core);
+	if (!rc && generation)
+		*generation = got;
+	return rc;
+}
+
+int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	int rc = gp_ccore_step_whole(c->core);
+	if (rc)
+		return client_result(c, rc, err);
+	rc = client_await(c, gp_ccore_done, timeout_ms, err);
+	if (rc)
+		return rc;
+	return client_result(c, gp_ccore_step_end(c->core), err);
+}
+
+int gp_client_poll(struct gp_client *c, struct gp_client_error *err)
+{
+	(void)client_turn(c);
+	const struct gp_client_error *why = gp_ccore_error(c->core);
+	return why ? client_result(c, why->code, err) : 0;
+}
+
+int gp_client_barrier(
+	struct gp_client *c, uint32_t name, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	int rc = gp_ccore_barrier(c->core, name);
+	if (rc)
+		return client_result(c, rc, err);
+	return client_await(c, gp_ccore_barrier_done, timeout_ms, err);
+}
+
+void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)
+{
+	gp_ccore_stats(c->core, stats);
+}

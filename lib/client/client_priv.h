@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The public client: the sans-I/O core, one socket for each core of the server, a clock.
+#ifndef CLIENT_PRIV_H
+#define CLIENT_PRIV_H
+
+#include "gp_ccore.h"
+
+#include <gp_xport_udp.h>
+
+#include <errno.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+struct gp_client {
+	struct gp_ccore *core;
+	struct gp_addr server;
+	char server_text[GP_ADDR_TEXT_SIZE];
+	uint32_t path_mtu;
+	uint64_t incarnation;
+	uint32_t lanes_count;
+	struct gp_xport_udp *lanes[GP_CCORE_LANES_MAX];
+};
+
+// client_io.c
+uint64_t client_now(void);
+// 0 or -errno of the socket.
+int client_lane_open(struct gp_client *c, uint32_t lane, uint16_t port) GP_MUST_CHECK;
+void client_lanes_close(struct gp_client *c);
+// Takes what has arrived, sends what is due. Returns when to come back at the latest.
+uint64_t client_turn(struct gp_client *c);
+// Until a datagram arrives, or a socket that was full has room, or `until`.
+void client_sleep(struct gp_client *c, uint64_t until);
+bool client_was_refused(const struct gp_client *c);
+
+// client_call.c
+int client_error(struct gp_client_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
+// Turns until `done`, the session's end, or the time-out.
+int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
+	uint32_t timeout_ms, struct gp_client_error *err);
+// Of a call of the core that returned `rc`.
+int client_result(struct gp_client *c, int rc, struct gp_client_error *err);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The client's protocol core, without I/O: fed datagrams and time, it sends through one transport
+// for each core of the server. libgradplane drives it with sockets and a clock, the simulator with
+// neither.
+//
+// Life: gp_ccore_create (core 0's transport) -> feed it until gp_ccore_phase is PORTS, then attach
+// a transport for each other core (ports base_port + i) -> JOINED -> gp_ccore_register -> rounds:
+// gp_ccore_init, steps (gp_ccore_push ... gp_ccore_step_end), gp_ccore_pull -> gp_ccore_leave.
+// Between the calls the owner feeds arrivals (gp_ccore_rx) and calls gp_ccore_tick not later than
+// the time that the last tick returned.
+//
+// Threads: one. Memory: taken through cfg.take when the session is opened, when tensors are
+// registered and when the layout is known; nothing after that. Errors: a session ends once, with a
+// text (gp_ccore_error); from then on every call is harmless and changes nothing.
+#ifndef GP_CCORE_H
+#define GP_CCORE_H
+
+#include <gp_client.h>
+#include <gp_wire.h>
+#include <gp_xport.h>
+
+#define GP_CCORE_LANES_MAX 32
+#define GP_CCORE_NEVER	   UINT64_MAX
+
+struct gp_ccore_config {
+	char job[GP_WIRE_JOB_NAME_SIZE];
+	char server[GP_ADDR_TEXT_SIZE]; // for texts
+	bool v4;
+	uint16_t rank; // readers: any
+	uint16_t world;
+	uint32_t flags; // enum gp_client_flags
+	uint64_t incarnation;
+	uint64_t previous;
+	uint64_t nonce;
+	uint8_t codec; // enum gp_client_codec
+	float topk_ratio;
+	void *(*take)(void *arg, size_t size); // zeroed, 64-byte aligned; NULL when there is none
+	void (*give)(void *arg, void *mem);
+	void *mem_arg;
+};
+
+enum gp_ccore_phase {
+	GP_CCORE_HELLO,	 // proves address and path MTU
+	GP_CCORE_JOIN,	 // asks for the session
+	GP_CCORE_PORTS,	 // the owner attaches the other cores' transports
+	GP_CCORE_ATTACH, // binds the session to them
+	GP_CCORE_JOINED,
+	GP_CCORE_LEFT,
+	GP_CCORE_FAILED,
+};
+
+struct gp_ccore;
+
+// 0 or -ENOMEM. The transport must outlive the core.
+int gp_ccore_create(struct gp_ccore **out, const struct gp_ccore_config *cfg,
+	struct gp_xport *core0) GP_MUST_CHECK;
+void gp_ccore_destroy(struct gp_ccore *c); // takes NULL
+
+// Takes over one reference of each frame, which arrived from core `lane` of the server.
+void gp_ccore_rx(
+	struct gp_ccore *c, uint32_t lane, struct gp_frame **frames, uint32_t n, uint64_t now);
+// Sends what is due. Returns when it wants to be called again at the latest.
+uint64_t gp_ccore_tick(struct gp_ccore *c, uint64_t now);
+
+enum gp_ccore_phase gp_ccore_phase(const struct gp_ccore *c);
+uint32_t gp_ccore_lanes(const struct gp_ccore *c); // 1 until PORTS
+uint16_t gp_ccore_port(const struct gp_ccore *c, uint32_t lane);
+void gp_ccore_attach(struct gp_ccore *c, uint32_t lane, struct gp_xport *x);
+
+// Copies the descriptions. 0, -EINVAL, -ENOMEM or -EBUSY, with a text in gp_ccore_last.
+int gp_ccore_register(
+	struct gp_ccore *c, const struct gp_client_tensor *tensors, uint32_t count) GP_MUST_CHECK;
+// The layout is known and, for a worker, it is a member of the view.
+bool gp_ccore_ready(const struct gp_ccore *c);
+
+// The pointers must stay until gp_ccore_done. Reduce jobs: done at once.
+int gp_ccore_init(struct gp_ccore *c, float *const *params) GP_MUST_CHECK;
+// `out` NULL: no result is wanted.
+int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight,
+	float *out) GP_MUST_CHECK;
+// Everything asked for in the round (init, step, pull) is there and committed.
+bool gp_ccore_done(const struct gp_ccore *c);
+// -EINVAL when some tensors, but not all, were pushed in this step.
+int gp_ccore_step_whole(struct gp_ccore *c) GP_MUST_CHECK;
+// After gp_ccore_done, of a whole step: the next one begins. Nothing pushed: nothing happens.
+int gp_ccore_step_end(struct gp_ccore *c) GP_MUST_CHECK;
+uint32_t gp_ccore_step(const struct gp_ccore *c);
+
+// The newest generation of all tensors, between steps. The pointers must stay until gp_ccore_done.
+int gp_ccore_pull(struct gp_ccore *c, float *const *out) GP_MUST_CHECK;
+// Ends a round of init or pull; returns the generation pulled.
+uint32_t gp_ccore_pull_end(struct gp_ccore *c);
+
+int gp_ccore_barrier(struct gp_ccore *c, uint32_t name) GP_MUST_CHECK;
+bool gp_ccore_barrier_done(const struct gp_ccore *c);
+void gp_ccore_leave(struct gp_ccore *c);
+
+// Why the session ended, or NULL while it stands.
+const struct gp_client_error *gp_ccore_error(const struct gp_ccore *c);
+// Text of the last call's -errno.
+const struct gp_client_error *gp_ccore_last(const struct gp_ccore *c);
+// What is being waited for, for a time-out's text.
+void gp_ccore_waiting(const struct gp_ccore *c, char *text, size_t size);
+void gp_ccore_stats(const struct gp_ccore *c, struct gp_client_stats *stats);
+
+#endif
