@@ -4,10 +4,13 @@
 // A join that opens a session goes to the control thread; one that attaches is answered here.
 #include "engine_priv.h"
 
+#define SECOND_NS UINT64_C(1000000000)
+
 static bool hello_allowed(struct gp_core *c)
 {
 	uint64_t rate = c->engine->cfg.hello_rate;
-	uint64_t fresh = (c->now - c->hello_tokens_at) * rate / UINT64_C(1000000000);
+	uint64_t idle = GP_MIN(c->now - c->hello_tokens_at, SECOND_NS);
+	uint64_t fresh = idle * rate / SECOND_NS;
 	if (fresh > 0) {
 		c->hello_tokens = GP_MIN(c->hello_tokens + fresh, rate);
 		c->hello_tokens_at = c->now;

@@ -121,15 +121,14 @@ struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join
 			r->generation = 1;
 		bool reader = join->flags & GP_JOIN_READER;
 		uint32_t slot = reader ? reader_slot(rj) : join->rank;
-		if (slot == UINT32_MAX)
-			return NULL;
+		GP_ASSERT(slot < rj->cfg->workers + READERS_MAX); // the caller has looked
 		*rs = (struct reg_session){.used = true, .slot = slot, .opened_at = r->now};
 		rs->s = (struct gp_session){
 			.id = i | (uint32_t)r->generation << 16,
 			.job = rj->cfg->id,
 			.rank = reader ? GP_WIRE_RANK_NONE : join->rank,
 			.flags = join->flags,
-			.payload_max = join->payload_max,
+			.payload_max = GP_MIN(join->payload_max, r->engine->cfg.payload_max),
 			.incarnation = join->incarnation,
 			.addr = *from,
 		};

@@ -90,15 +90,38 @@ static struct reg_job *job_by_name(struct gp_registrar *r, const char *name)
 static struct gp_session *session_same(
 	struct gp_registrar *r, const struct reg_job *rj, const struct gp_join *join)
 {
+	uint16_t rank = join->flags & GP_JOIN_READER ? GP_WIRE_RANK_NONE : join->rank;
 	for (uint32_t i = 0; i < r->engine->cfg.sessions_max; i++) {
 		struct reg_session *rs = &r->sessions[i];
 		if (rs->used && rs->s.incarnation == join->incarnation &&
-			rs->s.job == rj->cfg->id && rs->s.rank == join->rank)
+			rs->s.job == rj->cfg->id && rs->s.rank == rank)
 			return &rs->s;
 	}
 	return NULL;
 }
 
+// False with the refusal filled when there is no session to have; sessions that have ended a moment
+// ago still count as there.
+static bool join_check_quota(
+	struct gp_registrar *r, const struct reg_job *rj, bool reader, struct gp_refuse *x)
+{
+	uint32_t used = 0;
+	for (uint32_t i = 0; i < r->engine->cfg.sessions_max; i++)
+		used += r->sessions[i].used;
+	bool full = used == r->engine->cfg.sessions_max;
+	if (!full && !(reader && rj->readers_count == READERS_MAX))
+		return true;
+	x->reason = GP_REFUSAL_OVER_QUOTA;
+	x->expected = full ? used : READERS_MAX;
+	if (full)
+		refuse_text(x, "all %u sessions of this server are in use", used);
+	else
+		refuse_text(x, "job %s has its %u readers", rj->cfg->name, READERS_MAX);
+	return false;
+}
+
+// The session; NULL with the refusal filled, or with reason 0 when the joiner only has to repeat:
+// the place that it takes is free after a grace period.
 static struct gp_session *join_open(struct gp_registrar *r, const struct gp_join *join,
 	const struct gp_addr *from, struct gp_refuse *x)
 {
@@ -118,14 +141,9 @@ static struct gp_session *join_open(struct gp_registrar *r, const struct gp_join
 		return NULL;
 	if (!reader && !rank_acquire(r, rj, join, x))
 		return NULL;
-	s = reg_session_open(r, join, rj, from);
-	if (!s) {
-		x->reason = GP_REFUSAL_OVER_QUOTA;
-		x->expected = r->engine->cfg.sessions_max;
-		refuse_text(x, "all %u sessions of this server are in use",
-			r->engine->cfg.sessions_max);
-	}
-	return s;
+	if (!join_check_quota(r, rj, reader, x))
+		return NULL;
+	return reg_session_open(r, join, rj, from);
 }
 
 void reg_join(struct gp_registrar *r, uint32_t core, struct gp_frame *f)
@@ -137,6 +155,10 @@ void reg_join(struct gp_registrar *r, uint32_t core, struct gp_frame *f)
 	gp_wire_get_join(&m, &join);
 	struct gp_refuse x = {.about = GP_WIRE_JOIN, .nonce = join.nonce};
 	struct gp_session *s = join_open(r, &join, &f->peer, &x);
+	if (!s && x.reason == GP_REFUSAL_NONE) {
+		reg_done_with(r, core, f);
+		return;
+	}
 	if (!s) {
 		reg_refuse(r, core, f, &m.h, &x);
 		return;
