@@ -13,10 +13,10 @@ static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp
 	if (++jc->units_next == jc->job->units_count) {
 		jc->units_next = 0;
 		jc->generation++;
+		if (jc->deferred_count > 0)
+			slot_retry_deferred(c, jc);
 	}
 	gp_counter_add(&c->stats.units_committed, 1);
-	if (jc->deferred_count > 0)
-		slot_retry_deferred(c, jc);
 	if (jc->held_count > 0)
 		pull_answer_held(c, jc);
 }

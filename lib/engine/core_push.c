@@ -4,6 +4,8 @@
 // there the block is summed once, in rank order, and the optimizer runs into a shadow version.
 #include "engine_priv.h"
 
+#include <float.h>
+
 // How far a contribution's step may be ahead of what this core knows to be committed: workers learn
 // of a commit from home, perhaps before this core does.
 #define STEPS_AHEAD_MAX 2
@@ -92,7 +94,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	float *sum = job_trains(j) && !initial ? c->scratch : gp_version_values(v);
 
 	gp_aggr_sum(sum, c->contribs, n, b->elems);
-	v->weight = gp_aggr_weights(c->contribs, n);
+	v->weight = GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX); // a result's is finite
 	v->step = slot->step;
 	v->view = jc->view;
 	v->elems = b->elems;
@@ -141,11 +143,12 @@ static void unit_block_done(struct job_core *jc, uint32_t unit)
 	jc->done_queue[at < size ? at : at - size] = unit;
 }
 
-// False when it has to wait: for home's decision on the step before, or for a free version.
+// False when it has to wait: for home's decision on the whole step before (no unit may pass the
+// others by more than the step in hand, whatever workers send), or for a free version.
 static bool slot_complete(struct gp_core *c, struct job_core *jc, struct slot *slot)
 {
 	struct gp_block *b = &jc->table.blocks[slot->local];
-	if (slot->step != jc->committed[b->unit] + 1)
+	if (slot->step != jc->generation + 1)
 		return false;
 	struct gp_version *v = gp_table_take(&jc->table);
 	if (!v)
@@ -214,10 +217,9 @@ static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t
 static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
 	const struct gp_header *h, const struct part *part)
 {
-	struct gp_block *b = &jc->table.blocks[local];
 	if (place_done(jc, local, h->step))
 		return push_old(c, jc, local, h->step, part);
-	if (h->step - jc->committed[b->unit] > STEPS_AHEAD_MAX)
+	if (h->step - jc->generation > STEPS_AHEAD_MAX)
 		return GP_VERDICT_TOO_EARLY;
 	if (place_distance(jc, local, h->step) > jc->slot_mask)
 		return GP_VERDICT_PUSH_BUSY;
@@ -237,7 +239,22 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 	return GP_VERDICT_PUSH;
 }
 
+// A step that no member of this life of the job ever had to contribute.
+static bool step_is_stale(const struct job_core *jc, uint32_t step)
+{
+	uint32_t history = jc->generation - jc->job->first_generation;
+	return !gp_before(jc->generation, step) && jc->generation - step >= history;
+}
+
 // ---- a datagram: everything in it is checked before any of it is applied
+
+static enum gp_verdict push_refuse(struct gp_core *c, struct core_session *cs,
+	const struct gp_header *h, uint16_t reason, enum gp_verdict v)
+{
+	const struct gp_refuse r = {.reason = reason, .about = h->type, .step = h->step};
+	send_refuse(c, &cs->addr, h, &r, cs->payload_max);
+	return v;
+}
 
 static enum gp_verdict push_check_payload(
 	struct gp_core *c, struct core_session *cs, struct job_core *jc, const struct gp_msg *m)
@@ -276,12 +293,10 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 	bool initial = m->h.step == 0 && job_trains(jc->job);
 	if (initial && m->h.rank != jc->lowest)
 		return GP_VERDICT_NOT_ALLOWED;
-	if (jc->stopping && gp_before(jc->stop_step, m->h.step)) {
-		const struct gp_refuse r = {
-			.reason = GP_REFUSAL_STOPPING, .about = m->h.type, .step = m->h.step};
-		send_refuse(c, &cs->addr, &m->h, &r, cs->payload_max);
-		return GP_VERDICT_STOPPING;
-	}
+	if (step_is_stale(jc, m->h.step))
+		return push_refuse(c, cs, &m->h, GP_REFUSAL_STALE, GP_VERDICT_STALE);
+	if (jc->stopping && gp_before(jc->stop_step, m->h.step))
+		return push_refuse(c, cs, &m->h, GP_REFUSAL_STOPPING, GP_VERDICT_STOPPING);
 	enum gp_verdict v;
 	if (!sections_legal(c, jc->job, m, &v))
 		return v;
