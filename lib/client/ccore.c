@@ -95,7 +95,10 @@ static bool is_ours(const struct gp_ccore *c, const struct cc_lane *l, const str
 static void session_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 {
 	c->heard = c->now;
-	l->credit = GP_MIN(m->h.credit, CREDIT_MAX);
+	if (l == cc_home(c))
+		c->home_heard = c->now;
+	if (m->h.packet != 0) // what the server's control side sends knows no credit
+		l->credit = GP_MIN(m->h.credit, CREDIT_MAX);
 	cc_decision_seen(c, m->h.decision);
 	if (m->ack) {
 		struct gp_ack a;
@@ -221,10 +224,13 @@ uint64_t gp_ccore_tick(struct gp_ccore *c, uint64_t now)
 	c->now = now;
 	if (c->error.code || c->left)
 		return at;
-	if (is_up(c)) {
+	if (c->joined)
 		silence_check(c);
+	if (is_up(c)) {
 		at = session_tick(c);
 	} else {
+		if (c->joined && cc_home(c)->phase == CC_LANE_UP)
+			at = cc_home_tick(c);
 		for (uint32_t i = 0; i < c->lanes_count; i++)
 			at = cc_earlier(at, cc_handshake_tick(c, &c->lanes[i]));
 	}

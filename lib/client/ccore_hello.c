@@ -6,8 +6,13 @@
 
 #define HANDSHAKE_MIN (50 * MS)
 #define HANDSHAKE_MAX (400 * MS)
+#define ATTACH_MIN    (20 * MS) // the server is known to be there
+#define ATTACH_MAX    (100 * MS)
+#define JOIN_TRIES    12	// then a new cookie
 #define PROBE_EVERY   (75 * MS) // while a smaller size is left to try
 #define PROBE_TRIES   4
+#define AGAIN_EVERY   (25 * MS) // a smaller one was answered: only loss may still hide a larger one
+#define AGAIN_TRIES   12
 #define IP_MTU_COMMON 1500
 #define IP_MTU_LEAST  1280
 
@@ -20,11 +25,29 @@ static void probe_add(struct cc_lane *l, uint32_t size)
 	l->probe_sizes[l->probe_count++] = size;
 }
 
+static void handshake_pace(struct cc_lane *l)
+{
+	if (l->idx == 0)
+		cc_retry_start(&l->retry, HANDSHAKE_MIN, HANDSHAKE_MAX);
+	else
+		cc_retry_start(&l->retry, ATTACH_MIN, ATTACH_MAX);
+}
+
+static void probe_pace(struct cc_lane *l)
+{
+	bool last = l->probe_idx + 1 >= l->probe_count;
+	uint64_t every = l->probe_again ? PROBE_EVERY : AGAIN_EVERY;
+	l->probe_tries = 0;
+	if (last)
+		handshake_pace(l);
+	else
+		cc_retry_start(&l->retry, every, every);
+}
+
 static void probe_restart(struct cc_lane *l)
 {
 	l->probe_idx = 0;
-	l->probe_tries = 0;
-	cc_retry_start(&l->retry, PROBE_EVERY, PROBE_EVERY);
+	probe_pace(l);
 }
 
 void cc_lane_start(struct gp_ccore *c, struct cc_lane *l, struct gp_xport *x)
@@ -50,23 +73,31 @@ static void join_begin(struct gp_ccore *c, struct cc_lane *l, uint32_t size)
 	if (l->idx == 0)
 		c->payload_own = size;
 	l->phase = CC_LANE_JOIN;
-	cc_retry_start(&l->retry, HANDSHAKE_MIN, HANDSHAKE_MAX);
+	l->join_tries = 0;
+	handshake_pace(l);
+}
+
+// The cookie may have become too old: prove the address again, with the size that is settled.
+static void join_again(struct gp_ccore *c, struct cc_lane *l)
+{
+	l->phase = CC_LANE_HELLO;
+	l->probe_sizes[0] = c->payload_own;
+	l->probe_count = 1;
+	probe_restart(l);
 }
 
 // Too many tries without an answer: the next size, or the best one answered before.
 static void probe_step(struct gp_ccore *c, struct cc_lane *l)
 {
 	bool last = l->probe_idx + 1 >= l->probe_count;
-	if (last || l->probe_tries < PROBE_TRIES || c->now < l->retry.at)
+	uint32_t tries = l->probe_again ? PROBE_TRIES : AGAIN_TRIES;
+	if (last || l->probe_tries < tries || c->now < l->retry.at)
 		return;
 	l->probe_idx++;
-	l->probe_tries = 0;
 	if (l->probe_idx == l->probe_best)
 		join_begin(c, l, l->probe_sizes[l->probe_idx]);
-	else if (l->probe_idx + 1 == l->probe_count)
-		cc_retry_start(&l->retry, HANDSHAKE_MIN, HANDSHAKE_MAX);
 	else
-		cc_retry_start(&l->retry, PROBE_EVERY, PROBE_EVERY);
+		probe_pace(l);
 }
 
 // ---- sending
@@ -141,8 +172,10 @@ uint64_t cc_handshake_tick(struct gp_ccore *c, struct cc_lane *l)
 	if (l->phase == CC_LANE_HELLO) {
 		l->probe_tries++;
 		hello_send(c, l);
-	} else {
+	} else if (l->join_tries++ < JOIN_TRIES) {
 		join_send(c, l);
+	} else {
+		join_again(c, l);
 	}
 	return l->retry.at;
 }

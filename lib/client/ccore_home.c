@@ -29,10 +29,19 @@ static struct cc_retry *query(struct gp_ccore *c)
 	return NULL;
 }
 
+// A sign of life may be lost: while home is silent they follow each other more closely.
+static uint64_t heartbeat_interval(struct gp_ccore *c)
+{
+	uint64_t every = (uint64_t)c->w.heartbeat_us * US;
+	if (c->now < c->home_heard + every)
+		return every;
+	return GP_MIN(every, GP_MAX(2 * cc_rtt_rto(&cc_home(c)->rtt), every / 8));
+}
+
 static uint64_t heartbeat_tick(struct gp_ccore *c)
 {
 	struct cc_retry *q = query(c);
-	uint64_t every = (uint64_t)c->w.heartbeat_us * US;
+	uint64_t every = heartbeat_interval(c);
 	bool gap = c->ask_at != 0 && c->now >= c->ask_at;
 	if (gap)
 		c->ask_at = c->now + GP_MAX(cc_home(c)->rtt.srtt, ASK_NEXT_MIN);

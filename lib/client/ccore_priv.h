@@ -96,6 +96,7 @@ struct cc_lane {
 	uint32_t probe_count;
 	uint32_t probe_idx;
 	uint32_t probe_tries;
+	uint32_t join_tries;
 	uint32_t probe_best; // index answered, PROBES_MAX = none
 	bool probe_again;    // larger ones are tried once more: the server may have been away
 	// in session
@@ -207,7 +208,8 @@ struct gp_ccore {
 	struct cc_retry generation_retry;
 	float *const *params;
 	// home
-	uint64_t home_sent; // last datagram to home
+	uint64_t home_sent;  // last datagram to home
+	uint64_t home_heard; // last datagram from home
 	struct cc_retry view_retry;
 	bool barrier_open;
 	bool barrier_done;

@@ -32,6 +32,7 @@ static void rank_taken(struct gp_ccore *c, struct cc_lane *l, const struct gp_re
 		c->cfg.rank, c->cfg.job, where, r->age_ms * 1e-3);
 	if (c->now - c->taken_since >= TAKEN_MAX)
 		cc_fail(c, -EEXIST, "%s", c->last.text);
+	l->join_tries = 0;
 	l->retry.at = c->now + TAKEN_RETRY;
 	l->retry.interval = TAKEN_RETRY;
 }
@@ -67,7 +68,7 @@ static bool refuse_join(struct gp_ccore *c, const struct gp_refuse *r)
 		cc_fail(c, -EMSGSIZE,
 			"the path to %s carries an IP MTU of %llu bytes, job '%s' needs %llu; "
 			"raise the path's MTU or lower that of the job",
-			c->cfg.server, seen + 48, c->cfg.job, expected + 48);
+			c->cfg.server, seen, c->cfg.job, expected);
 		return true;
 	default:
 		return false;

@@ -302,8 +302,9 @@ void cc_layout(struct gp_ccore *c, const struct gp_msg *m)
 		return;
 	c->missing_rank = l.missing_rank;
 	c->missing_count = l.missing_count;
-	bool more = l.registered > c->registered || (l.state == 1 && c->layout.state == 0);
-	c->registered = GP_MIN(GP_MAX(l.registered, c->registered), c->tensors_count);
+	bool more = l.registered != c->registered || (l.state == 1 && c->layout.state == 0);
+	// Less than before: the rank that defined the tensors has gone, all register again.
+	c->registered = GP_MIN(l.registered, c->tensors_count);
 	uint32_t had = c->entries;
 	if (l.state == 1) {
 		if (!layout_legal(c, &l)) {
