@@ -4,7 +4,8 @@
 // what is not committed.
 #include "ccore_priv.h"
 
-#define ASK_MIN (500 * US)
+#define GAP_REPLIES_MAX 32
+#define ASK_MIN		(500 * US)
 
 // Everything decided is known and held: the server may forget it.
 static void confirm(struct gp_ccore *c)
@@ -69,9 +70,10 @@ void cc_commit(struct gp_ccore *c, const struct gp_msg *m)
 	if (cc_is_reader(c))
 		return;
 	cc_decision_seen(c, commit.first + commit.n - 1);
-	// Before the first view nothing concerns us: what the server no longer keeps is passed
-	// over.
-	if (c->view == 0 && gp_before(c->known + 1, commit.first))
+	// What the server no longer keeps, however often it is asked, was decided long before this
+	// rank could be in a view.
+	if (c->view == 0 && c->gap_replies >= GAP_REPLIES_MAX &&
+		gp_before(c->known + 1, commit.first))
 		c->known = commit.first - 1;
 	for (uint32_t i = 0; i < commit.n; i++) {
 		if (commit.first + i != c->known + 1)
@@ -79,6 +81,7 @@ void cc_commit(struct gp_ccore *c, const struct gp_msg *m)
 		struct gp_commit_entry e;
 		gp_wire_get_commit_entry(m, i, &e);
 		c->known++;
+		c->gap_replies = 0;
 		decided(c, &e);
 	}
 	confirm(c);

@@ -61,6 +61,7 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 	gp_wire_get_heartbeat_reply(m, &r);
 	c->missing_rank = r.missing_rank;
 	c->missing_count = r.missing;
+	c->gap_replies += gp_before(c->known, c->seen);
 	if (c->generation_wanted && r.generation != UINT32_MAX)
 		cc_round_pull(c, r.generation);
 }

@@ -191,6 +191,7 @@ struct gp_ccore {
 	uint32_t confirmed;
 	uint32_t uncollected; // blocks of committed units whose result is not here
 	uint64_t ask_at;      // 0: no gap
+	uint32_t gap_replies; // HEARTBEAT_REPLYs that did not close it
 	uint32_t view;
 	uint32_t view_step;
 	uint32_t lowest;
