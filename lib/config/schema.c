@@ -107,7 +107,8 @@ const struct row gp_config_rows[] = {
 	{"cores.burst", VALUE_UINT, AT(cores.burst), .def = "32", .min = 8, .max = 64,
 	 .help = "Most frames taken at once."},
 	{"cores.idle_sleep_max", VALUE_TIME, AT(cores.idle_sleep_max_us), .def = "20us", .min = 0,
-	 .max = 1 * MS, .help = "Longest sleep of an idle core under `adaptive`."},
+	 .max = 1 * MS, .help = "Longest sleep of an idle core under `adaptive` while a worker has a session; 0: never "
+		 "sleeps."},
 	{"cores.ring_size", VALUE_UINT, .flags = ROW_POW2, AT(cores.ring_size), .def = "256", .min = 64,
 	 .max = 16384, .help = "Frames or commands that wait between two cores."},
 

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One node, wired together: what the files of gradplaned share.
+//
+//	polled cores	run lcore.c and nothing else; one struct lcore each
+//	control thread	the main thread: everything else in struct node that is not said otherwise
+//	snapshot thread	snapshot_write.c; struct snapshots says what it touches
+//
+// Nothing here is global: every callback carries the node or a part of it. Memory is taken at start
+// (and per snapshot by the snapshot thread); polled cores allocate nothing.
+#ifndef GRADPLANED_H
+#define GRADPLANED_H
+
+#include <gp_config.h>
+#include <gp_ctlproto.h>
+#include <gp_engine.h>
+#include <gp_metrics_http.h>
+#include <gp_replica.h>
+#include <gp_ring.h>
+#include <gp_snapshot_dir.h>
+#include <gp_xport_dpdk.h>
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+
+struct event;
+struct event_base;
+struct node;
+
+// ---- options.c
+
+struct options {
+	const char *config_path;
+	bool check_only;
+};
+
+// -1: go on, else the exit status.
+int options_parse(struct options *o, int argc, char **argv);
+
+// ---- machine.c: what this machine offers
+
+// Nanoseconds of CLOCK_MONOTONIC: the one clock of the engine.
+uint64_t clock_now(void);
+// Bytes of huge pages that nobody uses.
+uint64_t machine_hugepages_free(void);
+// False, and said in the log, when the driver needs a right that this process has not, or the
+// interface is not as the driver needs it.
+bool machine_allows(const struct gp_config *c);
+// A map of lcores for `cores` polled ones on the CPUs of this process: "0@(0-3),1@1,2@2".
+int machine_lcores(uint32_t cores, char *text, size_t size) GP_MUST_CHECK;
+// Makes the last part of the directory of `path` when only that is missing.
+void machine_directory_make(const char *path);
+
+// ---- port.c
+
+int port_up(struct node *n) GP_MUST_CHECK; // EAL and the port
+void port_down(struct node *n);
+
+// ---- lcore.c
+
+struct lcore {
+	struct node *node;
+	uint32_t idx;
+	int id; // of the EAL
+	uint32_t burst;
+	uint64_t sleep_ns_max; // 0: never sleeps
+	struct gp_xport_dpdk *xport;
+	struct gp_core *core;
+	sigset_t signals; // what the driver sends to whoever polls
+	// Written by the core, read by control.
+	GP_ALIGNED(GP_CACHE_LINE) struct gp_counter busy_ns; // rounds that found work
+	struct gp_counter sleeps;
+	_Atomic bool polling; // its first round is over
+};
+
+int lcore_run(void *lcore);
+
+// ---- restore.c
+
+struct restored {
+	struct gp_snapshot *snapshot; // NULL: none
+	struct gp_restore_tensor *tensors;
+};
+
+// The generation in `s`, as the engine takes it; its pointers lie in `s` and in *tensors, which the
+// caller frees. 0, -ENOMEM, or -EINVAL when the snapshot is not of that job.
+int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
+	struct gp_restore *out, struct gp_restore_tensor **tensors) GP_MUST_CHECK;
+// Finds and proves what each job starts from, as snapshot.restore says; sets the node's epoch.
+int restore_open(struct node *n) GP_MUST_CHECK;
+// Gives it to the engine.
+int restore_apply(struct node *n) GP_MUST_CHECK;
+void restore_close(struct node *n, uint32_t job_idx);
+
+// ---- snapshots.c, snapshot_write.c
+
+// One snapshot to write; filled by control, completed by the snapshot thread.
+struct snapshot_task {
+	uint32_t job_idx;
+	uint32_t step;
+	uint32_t decision;
+	bool quit; // nothing to write: the thread ends
+	int error; // -errno
+	uint64_t bytes;
+	uint64_t wall_ns;
+	uint64_t digest;
+	char path[PATH_MAX];
+	struct gp_snapshot_error err;
+};
+
+// Blocking; by the snapshot thread, which is registered with RCU and offline.
+void snapshot_write(struct node *n, struct snapshot_task *t);
+
+struct snapshot_job {
+	bool written; // last_* are valid
+	bool cut_asked;
+	bool waiting; // its cut is whole and waits for the thread
+	uint32_t last_step;
+	uint32_t waiting_step;
+	uint32_t waiting_decision;
+	char last_path[PATH_MAX];
+};
+
+// `snapshot now`, or the end of the program, waits for these.
+struct snapshot_wait {
+	struct gp_ctl_request *req; // NULL: nobody to answer
+	bool used;
+	uint64_t jobs;			    // bit per job index
+	uint32_t steps[GP_CONFIG_JOBS_MAX]; // the least that will do
+	json_t *done;			    // array of what has been written
+};
+
+#define SNAPSHOT_WAITS_MAX (GP_CTL_DEFERRED_MAX + 1)
+
+struct snapshots {
+	struct snapshot_job jobs[GP_CONFIG_JOBS_MAX];
+	struct snapshot_wait waits[SNAPSHOT_WAITS_MAX];
+	bool busy; // task belongs to the thread from the write to wake_fd to that to done_fd
+	struct snapshot_task *task;
+	int wake_fd; // control -> thread
+	int done_fd; // thread -> control
+	struct event *done_event;
+	pthread_t thread;
+	bool thread_runs;
+	// For status and metrics.
+	uint64_t written_count;
+	uint64_t failed_count;
+	uint64_t bytes;
+	uint64_t wall_ns;
+	uint32_t last_idx; // job of the newest
+	bool last_valid;
+	char last_error[GP_SNAPSHOT_ERROR_SIZE];
+};
+
+int snapshots_start(struct node *n) GP_MUST_CHECK;
+void snapshots_stop(struct node *n);
+// Starts what is due; every tick.
+void snapshots_tick(struct node *n);
+void snapshots_cut_ready(struct node *n, uint16_t job, uint32_t step, uint32_t decision);
+// Snapshots of every job that has a generation, or of `name` only. 0; or -errno with err filled.
+// `req` (may be NULL) is answered when they are on disk.
+int snapshots_request(struct node *n, struct gp_ctl_request *req, const char *name,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
+bool snapshots_idle(const struct node *n);
+// What cannot be cut any more is given up; what is being written goes on.
+void snapshots_give_up(struct node *n, const char *why);
+
+// ---- replica.c
+
+// A standby's generation that waits for the engine.
+struct replica_pending {
+	bool used;
+	char path[PATH_MAX];
+	uint32_t step;
+};
+
+struct replica {
+	struct gp_replica_sender *sender;
+	struct gp_replica_receiver *receiver;
+	struct replica_pending pending[GP_CONFIG_JOBS_MAX];
+	bool loaded; // the next two are valid
+	uint32_t loaded_step;
+	uint64_t loaded_count;
+	uint64_t refused_count; // verified, but not loaded
+};
+
+int replica_start(struct node *n) GP_MUST_CHECK;
+void replica_stop(struct node *n);
+void replica_ship(struct node *n, const char *path, uint32_t step);
+void replica_tick(struct node *n);
+// Every job's newest snapshot has been verified over there (true without a replica).
+bool replica_has_all(const struct node *n);
+// {"connected":..,"step":..,"verified":..} or null without a replica.
+json_t *replica_json(const struct node *n);
+
+// ---- stop.c
+
+enum stop_phase { STOP_NOT, STOP_STEP, STOP_SNAPSHOT, STOP_SHIP, STOP_DONE };
+
+struct stop {
+	enum stop_phase phase;
+	uint64_t since;	    // of the phase
+	uint64_t progress;  // last time that anything moved
+	uint64_t last_mark; // what it looked like then
+	bool seen[GP_CONFIG_JOBS_MAX];
+	uint32_t from[GP_CONFIG_JOBS_MAX]; // generation when the job was first seen stopping
+	struct gp_ctl_request *reqs[GP_CTL_DEFERRED_MAX];
+	uint32_t reqs_count;
+};
+
+void stop_begin(struct node *n, const char *why);
+void stop_tick(struct node *n, uint64_t now);
+
+// ---- events.c: what the registrar tells, as log lines
+
+struct events {
+	uint64_t second;
+	uint32_t lines;
+	uint64_t left_out;
+};
+
+void events_connect(struct node *n);
+
+// ---- metrics.c, metrics_state.c
+
+int metrics_start(struct node *n) GP_MUST_CHECK;
+void metrics_stop(struct node *n);
+void metrics_state_write(struct gp_metrics_writer *w, const struct node *n);
+
+// ---- control.c
+
+struct control {
+	struct event_base *base;
+	struct event *tick;
+	struct event *second;
+	struct event *signals[5];
+	struct gp_ctl_server *server;
+	struct gp_metrics_http *http;
+	uint64_t second_at;
+	uint64_t busy_seen[GP_DPDK_CORES_MAX];
+	uint64_t polls_seen[GP_DPDK_CORES_MAX];
+	double busy_ratio[GP_DPDK_CORES_MAX]; // of the last second
+	bool stalled[GP_DPDK_CORES_MAX];      // did not poll during the last second
+};
+
+int control_up(struct node *n) GP_MUST_CHECK;
+int control_run(struct node *n) GP_MUST_CHECK; // until stopped
+void control_down(struct node *n);
+
+// ---- ctl_*.c
+
+int ctl_status(struct gp_ctl_request *req, const json_t *args, json_t **result,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
+int ctl_job_show(struct gp_ctl_request *req, const json_t *args, json_t **result,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
+int ctl_snapshot_now(struct gp_ctl_request *req, const json_t *args, json_t **result,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
+int ctl_stop(struct gp_ctl_request *req, const json_t *args, json_t **result,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
+const char *job_state_name(const struct gp_job_view *v);
+
+// ---- node.c
+
+struct node {
+	struct gp_config cfg;
+	uint64_t started; // ns
+	uint32_t epoch;
+	uint32_t sessions_open;
+	bool huge; // EAL has huge pages
+	struct gp_dpdk_port *port;
+	struct gp_dpdk_port_info port_info;
+	struct gp_engine *engine;
+	struct gp_registrar *registrar;
+	uint32_t lcores_running;
+	_Atomic bool run;     // written by control, read by the polled cores
+	_Atomic bool serving; // somebody has a session; likewise
+	struct restored restored[GP_CONFIG_JOBS_MAX];
+	struct snapshots snapshots;
+	struct replica replica;
+	struct stop stop;
+	struct events events;
+	struct control control;
+	struct lcore lcores[GP_DPDK_CORES_MAX];
+};
+
+// Engine and polled cores; the port is up.
+int node_up(struct node *n) GP_MUST_CHECK;
+void node_down(struct node *n);
+// Index of a job by its number on the wire.
+uint32_t node_job_idx(const struct node *n, uint16_t id);
+
+#endif

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The poll loop of one core, and nothing else. A round: a burst from the port, the engine, what is
+// to be sent, a quiescent state. Under adaptive polling a core that has found nothing for a while
+// sleeps, longer each time up to its limit; asleep it is offline, so it holds up no grace period.
+#include "gradplaned.h"
+
+#include <sys/prctl.h>
+#include <time.h>
+
+#define IDLE_ROUNDS    64      // empty rounds before the first sleep
+#define SLEEP_NS_MIN   2000    // doubles with every sleep that nothing followed
+#define SLEEP_NS_ALONE 1000000 // the longest while nobody has a session
+
+static bool round_run(struct lcore *l, uint64_t now)
+{
+	struct gp_frame *frames[GP_ENGINE_BURST_MAX];
+	uint32_t n = gp_xport_dpdk_poll(l->xport, frames, l->burst);
+	if (n > 0)
+		gp_core_rx(l->core, frames, n, now);
+	uint32_t work = gp_core_tick(l->core, now);
+	uint32_t queued = gp_xport_dpdk_flush(l->xport);
+	gp_rcu_quiescent();
+	return n > 0 || work > 0 || queued > 0;
+}
+
+static uint64_t idle_sleep(struct lcore *l, uint64_t sleep_ns)
+{
+	bool serving = atomic_load_explicit(&l->node->serving, memory_order_relaxed);
+	uint64_t max = serving ? l->sleep_ns_max : SLEEP_NS_ALONE;
+	const struct timespec ts = {.tv_nsec = (long)sleep_ns};
+	gp_rcu_offline();
+	nanosleep(&ts, NULL); // a signal of the driver ends it early
+	gp_rcu_online();
+	gp_counter_add(&l->sleeps, 1);
+	return GP_MIN(sleep_ns * 2, max);
+}
+
+static void rounds_run(struct lcore *l)
+{
+	uint64_t sleep_ns = GP_MIN((uint64_t)SLEEP_NS_MIN, l->sleep_ns_max);
+	uint64_t before = clock_now();
+	uint32_t idle = 0;
+	bool worked = false;
+	while (atomic_load_explicit(&l->node->run, memory_order_relaxed)) {
+		uint64_t now = clock_now();
+		if (worked)
+			gp_counter_add(&l->busy_ns, now - before);
+		before = now;
+		worked = round_run(l, now);
+		if (worked) {
+			idle = 0;
+			sleep_ns = GP_MIN((uint64_t)SLEEP_NS_MIN, l->sleep_ns_max);
+		} else if (idle < IDLE_ROUNDS) {
+			idle++;
+		} else if (l->sleep_ns_max > 0) {
+			sleep_ns = idle_sleep(l, sleep_ns);
+		}
+	}
+}
+
+int lcore_run(void *arg)
+{
+	struct lcore *l = arg;
+	(void)prctl(PR_SET_TIMERSLACK, 1UL);
+	pthread_sigmask(SIG_UNBLOCK, &l->signals, NULL);
+	gp_rcu_register_thread();
+	if (l->idx == 0)
+		gp_xport_dpdk_announce(l->xport);
+	(void)round_run(l, clock_now());
+	atomic_store_explicit(&l->polling, true, memory_order_release);
+	rounds_run(l);
+	gp_rcu_unregister_thread();
+	return 0;
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "gradplaned.h"
+
+#include <gp_log.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HUGEPAGES_DIR "/sys/kernel/mm/hugepages"
+
+uint64_t clock_now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+// Pages of one size, from its name "hugepages-2048kB".
+static uint64_t hugepages_of(const char *name)
+{
+	char path[PATH_MAX];
+	uint64_t kib, pages = 0;
+	if (sscanf(name, "hugepages-%lukB", &kib) != 1)
+		return 0;
+	snprintf(path, sizeof(path), HUGEPAGES_DIR "/%s/free_hugepages", name);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%lu", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return pages * kib * 1024;
+}
+
+uint64_t machine_hugepages_free(void)
+{
+	uint64_t sum = 0;
+	struct dirent *entry;
+	DIR *dir = opendir(HUGEPAGES_DIR);
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		sum += hugepages_of(entry->d_name);
+	closedir(dir);
+	return sum;
+}
+
+static bool capability_held(uint32_t capability)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+	if (syscall(SYS_capget, &header, data) != 0)
+		return geteuid() == 0;
+	return data[capability / 32].effective >> (capability % 32) & 1;
+}
+
+static bool right_held(const struct gp_config *c)
+{
+	static const struct {
+		uint32_t capability;
+		const char *name;
+	} needed[] = {
+		[GP_PORT_TAP] = {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+		[GP_PORT_AF_PACKET] = {CAP_NET_RAW, "CAP_NET_RAW"},
+		[GP_PORT_AF_XDP] = {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+		[GP_PORT_MEMIF] = {0, NULL},
+		[GP_PORT_PCI] = {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},
+	};
+	GP_ASSERT(c->port.driver < GP_ARRAY_SIZE(needed));
+	const char *name = needed[c->port.driver].name;
+	if (!name || capability_held(needed[c->port.driver].capability))
+		return true;
+	gp_error("port.driver %s needs root, or at least %s: start gradplaned as root",
+		gp_port_driver_name(c->port.driver), name);
+	return false;
+}
+
+static bool interface_is_up(const char *name)
+{
+	struct ifreq req = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%.15s", name);
+	bool up = ioctl(fd, SIOCGIFFLAGS, &req) == 0 && (req.ifr_flags & IFF_UP);
+	close(fd);
+	return up;
+}
+
+static bool device_fits(const struct gp_config *c)
+{
+	const char *device = c->port.device;
+	bool exists = if_nametoindex(device) != 0;
+	if (c->port.driver == GP_PORT_TAP && exists) {
+		gp_error("port.device %s exists already: stop the gradplaned that uses it, remove "
+			 "it with `ip link del %s`, or choose another port.device",
+			device, device);
+		return false;
+	}
+	if (c->port.driver != GP_PORT_AF_PACKET && c->port.driver != GP_PORT_AF_XDP)
+		return true;
+	if (!exists) {
+		gp_error("port.device: there is no interface %s; `ip link` lists them", device);
+		return false;
+	}
+	if (!interface_is_up(device)) {
+		gp_error("port.device %s is down: `ip link set %s up`", device, device);
+		return false;
+	}
+	return true;
+}
+
+bool machine_allows(const struct gp_config *c)
+{
+	return right_held(c) && device_fits(c);
+}
+
+// The place-th CPU of the set.
+static int cpu_at(const cpu_set_t *set, uint32_t place)
+{
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, set) && place-- == 0)
+			return cpu;
+	return 0;
+}
+
+int machine_lcores(uint32_t cores, char *text, size_t size)
+{
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return -errno;
+	uint32_t cpus = (uint32_t)CPU_COUNT(&set);
+	// With a CPU to spare the first is left to control and the kernel.
+	uint32_t first = cpus > cores ? 1 : 0;
+	int len = snprintf(text, size, "0@(");
+	for (uint32_t i = 0; i < cpus && (size_t)len < size; i++)
+		len += snprintf(
+			text + len, size - (size_t)len, "%s%d", i ? "," : "", cpu_at(&set, i));
+	if ((size_t)len < size)
+		len += snprintf(text + len, size - (size_t)len, ")");
+	for (uint32_t i = 0; i < cores && (size_t)len < size; i++)
+		len += snprintf(text + len, size - (size_t)len, ",%u@%d", i + 1,
+			cpu_at(&set, (first + i) % cpus));
+	return (size_t)len < size ? 0 : -E2BIG;
+}
+
+void machine_directory_make(const char *path)
+{
+	char dir[PATH_MAX];
+	snprintf(dir, sizeof(dir), "%s", path);
+	char *slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return;
+	*slash = '\0';
+	// Whoever needs the directory says what is wrong with it.
+	if (mkdir(dir, 0755) == 0)
+		gp_info("made the directory %s", dir);
+}

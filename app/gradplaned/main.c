@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// gradplaned: one node of gradplane.
+#include "gradplaned.h"
+
+#include <gp_capacity.h>
+#include <gp_log.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// 0, or EXIT_CONFIG and the reason is on standard error.
+static int config_load(struct node *n, const char *path)
+{
+	char err[GP_CONFIG_ERROR_SIZE];
+	if (gp_config_load(path, &n->cfg, err, sizeof(err)) != 0) {
+		fprintf(stderr, "gradplaned: %s\n", err);
+		return EXIT_CONFIG;
+	}
+	if (n->cfg.jobs_count == 0) {
+		fprintf(stderr,
+			"gradplaned: %s: jobs is empty; a replica lists the jobs of its primary "
+			"with the same names and ids\n",
+			path);
+		return EXIT_CONFIG;
+	}
+	return 0;
+}
+
+// Refuses what cannot work; prints everything when that is all that was asked for.
+static int capacity_prove(const struct node *n, const char *path, bool print)
+{
+	struct gp_capacity *proof = calloc(1, sizeof(*proof));
+	if (!proof)
+		return EXIT_FAILED;
+	bool fits = gp_config_capacity(&n->cfg, proof) == 0;
+	if (print) {
+		gp_config_print(stdout, &n->cfg);
+		printf("\n# capacity\n");
+	}
+	if (print || !fits)
+		gp_capacity_print(print ? stdout : stderr, proof);
+	if (!fits)
+		fprintf(stderr,
+			"gradplaned: %s: what is promised does not fit in what is reserved: see "
+			"FAIL "
+			"above\n",
+			path);
+	free(proof);
+	return fits ? 0 : EXIT_CONFIG;
+}
+
+static bool snapshots_are_used(const struct node *n)
+{
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		if (n->cfg.jobs[i].kind == GP_JOB_TRAIN)
+			return true;
+	return n->cfg.node.role == GP_ROLE_REPLICA;
+}
+
+static int directory_prepare(const struct node *n)
+{
+	struct gp_snapshot_error err;
+	uint32_t removed = 0;
+	if (!snapshots_are_used(n))
+		return 0;
+	int rc = gp_snapshot_dir_prepare(n->cfg.snapshot.directory, &removed, &err);
+	if (rc != 0)
+		gp_error("snapshot.directory: %s", err.text);
+	if (removed > 0)
+		gp_info("removed %u unfinished snapshots of dead writers", removed);
+	return rc;
+}
+
+// New threads inherit this: signals reach only those that ask for them.
+static void signals_block(void)
+{
+	sigset_t all;
+	sigfillset(&all);
+	// What a fault raises must not be blocked.
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGABRT);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	// What the kernel sends when a driver's queue of signals overflows; polling does not need
+	// it.
+	signal(SIGIO, SIG_IGN);
+}
+
+static int node_run(struct node *n)
+{
+	int status = EXIT_FAILED;
+	n->started = clock_now();
+	if (!machine_allows(&n->cfg) || directory_prepare(n) != 0 || restore_open(n) != 0)
+		return status;
+	signals_block();
+	if (port_up(n) != 0)
+		return status;
+	if (node_up(n) != 0)
+		goto port;
+	if (control_up(n) == 0 && control_run(n) == 0)
+		status = EXIT_OK;
+	control_down(n);
+	node_down(n);
+port:
+	port_down(n);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	int rc = options_parse(&o, argc, argv);
+	if (rc >= 0)
+		return rc;
+	struct node *n = aligned_alloc(GP_CACHE_LINE, gp_align_up(sizeof(*n), GP_CACHE_LINE));
+	if (!n)
+		return EXIT_FAILED;
+	memset(n, 0, sizeof(*n));
+	rc = config_load(n, o.config_path);
+	if (rc == 0)
+		rc = capacity_prove(n, o.config_path, o.check_only);
+	if (rc == 0 && !o.check_only) {
+		gp_log_init("gradplaned", (enum gp_log_level)n->cfg.node.log_level);
+		rc = node_run(n);
+		for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+			restore_close(n, i);
+	}
+	free(n);
+	return rc;
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The link of a pair: a primary ships its snapshots; a replica receives them and serves readers
+// from the newest one.
+#include "gradplaned.h"
+
+#include <gp_log.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ENDPOINT_SIZE 64
+
+static void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOINT_SIZE])
+{
+	bool v6 = strchr(e->host, ':') != NULL;
+	snprintf(text, ENDPOINT_SIZE, v6 ? "[%s]:%u" : "%s:%u", e->host, e->port);
+}
+
+// ---- primary
+
+static int sender_start(struct node *n)
+{
+	char peer[ENDPOINT_SIZE];
+	struct gp_snapshot_error err;
+	endpoint_format(&n->cfg.replica.peer, peer);
+	const struct gp_replica_sender_opts opts = {.peer = peer, .product = GRADPLANED_VERSION};
+	int rc = gp_replica_sender_create(n->control.base, &opts, &n->replica.sender, &err);
+	if (rc != 0)
+		gp_error("replica.peer: %s", err.text);
+	return rc;
+}
+
+void replica_ship(struct node *n, const char *path, uint32_t step)
+{
+	if (!n->replica.sender)
+		return;
+	int rc = gp_replica_send(n->replica.sender, path, step);
+	if (rc != 0)
+		gp_error("snapshot %s is not shipped: %s", path, strerror(-rc));
+}
+
+bool replica_has_all(const struct node *n)
+{
+	for (uint32_t i = 0; n->replica.sender && i < n->cfg.jobs_count; i++) {
+		struct gp_replica_status st;
+		const struct snapshot_job *j = &n->snapshots.jobs[i];
+		if (!j->written)
+			continue;
+		gp_replica_sender_status(n->replica.sender, n->cfg.jobs[i].name, &st);
+		if (!st.verified || st.last_step_verified != j->last_step)
+			return false;
+	}
+	return true;
+}
+
+// ---- replica
+
+static int job_find(const struct node *n, const char *name)
+{
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		if (strcmp(n->cfg.jobs[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+// 0, -EBUSY (the generation before is still being read), or another -errno, said.
+static int pending_load(struct node *n, uint32_t idx)
+{
+	const struct gp_config_job *job = &n->cfg.jobs[idx];
+	const struct replica_pending *p = &n->replica.pending[idx];
+	struct gp_restore_tensor *tensors = NULL;
+	struct gp_snapshot_error err;
+	struct gp_snapshot *s;
+	struct gp_restore x;
+	int rc = gp_snapshot_open(p->path, &s, &err);
+	if (rc != 0) {
+		gp_error("job %s: %s", job->name, err.text);
+		return rc;
+	}
+	rc = restore_fill(s, job, &x, &tensors);
+	if (rc == 0)
+		rc = gp_registrar_restore(n->registrar, (uint16_t)job->id, &x);
+	if (rc != 0 && rc != -EBUSY)
+		gp_error("job %s: the snapshot of step %u is verified but cannot be served: %s%s",
+			job->name, p->step, strerror(-rc),
+			rc == -ENOMEM ? " (raise jobs[].memory_max)" : "");
+	free(tensors);
+	gp_snapshot_close(s);
+	return rc;
+}
+
+static void pending_try(struct node *n, uint32_t idx)
+{
+	struct replica *r = &n->replica;
+	int rc = pending_load(n, idx);
+	if (rc == -EBUSY)
+		return;
+	r->pending[idx].used = false;
+	if (rc != 0) {
+		r->refused_count++;
+		return;
+	}
+	r->loaded = true;
+	r->loaded_step = r->pending[idx].step;
+	r->loaded_count++;
+	gp_info("job %s: serving readers from step %u", n->cfg.jobs[idx].name, r->loaded_step);
+}
+
+static void on_snapshot(
+	void *arg, const char *path, const char *job, uint32_t step, uint64_t digest)
+{
+	struct node *n = arg;
+	int idx = job_find(n, job);
+	gp_info("job %s: snapshot of step %u received and verified, digest %016lx", job, step,
+		digest);
+	if (idx < 0) {
+		n->replica.refused_count++;
+		gp_warn("job %s is not in this configuration: the snapshot is kept, readers cannot "
+			"have it",
+			job);
+		return;
+	}
+	struct replica_pending *p = &n->replica.pending[idx];
+	*p = (struct replica_pending){.used = true, .step = step};
+	snprintf(p->path, sizeof(p->path), "%s", path);
+	pending_try(n, (uint32_t)idx);
+}
+
+void replica_tick(struct node *n)
+{
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		if (n->replica.pending[i].used)
+			pending_try(n, i);
+}
+
+static int receiver_start(struct node *n)
+{
+	char listen[ENDPOINT_SIZE];
+	struct gp_snapshot_error err;
+	endpoint_format(&n->cfg.replica.listen, listen);
+	const struct gp_replica_receiver_opts opts = {
+		.listen = listen,
+		.dir = n->cfg.snapshot.directory,
+		.product = GRADPLANED_VERSION,
+		.keep = n->cfg.snapshot.keep,
+		.on_snapshot = on_snapshot,
+		.arg = n,
+	};
+	int rc = gp_replica_receiver_create(n->control.base, &opts, &n->replica.receiver, &err);
+	if (rc != 0)
+		gp_error("replica.listen: %s", err.text);
+	return rc;
+}
+
+// ---- both
+
+int replica_start(struct node *n)
+{
+	if (n->cfg.replica.mode == GP_REPLICA_NONE)
+		return 0;
+	return n->cfg.node.role == GP_ROLE_PRIMARY ? sender_start(n) : receiver_start(n);
+}
+
+void replica_stop(struct node *n)
+{
+	gp_replica_sender_destroy(n->replica.sender);
+	gp_replica_receiver_destroy(n->replica.receiver);
+}
+
+static json_t *pair_json(bool connected, bool valid, uint32_t step, const char *last_error)
+{
+	json_t *o = json_pack("{s:b,s:o,s:b}", "connected", connected, "step",
+		valid ? json_integer(step) : json_null(), "verified", valid);
+	if (o && last_error[0])
+		json_object_set_new(o, "last_error", json_string(last_error));
+	return o;
+}
+
+json_t *replica_json(const struct node *n)
+{
+	const struct replica *r = &n->replica;
+	if (r->sender) {
+		struct gp_replica_status st;
+		gp_replica_sender_status(r->sender, NULL, &st);
+		return pair_json(st.connected, st.verified, st.last_step_verified, st.last_error);
+	}
+	if (r->receiver) {
+		struct gp_replica_receiver_status st;
+		gp_replica_receiver_status(r->receiver, &st);
+		return pair_json(st.peers > 0, r->loaded, r->loaded_step, st.last_error);
+	}
+	return json_null();
+}

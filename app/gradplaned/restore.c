@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What the jobs start from: a snapshot that was proved, mapped until the layout has taken it over.
+#include "gradplaned.h"
+
+#include <gp_log.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define STATE_NAME "momentum" // the one array that momentum and nesterov keep
+
+static const float *state_find(const struct gp_snapshot *s, uint32_t tensor)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
+	for (uint32_t i = 0; i < m->states_count; i++)
+		if (strcmp(m->states[i], STATE_NAME) == 0)
+			return gp_snapshot_data(s, 1 + i, tensor);
+	return NULL;
+}
+
+static bool meta_fits(const struct gp_snapshot_meta *m, const struct gp_config_job *job)
+{
+	if (strcmp(m->job, job->name) != 0 || job->kind != GP_JOB_TRAIN ||
+		strcmp(m->kind, gp_job_kind_name(GP_JOB_TRAIN)) != 0) {
+		gp_error("the snapshot is of job %s, kind %s, not of job %s, kind %s", m->job,
+			m->kind, job->name, gp_job_kind_name(job->kind));
+		return false;
+	}
+	if (strcmp(m->optimizer, gp_optimizer_name(job->optimizer.name)) != 0)
+		gp_warn("job %s: the snapshot was made with optimizer %s, the configuration says "
+			"%s",
+			job->name, m->optimizer, gp_optimizer_name(job->optimizer.name));
+	return true;
+}
+
+int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
+	struct gp_restore *out, struct gp_restore_tensor **tensors)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
+	if (!meta_fits(m, job))
+		return -EINVAL;
+	struct gp_restore_tensor *t = calloc(m->tensors_count, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < m->tensors_count; i++)
+		t[i] = (struct gp_restore_tensor){
+			.name = m->tensors[i].name,
+			.dims_count = m->tensors[i].dims_count,
+			.dims = m->tensors[i].dims,
+			.values = gp_snapshot_data(s, 0, i),
+			.states = {state_find(s, i)},
+		};
+	*out = (struct gp_restore){
+		.step = m->step,
+		.decision = (uint32_t)m->decision,
+		.tensors_count = m->tensors_count,
+		.tensors = t,
+	};
+	*tensors = t;
+	return 0;
+}
+
+static int named_open(struct node *n)
+{
+	struct gp_snapshot_error err;
+	struct gp_snapshot *s;
+	int rc = gp_snapshot_open(n->cfg.snapshot.restore_path, &s, &err);
+	if (rc != 0) {
+		gp_error("snapshot.restore: %s", err.text);
+		return rc;
+	}
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		if (strcmp(n->cfg.jobs[i].name, gp_snapshot_meta(s)->job) == 0) {
+			n->restored[i].snapshot = s;
+			return 0;
+		}
+	}
+	gp_error("snapshot.restore: %s is of job %s, and no job here has that name",
+		n->cfg.snapshot.restore_path, gp_snapshot_meta(s)->job);
+	gp_snapshot_close(s);
+	return -EINVAL;
+}
+
+static void on_refused(void *arg, const char *path, const char *why)
+{
+	(void)arg;
+	gp_warn("snapshot %s is not used: %s", path, why);
+}
+
+static int newest_open(struct node *n)
+{
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		struct gp_snapshot_error err;
+		if (n->cfg.jobs[i].kind != GP_JOB_TRAIN)
+			continue;
+		int rc = gp_snapshot_latest(n->cfg.snapshot.directory, n->cfg.jobs[i].name,
+			on_refused, NULL, &n->restored[i].snapshot, &err);
+		if (rc == 0)
+			continue;
+		n->restored[i].snapshot = NULL;
+		if (rc == -ENOENT) {
+			gp_info("job %s: no snapshot to start from", n->cfg.jobs[i].name);
+		} else {
+			gp_error("job %s: %s", n->cfg.jobs[i].name, err.text);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+// epoch mod 2 is the node that leads it; a restart leads a later one than what it restored.
+static void epoch_choose(struct node *n)
+{
+	uint32_t newest = 0;
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		const struct gp_snapshot *s = n->restored[i].snapshot;
+		if (s)
+			newest = GP_MAX(newest, (uint32_t)gp_snapshot_meta(s)->epoch);
+	}
+	n->epoch = newest + 1;
+	if (n->epoch % 2 != n->cfg.node.id)
+		n->epoch++;
+}
+
+int restore_open(struct node *n)
+{
+	int rc = 0;
+	if (n->cfg.snapshot.restore == GP_RESTORE_PATH)
+		rc = named_open(n);
+	else if (n->cfg.snapshot.restore == GP_RESTORE_LATEST)
+		rc = newest_open(n);
+	epoch_choose(n);
+	return rc;
+}
+
+void restore_close(struct node *n, uint32_t job_idx)
+{
+	struct restored *r = &n->restored[job_idx];
+	free(r->tensors);
+	gp_snapshot_close(r->snapshot);
+	*r = (struct restored){0};
+}
+
+int restore_apply(struct node *n)
+{
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		struct restored *r = &n->restored[i];
+		struct gp_restore x;
+		if (!r->snapshot)
+			continue;
+		const char *name = n->cfg.jobs[i].name;
+		uint32_t step = gp_snapshot_meta(r->snapshot)->step;
+		const char *path = gp_snapshot_path(r->snapshot);
+		gp_info("job %s: starts from %s, step %u", name, path, step);
+		int rc = restore_fill(r->snapshot, &n->cfg.jobs[i], &x, &r->tensors);
+		if (rc == 0)
+			rc = gp_registrar_restore(n->registrar, (uint16_t)n->cfg.jobs[i].id, &x);
+		if (rc != 0) {
+			gp_error("job %s: the snapshot of step %u cannot be loaded: %s%s", name,
+				step, strerror(-rc),
+				rc == -ENOMEM ? " (raise jobs[].memory_max)" : "");
+			return rc;
+		}
+		if (n->cfg.node.role == GP_ROLE_REPLICA) {
+			n->replica.loaded = true;
+			n->replica.loaded_step = step;
+			n->replica.loaded_count++;
+			restore_close(n, i);
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// One snapshot: from the versions that a cut has pinned to a directory on disk. Runs on the
+// snapshot thread; looks blocks up online and is offline whenever it may block.
+#include "gradplaned.h"
+
+#include <gp_log.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static const char *const state_names[] = {"momentum"};
+
+// What is collected before the first byte is written.
+struct plan {
+	struct gp_job_view view;
+	struct gp_snapshot_meta meta;
+	struct gp_snapshot_tensor *tensors;
+	struct gp_snapshot_rank *ranks;
+};
+
+static int task_failed(struct snapshot_task *t, int error, const char *text)
+{
+	t->err.code = error;
+	snprintf(t->err.text, sizeof(t->err.text), "%s", text);
+	return error;
+}
+
+// Online.
+static int tensors_fill(const struct node *n, const struct snapshot_task *t, struct plan *p)
+{
+	for (uint32_t i = 0; i < p->view.tensors_count; i++) {
+		struct gp_tensor_view v;
+		if (!gp_engine_tensor_view(n->engine, t->job_idx, i, &v))
+			return -ENOENT;
+		struct gp_snapshot_tensor *x = &p->tensors[i];
+		*x = (struct gp_snapshot_tensor){
+			.name = v.name, .dims_count = v.dims_count, .elements = v.elems};
+		GP_ASSERT(v.dims_count <= GP_SNAPSHOT_DIMS_MAX);
+		memcpy(x->dims, v.dims, sizeof(v.dims[0]) * v.dims_count);
+	}
+	return 0;
+}
+
+static void plan_free(struct plan *p)
+{
+	free(p->tensors);
+	free(p->ranks);
+}
+
+// Names point into the job's layout, which a primary keeps until its end.
+static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
+{
+	const struct gp_config_job *job = &n->cfg.jobs[t->job_idx];
+	gp_rcu_online();
+	gp_engine_job_view(n->engine, t->job_idx, &p->view);
+	gp_rcu_offline();
+	p->tensors = calloc(p->view.tensors_count, sizeof(*p->tensors));
+	p->ranks = calloc(job->workers, sizeof(*p->ranks));
+	if (!p->tensors || !p->ranks)
+		return task_failed(t, -ENOMEM, "no memory for the list of tensors");
+	gp_rcu_online();
+	int rc = tensors_fill(n, t, p);
+	gp_rcu_offline();
+	if (rc != 0)
+		return task_failed(t, rc, "the job has no layout");
+	for (uint32_t i = 0; i < job->workers; i++)
+		p->ranks[i] = (struct gp_snapshot_rank){.rank = i, .next_step = t->step + 1};
+	p->meta = (struct gp_snapshot_meta){
+		.product = GRADPLANED_VERSION,
+		.job = job->name,
+		.job_id = job->id,
+		.kind = gp_job_kind_name(job->kind),
+		.optimizer = gp_optimizer_name(job->optimizer.name),
+		.generation = t->step,
+		.step = t->step,
+		.decision = t->decision,
+		.epoch = n->epoch,
+		.tensors_count = p->view.tensors_count,
+		.tensors = p->tensors,
+		.states_count = job->optimizer.name == GP_OPTIMIZER_SGD ? 0 : 1,
+		.states = state_names,
+	};
+	return 0;
+}
+
+static int block_append(struct node *n, struct snapshot_task *t, struct gp_snapshot_writer *w,
+	uint32_t block, uint32_t file)
+{
+	uint32_t elems;
+	gp_rcu_online();
+	const float *data = gp_engine_block(n->engine, t->job_idx, block, t->step, file, &elems);
+	gp_rcu_offline(); // the cut keeps the version
+	if (!data)
+		return task_failed(t, -ENOENT, "a block of the generation is gone");
+	return gp_snapshot_append(w, file, data, elems, &t->err);
+}
+
+static int blocks_append(
+	struct node *n, struct snapshot_task *t, struct gp_snapshot_writer *w, const struct plan *p)
+{
+	for (uint32_t file = 0; file <= p->meta.states_count; file++)
+		for (uint32_t block = 0; block < p->view.blocks_count; block++) {
+			int rc = block_append(n, t, w, block, file);
+			if (rc != 0)
+				return rc;
+		}
+	return 0;
+}
+
+static uint64_t directory_bytes(const char *path)
+{
+	uint64_t sum = 0;
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir = opendir(path);
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+			sum += (uint64_t)st.st_size;
+	closedir(dir);
+	return sum;
+}
+
+static int plan_write(struct node *n, struct snapshot_task *t, const struct plan *p)
+{
+	struct gp_snapshot_writer *w;
+	int rc = gp_snapshot_begin(&p->meta, n->cfg.snapshot.directory, &w, &t->err);
+	if (rc != 0)
+		return rc;
+	rc = blocks_append(n, t, w, p);
+	if (rc == 0) {
+		gp_rcu_online();
+		rc = gp_engine_digest(n->engine, t->job_idx, t->step, &t->digest);
+		gp_rcu_offline();
+		if (rc != 0)
+			task_failed(t, rc, "a block of the generation is gone");
+	}
+	if (rc != 0) {
+		gp_snapshot_abort(w);
+		return rc;
+	}
+	const struct gp_snapshot_seal seal = {.digest = t->digest,
+		.ranks_count = n->cfg.jobs[t->job_idx].workers,
+		.ranks = p->ranks};
+	rc = gp_snapshot_finish(w, &seal, t->path, &t->err);
+	if (rc != 0)
+		return rc;
+	t->bytes = directory_bytes(t->path);
+	struct gp_snapshot_error err;
+	if (gp_snapshot_prune(n->cfg.snapshot.directory, p->meta.job, t->step, n->cfg.snapshot.keep,
+		    &err) != 0)
+		gp_warn("old snapshots stay: %s", err.text); // the new one is safe all the same
+	return 0;
+}
+
+void snapshot_write(struct node *n, struct snapshot_task *t)
+{
+	struct plan p = {0};
+	uint64_t begin = clock_now();
+	t->error = plan_make(n, t, &p);
+	if (t->error == 0)
+		t->error = plan_write(n, t, &p);
+	t->wall_ns = clock_now() - begin;
+	plan_free(&p);
+}
