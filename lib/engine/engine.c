@@ -75,8 +75,9 @@ static bool reg_job_take(struct gp_engine *e, struct reg_job *rj, struct gp_aren
 		return false;
 	for (uint32_t i = 0; i < slots; i++) {
 		rj->ranks[i].seen = gp_arena_take(a, sizeof(uint64_t) * gp_div_up(n, 64), 64);
+		rj->ranks[i].brought = gp_arena_take(a, sizeof(uint64_t) * gp_div_up(n, 64), 64);
 		rj->ranks[i].tensor_of = gp_arena_take(a, sizeof(uint32_t) * n, 64);
-		if (!rj->ranks[i].seen || !rj->ranks[i].tensor_of)
+		if (!rj->ranks[i].seen || !rj->ranks[i].brought || !rj->ranks[i].tensor_of)
 			return false;
 	}
 	for (uint32_t i = 0; i < (e->cfg.standby ? 2u : 1u); i++) {
@@ -150,7 +151,7 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 		size_t slots = cfg->jobs[i].workers + READERS_MAX;
 		size += sizeof(struct gp_job_config) + sizeof(struct job_status) +
 			sizeof(struct reg_job) + 1024 + n * (sizeof(struct job_tensor) + 4) +
-			slots * (sizeof(struct reg_rank) + n * 4 + n / 8 + 256);
+			slots * (sizeof(struct reg_rank) + n * 4 + n / 4 + 256);
 	}
 	return size;
 }

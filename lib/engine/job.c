@@ -7,6 +7,9 @@
 
 #include <errno.h>
 
+// So that counts of versions and of decisions kept, a few for each block, fit 32 bits.
+#define BLOCKS_MAX (UINT32_C(1) << 28)
+
 struct layout {
 	uint32_t block_elems;
 	uint64_t blocks_count;
@@ -44,7 +47,7 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 {
 	struct layout l = layout_of(cfg, block_elems, tensors, count);
 	uint32_t cores = e->cfg.cores_count;
-	if (l.blocks_count > UINT32_MAX / 2)
+	if (l.blocks_count > BLOCKS_MAX)
 		return SIZE_MAX;
 	size_t size = sizeof(struct gp_job) + sizeof(struct job_core) * cores +
 		      sizeof(struct job_tensor) * count + sizeof(uint16_t) * l.units_count +

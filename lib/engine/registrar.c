@@ -82,12 +82,20 @@ void reg_refuse(struct gp_registrar *r, uint32_t core, struct gp_frame *f,
 
 // ---- sessions
 
+void reg_rank_forget(const struct reg_job *rj, struct reg_rank *rank)
+{
+	size_t size = sizeof(uint64_t) * gp_div_up(rj->cfg->tensors_max, 64);
+	memset(rank->seen, 0, size);
+	memset(rank->brought, 0, size);
+	rank->registered = 0;
+	rank->total = 0;
+}
+
 void reg_rank_reset(const struct reg_job *rj, struct reg_rank *rank)
 {
-	uint64_t *seen = rank->seen;
-	uint32_t *tensor_of = rank->tensor_of;
-	memset(seen, 0, sizeof(uint64_t) * gp_div_up(rj->cfg->tensors_max, 64));
-	*rank = (struct reg_rank){.seen = seen, .tensor_of = tensor_of};
+	reg_rank_forget(rj, rank);
+	*rank = (struct reg_rank){
+		.seen = rank->seen, .brought = rank->brought, .tensor_of = rank->tensor_of};
 }
 
 static uint32_t reader_slot(const struct reg_job *rj)
@@ -103,11 +111,8 @@ static void registration_void(struct reg_job *rj)
 {
 	rj->definer = GP_RANKS_MAX;
 	rj->tensors_count = 0;
-	for (uint32_t i = 0; i < rj->cfg->workers; i++) {
-		rj->ranks[i].registered = 0;
-		memset(rj->ranks[i].seen, 0,
-			sizeof(uint64_t) * gp_div_up(rj->cfg->tensors_max, 64));
-	}
+	for (uint32_t i = 0; i < rj->cfg->workers; i++)
+		reg_rank_forget(rj, &rj->ranks[i]);
 }
 
 struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join *join,

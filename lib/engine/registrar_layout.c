@@ -44,6 +44,16 @@ static uint32_t smallest_payload(const struct gp_registrar *r, const struct reg_
 	return min;
 }
 
+// The tables, and the lists that job_build sorts.
+size_t reg_memory_needed(const struct gp_registrar *r, const struct reg_job *rj)
+{
+	uint32_t count = rj->tensors_count;
+	size_t size = job_size(
+		r->engine, rj->cfg, reg_block_elems(smallest_payload(r, rj)), rj->tensors, count);
+	size_t lists = (sizeof(struct job_tensor) + sizeof(uint32_t)) * count + 2 * GP_CACHE_LINE;
+	return size > SIZE_MAX - lists ? SIZE_MAX : size + lists;
+}
+
 // The job in the next of the two memories; NULL when it does not fit memory_max.
 static struct gp_job *job_build(struct gp_registrar *r, struct reg_job *rj, uint32_t payload_max)
 {

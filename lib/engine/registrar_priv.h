@@ -17,6 +17,7 @@ struct reg_rank {
 	uint32_t registered; // tensors of it that agreed
 	uint32_t total;	     // tensors it said it has
 	uint64_t *seen;	     // bitmap over its own indices: which have arrived
+	uint64_t *brought;   // bitmap over reg_job.tensors: which it has named
 	uint32_t *tensor_of; // its index -> index in reg_job.tensors
 	bool member;	     // home has been told
 };
@@ -75,7 +76,9 @@ struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join
 	struct reg_job *rj, const struct gp_addr *from);
 void reg_session_close(struct gp_registrar *r, struct reg_session *rs, const char *why);
 uint64_t reg_session_last_rx(const struct gp_registrar *r, uint32_t idx);
+// Nobody holds the rank, or it has registered nothing yet.
 void reg_rank_reset(const struct reg_job *rj, struct reg_rank *rank);
+void reg_rank_forget(const struct reg_job *rj, struct reg_rank *rank);
 
 // registrar_join.c
 void reg_join(struct gp_registrar *r, uint32_t core, struct gp_frame *f);
@@ -90,5 +93,7 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj);
 void reg_members_tell(struct gp_registrar *r, struct reg_job *rj);
 int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x);
 uint32_t reg_block_elems(uint32_t payload_max);
+// Bytes of memory_max that the tensors registered so far need.
+size_t reg_memory_needed(const struct gp_registrar *r, const struct reg_job *rj);
 
 #endif

@@ -87,13 +87,15 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 		}
 		t = rj->tensors_count;
 		tensor_define(rj, d);
-	} else if (rj->definer == slot && !rj->job) {
-		x->reason = GP_REFUSAL_SHAPE_MISMATCH;
-		refuse_text(x, "tensor %s is registered twice", d->name);
-		return false;
 	} else if (!tensor_same(&rj->tensors[t], d, x)) {
 		return false;
 	}
+	if (rank->brought[t / 64] >> (t % 64) & 1) {
+		x->reason = GP_REFUSAL_SHAPE_MISMATCH;
+		refuse_text(x, "tensor %s is registered twice", d->name);
+		return false;
+	}
+	rank->brought[t / 64] |= UINT64_C(1) << (t % 64);
 	rank->seen[idx / 64] |= UINT64_C(1) << (idx % 64);
 	rank->tensor_of[idx] = t;
 	rank->registered++;
@@ -106,33 +108,56 @@ static bool definer_complete(const struct reg_job *rj)
 				  rj->ranks[rj->definer].total == rj->tensors_count);
 }
 
+// The definer says with its first descriptor how many tensors there are; all others agree with it.
+static bool count_agrees(
+	const struct reg_job *rj, uint32_t slot, uint32_t count, struct gp_refuse *x)
+{
+	uint32_t expected =
+		rj->definer == slot && !rj->job ? rj->ranks[slot].total : rj->tensors_count;
+	if (count == expected)
+		return true;
+	x->reason = GP_REFUSAL_TENSOR_COUNT;
+	x->expected = expected;
+	x->seen = count;
+	refuse_text(x, "job %s has %u tensors, you registered %u", rj->cfg->name, expected, count);
+	return false;
+}
+
+static bool memory_suffices(
+	const struct gp_registrar *r, const struct reg_job *rj, struct gp_refuse *x)
+{
+	if (rj->job || !definer_complete(rj))
+		return true;
+	x->expected = rj->cfg->memory_max;
+	x->seen = reg_memory_needed(r, rj);
+	if (x->seen <= x->expected)
+		return true;
+	x->reason = GP_REFUSAL_OVER_QUOTA;
+	refuse_text(x, "job %s: the model needs %llu bytes, its memory_max is %llu", rj->cfg->name,
+		(unsigned long long)x->seen, (unsigned long long)x->expected);
+	return false;
+}
+
 // Takes the descriptors of a REGISTER. False with the refusal filled.
 static bool descs_take(struct gp_registrar *r, struct reg_job *rj, uint32_t slot,
 	const struct gp_msg *m, const struct gp_register *reg, struct gp_refuse *x)
 {
-	(void)r;
 	bool worker = slot < rj->cfg->workers;
-	if (worker && rj->definer == GP_RANKS_MAX && !rj->job && reg->n > 0)
+	if (worker && rj->definer == GP_RANKS_MAX && !rj->job && reg->n > 0) {
 		rj->definer = slot;
-	if (rj->definer == slot)
 		rj->ranks[slot].total = reg->tensors_count;
+	}
 	// The others wait until the definer's list is whole; they repeat.
 	if (rj->definer != slot && !definer_complete(rj))
 		return true;
-	if (reg->tensors_count != rj->tensors_count && definer_complete(rj)) {
-		x->reason = GP_REFUSAL_TENSOR_COUNT;
-		x->expected = rj->tensors_count;
-		x->seen = reg->tensors_count;
-		refuse_text(x, "job %s has %u tensors, you registered %u", rj->cfg->name,
-			rj->tensors_count, reg->tensors_count);
+	if (!count_agrees(rj, slot, reg->tensors_count, x))
 		return false;
-	}
 	struct gp_tensor_desc d;
 	uint32_t pos = 0;
 	for (uint32_t i = 0; gp_wire_next_desc(m, &pos, &d); i++)
 		if (!desc_take(rj, slot, reg->first + i, &d, x))
 			return false;
-	return true;
+	return memory_suffices(r, rj, x);
 }
 
 static void missing_fill(const struct reg_job *rj, struct gp_layout *l)
