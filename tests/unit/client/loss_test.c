@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The estimator, and what happens to what is lost.
+#include "fixture.h"
+
+#include <criterion/criterion.h>
+
+static struct fx f;
+
+static void setup(void)
+{
+	fx_open(&f, 1472);
+	f.w.payload_max = 170; // one block each
+	f.w.window = 8;
+	f.w.slots = 16;
+}
+
+static void teardown(void)
+{
+	fx_close(&f);
+}
+
+TestSuite(loss, .init = setup, .fini = teardown);
+
+static uint64_t first_push(void)
+{
+	struct gp_msg m;
+	fx_member(&f);
+	fx_push(&f, 1);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	fx_skip(&f);
+	return m.h.packet;
+}
+
+Test(rtt, follows_rfc_6298_between_floor_and_ceiling)
+{
+	struct cc_rtt r = {0};
+	cc_rtt_sample(&r, 8 * MS);
+	cr_assert_eq(r.srtt, 8 * MS);
+	cr_assert_eq(r.rttvar, 4 * MS);
+	cr_assert_eq(cc_rtt_rto(&r), 24 * MS);
+	cc_rtt_sample(&r, 16 * MS);
+	cr_assert_eq(r.rttvar, 5 * MS);
+	cr_assert_eq(r.srtt, 9 * MS);
+	for (int i = 0; i < 100; i++)
+		cc_rtt_sample(&r, 100 * US);
+	cr_assert_eq(cc_rtt_rto(&r), RTO_MIN);
+	cc_rtt_sample(&r, 10000 * MS);
+	cr_assert_eq(cc_rtt_rto(&r), RTO_MAX);
+}
+
+Test(loss, an_acknowledgement_gives_a_sample_less_the_servers_delay)
+{
+	uint64_t pn = first_push();
+	f.core->lanes[0].rtt = (struct cc_rtt){0};
+	f.core->lanes[0].rtt_packet = 0;
+	f.now += 3 * MS;
+	const struct gp_ack a = {.largest = pn, .delay_us = 1000, .flags = 1};
+	struct gp_header h = {.type = GP_WIRE_ACK, .session = SESSION};
+	fx_feed(&f, &h, NULL, &a, NULL, 0);
+	cr_assert_eq(f.core->lanes[0].rtt.srtt, 2 * MS);
+}
+
+Test(loss, three_later_acknowledgements_show_a_loss)
+{
+	uint64_t pn = first_push();
+	struct gp_msg m;
+	struct gp_section s;
+	fx_ack(&f, pn + 2, 1, true); // pn + 1, pn + 2
+	fx_tick(&f, 0);
+	cr_assert_eq(f.core->stats.retransmits, 0);
+	fx_ack(&f, pn + 3, 3, true);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	while (m.h.packet <= pn + 7)
+		(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	for (gp_wire_get_section(&m, 0, &s); s.block != 0; gp_wire_get_section(&m, 0, &s))
+		(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	cr_assert_eq(f.core->stats.retransmits, 1);
+}
+
+Test(loss, silence_sends_all_again_ever_more_slowly)
+{
+	(void)first_push();
+	uint64_t rto = cc_rtt_rto(&f.core->lanes[0].rtt);
+	fx_tick(&f, rto - 1);
+	cr_assert_eq(f.core->stats.retransmits, 0);
+	fx_tick(&f, 1);
+	cr_assert_eq(f.core->stats.retransmits, 8);
+	fx_tick(&f, rto);
+	cr_assert_eq(f.core->stats.retransmits, 8);
+	fx_tick(&f, rto);
+	cr_assert_eq(f.core->stats.retransmits, 16);
+	cr_assert_eq(f.core->lanes[0].outstanding, 8);
+}
+
+Test(loss, an_acknowledgement_of_what_was_never_sent_is_rejected)
+{
+	uint64_t pn = first_push();
+	uint64_t before = f.core->stats.rx_rejected;
+	fx_ack(&f, pn + 1000, UINT64_MAX, true);
+	cr_assert_eq(f.core->stats.rx_rejected, before + 1);
+	cr_assert_eq(f.core->lanes[0].outstanding, 8);
+}
+
+Test(loss, a_lost_result_is_pulled)
+{
+	struct gp_msg m;
+	struct gp_section s;
+	uint64_t pn = first_push();
+	fx_ack(&f, pn + 7, 0x7f, true);
+	fx_tick(&f, 10 * MS);
+	fx_skip(&f);
+	for (uint32_t b = 1; b <= 3; b++)
+		fx_result(&f, b, 1, 1, true, 1);
+	fx_tick(&f, 2 * MS);
+	(void)fx_next(&f, GP_WIRE_PULL, &m);
+	gp_wire_get_section(&m, 0, &s);
+	cr_assert_eq(m.h.step, 1);
+	cr_assert_eq(s.block, 0);
+	cr_assert_eq(s.run, 1);
+	fx_skip(&f);
+	fx_tick(&f, 0);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0);
+}
+
+Test(loss, busy_takes_back_what_was_not_admitted)
+{
+	uint8_t body[8];
+	uint64_t pn = first_push();
+	const struct gp_section s = {.block = 3, .run = 1};
+	struct gp_header h = {.type = GP_WIRE_BUSY, .session = SESSION, .step = 1, .sections = 1};
+	fx_feed(&f, &h, &s, NULL, body, gp_wire_put_u64(body, pn + 3));
+	cr_assert_eq(f.core->blocks[3].state, CC_UNSENT);
+	cr_assert_eq(f.core->lanes[0].outstanding, 7);
+	fx_tick(&f, 0);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0);
+	fx_tick(&f, cc_rtt_rto(&f.core->lanes[0].rtt) / 2);
+	cr_assert_geq(fx_count(&f, GP_WIRE_PUSH), 1);
+}
+
+Test(loss, a_silent_server_is_named_with_what_was_awaited)
+{
+	(void)first_push();
+	for (int i = 0; i < 60 && !gp_ccore_error(f.core); i++) {
+		fx_skip(&f);
+		f.sent_count = f.seen = 0;
+		fx_tick(&f, 50 * MS);
+	}
+	const struct gp_client_error *e = gp_ccore_error(f.core);
+	cr_assert_not_null(e);
+	cr_assert_eq(e->code, -ETIMEDOUT);
+	cr_assert_not_null(strstr(e->text, "10.0.0.1:9700"));
+	cr_assert_not_null(strstr(e->text, "10 of 10 blocks of step 1"));
+}
+
+Test(loss, an_owner_that_was_away_has_not_waited)
+{
+	(void)first_push();
+	fx_tick(&f, 5000 * MS);
+	cr_assert_null(gp_ccore_error(f.core));
+}
+
+Test(loss, a_fenced_session_ends)
+{
+	(void)first_push();
+	const struct gp_refuse r = {.reason = GP_REFUSAL_FENCED, .about = GP_WIRE_HEARTBEAT};
+	fx_refuse(&f, &r);
+	cr_assert_eq(gp_ccore_error(f.core)->code, -ECONNRESET);
+	fx_tick(&f, MS);
+	cr_assert_eq(gp_ccore_push(f.core, 0, f.grad, 1, f.out), -ECONNRESET);
+}
