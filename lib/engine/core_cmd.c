@@ -18,6 +18,8 @@ static void job_ready(struct gp_core *c, struct gp_job *j)
 	// On a standby this replaces the generation served so far: pulls held on it are asked
 	// again.
 	struct job_core *old = c->jobs[j->cfg->id];
+	if (old == &j->cores[c->idx])
+		return;
 	for (uint32_t k = 0; old && k < c->engine->cfg.sessions_max; k++)
 		if (c->sessions[k].held_by == old)
 			c->sessions[k].held_by = NULL;
@@ -54,8 +56,10 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 
 static void from_core(struct gp_core *c, const struct cmd *cmd)
 {
+	// Home may have heard of a new job before this core has come to control's word of it.
+	if (!c->jobs[cmd->job])
+		job_ready(c, gp_rcu_dereference(&c->engine->jobs[cmd->job]));
 	struct job_core *jc = c->jobs[cmd->job];
-	GP_ASSERT(jc);
 	if (cmd->type == CMD_DECISION)
 		apply_decision(c, jc, &cmd->decision);
 	else

@@ -176,10 +176,14 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
+	// No core is let far ahead of the slowest, so that the log holds what that one lacks: a
+	// core without blocks of this job may sleep while the others go on.
+	uint32_t last = delivered_min(c, h) + h->consist.log_mask / 4;
 	struct cmd cmd = {.type = CMD_DECISION, .core = (uint8_t)c->idx, .job = jc->job->cfg->id};
 	uint32_t sent = 0;
 	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++) {
-		while (gp_before(h->delivered[i], h->consist.decision)) {
+		while (gp_before(h->delivered[i], h->consist.decision) &&
+			gp_before(h->delivered[i], last)) {
 			const struct gp_decision *d =
 				gp_consist_log(&h->consist, h->delivered[i] + 1);
 			GP_ASSERT(d);

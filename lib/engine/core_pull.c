@@ -6,9 +6,11 @@
 bool sections_legal(
 	const struct gp_core *c, const struct gp_job *j, const struct gp_msg *m, enum gp_verdict *v)
 {
+	uint32_t named = 0;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		struct gp_section s;
 		gp_wire_get_section(m, i, &s);
+		named += s.run;
 		uint64_t last = s.block + (uint64_t)(s.run - 1u) * j->by_cores.d;
 		if (last >= j->blocks_count) {
 			*v = GP_VERDICT_UNKNOWN_BLOCK;
@@ -19,6 +21,11 @@ bool sections_legal(
 			return false;
 		}
 	}
+	// More than there are: some twice. So the work of a datagram is bounded by the layout.
+	if (named > j->cores[c->idx].table.blocks_count) {
+		*v = GP_VERDICT_BAD_SECTION;
+		return false;
+	}
 	return true;
 }
 
@@ -28,26 +35,29 @@ static enum pull_outcome pull_block(struct gp_core *c, struct core_session *cs, 
 	uint32_t local, uint32_t step)
 {
 	struct gp_block *b = &jc->table.blocks[local];
-	uint32_t committed = jc->committed[b->unit];
-	struct gp_version *v = gp_block_visible(b, committed);
-	if (v && v->step == step) {
-		send_result(c, cs, jc, local, v, false);
+	bool tentative = gp_before(jc->committed[b->unit], step);
+	struct gp_version *v = gp_table_find(b, step);
+	if (v) {
+		send_result(c, cs, jc, local, v, tentative);
 		return PULL_SENT;
 	}
-	struct gp_version *shadow = atomic_load_explicit(&b->shadow, memory_order_relaxed);
-	if (shadow && shadow->step == step) {
-		send_result(c, cs, jc, local, shadow, true);
-		return PULL_SENT;
-	}
-	return gp_before(committed, step) || !v ? PULL_WAITS : PULL_GONE;
+	return tentative ? PULL_WAITS : PULL_GONE;
 }
 
-static void pull_hold(struct core_session *cs, struct job_core *jc, const struct gp_msg *m)
+// The newest whole generation; before there is one, the first that will be.
+static uint32_t newest_step(const struct job_core *jc)
+{
+	bool there = gp_table_find(&jc->table.blocks[0], jc->generation) != NULL;
+	return jc->generation + (there ? 0 : 1);
+}
+
+static void pull_hold(
+	struct core_session *cs, struct job_core *jc, const struct gp_msg *m, uint32_t step)
 {
 	if (!cs->held_by)
 		jc->held_count++;
 	cs->held_by = jc;
-	cs->held.step = m->h.step;
+	cs->held.step = step;
 	cs->held.count = m->h.sections;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		struct gp_section s;
@@ -78,7 +88,7 @@ enum gp_verdict handle_pull(
 	enum gp_verdict v;
 	if (!sections_legal(c, jc->job, m, &v))
 		return v;
-	uint32_t step = m->h.step == GP_WIRE_STEP_NEWEST ? jc->generation : m->h.step;
+	uint32_t step = m->h.step == GP_WIRE_STEP_NEWEST ? newest_step(jc) : m->h.step;
 	uint32_t left = jc->job->cfg->window;
 	bool waits = false;
 	for (uint32_t i = 0; i < m->h.sections && left > 0; i++) {
@@ -95,7 +105,7 @@ enum gp_verdict handle_pull(
 		}
 	}
 	if (waits && (m->h.flags & GP_WIRE_F_WANT)) {
-		pull_hold(cs, jc, m);
+		pull_hold(cs, jc, m, step);
 		return GP_VERDICT_PULL_HELD;
 	}
 	return GP_VERDICT_PULL;
@@ -120,6 +130,8 @@ void pull_answer_held(struct gp_core *c, struct job_core *jc)
 			continue;
 		cs->held_by = NULL;
 		jc->held_count--;
+		if (!session_lives(c, cs))
+			continue;
 		uint32_t left = jc->job->cfg->window;
 		for (uint32_t i = 0; i < cs->held.count; i++) {
 			uint32_t local = job_local(jc->job, cs->held.block[i]);

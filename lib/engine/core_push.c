@@ -127,8 +127,9 @@ static void slot_answer(
 	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
 	gp_ranks_foreach(r, &slot->ranks)
 	{
-		struct core_session *cs = &c->sessions[parts[r].session];
-		if (parts[r].want && cs->bound)
+		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
+		// The rank may have left since, and its place may be another's by now.
+		if (parts[r].want && cs->id == parts[r].session && cs->bound)
 			send_result(c, cs, jc, slot->local, v, true);
 	}
 }
@@ -210,7 +211,7 @@ static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t
 	struct gp_version *v =
 		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
 	if (part->want && v && v->step == step)
-		send_result(c, &c->sessions[part->session], jc, local, v, !committed);
+		send_result(c, &c->sessions[session_idx(part->session)], jc, local, v, !committed);
 	return GP_VERDICT_PUSH_DUPLICATE;
 }
 
@@ -320,8 +321,7 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	if (v != GP_VERDICT_OK)
 		return v;
 
-	struct part part = {.session = (uint16_t)(cs - c->sessions),
-		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
+	struct part part = {.session = cs->id, .want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	const uint8_t *payload = m->body;
 	uint64_t refused = 0;
 	enum gp_verdict verdict = GP_VERDICT_PUSH_DUPLICATE, why = GP_VERDICT_PUSH_BUSY;

@@ -9,6 +9,8 @@
 #define VLAN_TAG 4
 #define V4_SPARE 20 // payload_max is reckoned for IPv6
 
+#define COMMITS_BURST 64 // datagrams
+
 static uint32_t payload_limit(const struct core_session *cs)
 {
 	return cs->payload_max + (gp_addr_is_v4(&cs->addr) ? V4_SPARE : 0);
@@ -182,13 +184,13 @@ static void commit_entry_put(uint8_t *at, const struct gp_decision *d, uint32_t 
 	(void)gp_wire_put_commit_entry(at, &e);
 }
 
-// Decisions from `first` to the newest, in as many datagrams as it takes (bounded by the log).
+// Decisions from `first`, in at most COMMITS_BURST datagrams; a worker that lacks more asks again.
 void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first)
 {
 	const struct gp_consist *consist = &jc->job->home->consist;
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
 	uint32_t next = first;
-	while (s && !gp_before(consist->decision, next)) {
+	for (uint32_t k = 0; s && k < COMMITS_BURST && !gp_before(consist->decision, next); k++) {
 		struct gp_header h = {.type = GP_WIRE_COMMIT, .flags = GP_WIRE_F_ACK};
 		struct answer a;
 		if (!answer_begin(c, cs, jc, &h, &a))

@@ -40,6 +40,12 @@ void session_drop(struct core_session *cs)
 	cs->bound = false;
 }
 
+bool session_lives(const struct gp_core *c, const struct core_session *cs)
+{
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	return s && s->id == cs->id;
+}
+
 struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
 	const struct gp_header *h, const struct gp_session **s)
 {

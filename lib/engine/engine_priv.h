@@ -24,6 +24,8 @@ void session_ack_due(struct gp_core *c, struct core_session *cs);
 uint32_t session_flush_acks(struct gp_core *c);
 void session_bind(struct gp_core *c, uint32_t id, uint32_t payload_max, const struct gp_addr *addr);
 void session_drop(struct core_session *cs);
+// Whether control still knows the session that `cs` is about.
+bool session_lives(const struct gp_core *c, const struct core_session *cs);
 
 // core_result.c: answers. Each takes a frame from the transport; none left: counted, not sent.
 struct answer {

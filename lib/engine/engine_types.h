@@ -121,7 +121,7 @@ struct part {
 	const uint8_t *payload;
 	uint32_t len;
 	float weight;
-	uint16_t session; // index
+	uint32_t session; // id
 	uint8_t codec;
 	bool want;
 };

@@ -247,6 +247,20 @@ static void message_handle(struct gp_registrar *r, uint32_t core, const struct c
 	}
 }
 
+// What the owner of the registrar asked for, once the rings have room for it and, for a stop, there
+// is a job that could begin another step.
+static void orders_tell(struct gp_registrar *r, struct reg_job *rj)
+{
+	const struct cmd end = {.type = CMD_CUT_END, .job = rj->cfg->id};
+	const struct cmd stop = {.type = CMD_STOP, .job = rj->cfg->id};
+	if (rj->cut_end_due && rings_have_room(r)) {
+		reg_tell_all(r, &end);
+		rj->cut_end_due = false;
+	}
+	if (rj->stop_due && rj->job && reg_tell(r, rj->job->home_core, &stop))
+		rj->stop_due = false;
+}
+
 uint32_t gp_registrar_poll(struct gp_registrar *r, uint64_t now)
 {
 	struct cmd cmd;
@@ -257,6 +271,7 @@ uint32_t gp_registrar_poll(struct gp_registrar *r, uint64_t now)
 			message_handle(r, i, &cmd);
 	for (uint32_t i = 0; i < r->engine->cfg.jobs_count && rings_have_room(r); i++) {
 		reg_layout_try(r, &r->jobs[i]);
+		orders_tell(r, &r->jobs[i]);
 		reg_members_tell(r, &r->jobs[i]);
 	}
 	sessions_scan(r);
@@ -284,8 +299,10 @@ int gp_registrar_cut(struct gp_registrar *r, uint16_t job)
 
 void gp_registrar_cut_release(struct gp_registrar *r, uint16_t job)
 {
-	const struct cmd cmd = {.type = CMD_CUT_END, .job = job};
-	reg_tell_all(r, &cmd);
+	struct reg_job *rj = reg_job_by_id(r, job);
+	GP_ASSERT(rj && rj->job && !rj->cut_end_due);
+	rj->cut_end_due = true;
+	orders_tell(r, rj);
 }
 
 void gp_registrar_stop(struct gp_registrar *r)
@@ -294,10 +311,8 @@ void gp_registrar_stop(struct gp_registrar *r)
 		return;
 	r->stopping = true;
 	for (uint32_t i = 0; i < r->engine->cfg.jobs_count; i++) {
-		struct reg_job *rj = &r->jobs[i];
-		const struct cmd cmd = {.type = CMD_STOP, .job = rj->cfg->id};
-		if (rj->job)
-			(void)reg_tell(r, rj->job->home_core, &cmd);
+		r->jobs[i].stop_due = true;
+		orders_tell(r, &r->jobs[i]);
 	}
 }
 

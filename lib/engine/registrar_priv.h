@@ -39,7 +39,8 @@ struct reg_job {
 	uint64_t retired_stamp; // standby: when mem[mem_next] may be used again
 	const struct gp_restore *restore;
 	struct gp_restore restore_copy;
-	bool cut_active;
+	bool cut_end_due; // the cores have not been told yet
+	bool stop_due;
 };
 
 struct reg_session {
