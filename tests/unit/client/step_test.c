@@ -183,6 +183,20 @@ Test(step, a_new_view_sends_what_is_not_committed_again_byte_for_byte)
 	cr_assert_eq(f.core->stats.aborts, BLOCKS - 1);
 }
 
+Test(step, a_new_view_asks_for_the_lost_result_of_a_committed_unit)
+{
+	fx_member(&f);
+	fx_push(&f, 1);
+	fx_tick(&f, 0);
+	commit(0, 1);
+	view(2);
+	cr_assert_eq(f.core->blocks[0].state, CC_ACCEPTED, "it is pulled, not sent again");
+	cr_assert_eq(f.core->blocks[1].state, CC_UNSENT);
+	fx_result(&f, 0, 1, 1, false, 7);
+	cr_assert_eq(f.core->blocks[0].state, CC_FINAL);
+	cr_assert_eq(f.core->todo, BLOCKS - 1);
+}
+
 Test(step, a_tentative_result_of_the_aborted_view_does_not_count)
 {
 	fx_member(&f);

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What the client's core remembers. A *lane* is the client's side of one core of the server: a
+// transport, packet numbers, credit. Blocks are indexed by their job-wide number; block b belongs
+// to lane b % lanes and has place b / lanes there.
+#ifndef CCORE_TYPES_H
+#define CCORE_TYPES_H
+
+#include "gp_ccore.h"
+
+#include <gp_codec.h>
+
+#define MS		  UINT64_C(1000000)
+#define US		  UINT64_C(1000)
+#define LOWER_V4	  42 // Ethernet, IPv4, UDP
+#define LOWER_V6	  62
+#define V4_SPARE	  20 // payload_max is reckoned for IPv6
+#define RTO_MIN		  (5 * MS)
+#define RTO_MAX		  (200 * MS)
+#define COALESCE_MAX	  16
+#define REPAIR_BLOCKS_MAX 32
+#define PULL_SECTIONS_MAX 32
+#define HOLE_PLACES	  3 // a result that many places on shows that one is missing
+#define REORDER_PACKETS	  3 // an acknowledgement that many packets on shows that one is lost
+#define PULL_BACKOFF_MAX  (50 * MS)
+#define CREDIT_MAX	  4096
+#define PROBES_MAX	  3
+#define HEARTBEAT_PAD	  48
+
+// ---- repetition until answered
+
+struct cc_retry {
+	uint64_t at;	   // next time, 0 = now
+	uint64_t interval; // grows to `max`
+	uint64_t max;
+};
+
+// ---- round-trip time (RFC 6298, floor and ceiling of our own)
+
+struct cc_rtt {
+	uint64_t srtt; // ns, 0 = no sample yet
+	uint64_t rttvar;
+};
+
+// ---- datagrams in flight
+
+// `count` blocks from place `first` travel in packet `pn`. `open`: it holds credit.
+struct cc_sent {
+	uint64_t pn;
+	uint64_t time;
+	uint32_t first;
+	uint16_t count;
+	uint16_t left; // of them without an answer
+	uint8_t tries;
+	bool open;
+};
+
+enum cc_block_state {
+	CC_IDLE,     // not asked for in this round
+	CC_UNSENT,   // contribution waits to be sent
+	CC_SENT,     // in flight in packet `pn`
+	CC_ACCEPTED, // in its slot (or nothing to send): the result is awaited
+	CC_RESULT,   // result here, commit not known
+	CC_FINAL,    // nothing more to come in this round
+};
+
+struct cc_block {
+	uint64_t pn;
+	uint32_t tensor;
+	uint32_t len;  // of the kept contribution
+	uint32_t view; // of a tentative result
+	uint16_t elems;
+	uint8_t codec;
+	uint8_t state;
+	uint8_t tries;
+	bool want;
+	bool ahead; // init: its unit is already one step further
+	bool sent_before;
+};
+
+enum cc_lane_phase { CC_LANE_DOWN, CC_LANE_HELLO, CC_LANE_JOIN, CC_LANE_UP };
+
+struct cc_lane {
+	struct gp_xport *x;
+	uint32_t idx;
+	uint8_t phase;
+	// handshake
+	struct cc_retry retry;
+	uint8_t cookie[GP_WIRE_COOKIE_SIZE];
+	uint32_t probe_sizes[PROBES_MAX]; // UDP payload, falling
+	uint32_t probe_count;
+	uint32_t probe_idx;
+	uint32_t probe_tries;
+	uint32_t join_tries;
+	uint32_t probe_best; // index answered, PROBES_MAX = none
+	bool probe_again;    // larger ones are tried once more: the server may have been away
+	// in session
+	uint64_t tx_packet;
+	struct cc_rtt rtt;
+	uint64_t rtt_packet; // newest packet sampled
+	struct cc_sent *ring;
+	uint32_t ring_mask;
+	uint64_t ring_low; // no packet below is open
+	uint32_t credit;
+	uint32_t outstanding;
+	// blocks
+	uint32_t places; // blocks of this lane
+	uint32_t low;	 // lowest place without what it waits for
+	uint32_t next;	 // no block below waits to be sent
+	uint32_t busy_from;
+	uint64_t busy_until;
+	// results awaited
+	uint32_t waiting;     // blocks in CC_ACCEPTED
+	uint32_t result_high; // highest place with a result
+	uint32_t asked;	      // bulk pull: blocks asked for and not yet here
+	uint64_t pull_at;
+	uint64_t pull_last;
+	uint64_t pull_backoff;
+};
+
+// ---- tensors, units
+
+struct cc_tensor {
+	struct gp_client_tensor d;
+	uint64_t elems;
+	uint32_t first_block;
+	uint32_t blocks_count;
+	uint32_t unit;
+	bool known;  // entry of the layout is here
+	bool pushed; // in this step
+	float weight;
+	float *out;
+	float *residual;
+};
+
+struct cc_unit {
+	uint32_t first_block;
+	uint32_t blocks_count;
+	uint32_t view;	// of the commit
+	bool committed; // at the round's step
+	bool voided;	// scratch of a view change
+};
+
+enum cc_mode {
+	CC_STEP,      // contributions of c->step
+	CC_INIT_ZERO, // step 0: the lowest rank gives, the others pull
+	CC_INIT,      // pull the generation before the view's first step
+	CC_PULL,      // pull the newest generation
+};
+
+struct gp_ccore {
+	struct gp_ccore_config cfg;
+	uint64_t now;
+	uint64_t last_tick;
+	uint64_t heard; // last datagram of the session, or since when we wait
+	struct gp_client_error error;
+	struct gp_client_error last;
+	struct gp_client_stats stats;
+	bool joined; // WELCOME of core 0 is here
+	bool leaving;
+	bool left;
+	uint64_t taken_since; // rank taken: first refusal, 0 = none
+	struct gp_welcome w;
+	uint32_t epoch;
+	uint32_t payload_own; // proved by HELLO: UDP payload
+	uint32_t limit;	      // UDP payload that may be sent
+	uint32_t lanes_count;
+	struct cc_lane lanes[GP_CCORE_LANES_MAX];
+	// registration
+	struct cc_tensor *tensors;
+	uint32_t tensors_count;
+	uint32_t registered; // as the server says
+	uint32_t entries;    // of the layout, known
+	bool laid_out;
+	struct gp_layout layout;
+	struct cc_retry layout_retry;
+	uint32_t missing_rank; // of LAYOUT or HEARTBEAT_REPLY; GP_WIRE_RANK_NONE
+	uint32_t missing_count;
+	struct cc_block *blocks;
+	struct cc_unit *units;
+	uint8_t *kept; // blocks_count contributions of kept_stride bytes
+	uint32_t kept_stride;
+	// decisions
+	uint32_t known;
+	uint32_t seen; // highest that any datagram showed
+	uint32_t confirmed;
+	uint32_t uncollected; // blocks of committed units whose result is not here
+	uint64_t ask_at;      // 0: no gap
+	uint32_t gap_replies; // HEARTBEAT_REPLYs that did not close it
+	uint32_t view;
+	uint32_t view_step;
+	uint32_t lowest;
+	bool member;
+	// round
+	uint8_t mode;
+	bool running; // a round of init or pull is under way
+	bool mixed;   // init: some units are a step ahead
+	uint32_t step;
+	uint32_t round_step;
+	uint32_t todo;	 // blocks asked for and not final
+	uint32_t pushed; // tensors
+	uint32_t pulls_restarted;
+	bool generation_wanted; // pull: waits for a HEARTBEAT_REPLY
+	struct cc_retry generation_retry;
+	float *const *params;
+	// home
+	uint64_t home_sent;  // last datagram to home
+	uint64_t home_heard; // last datagram from home
+	struct cc_retry view_retry;
+	bool barrier_open;
+	bool barrier_done;
+	uint32_t barrier_name;
+	struct cc_retry barrier_retry;
+	struct cc_retry leave_retry;
+};
+
+#endif
