@@ -6,6 +6,9 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
+// So many in a row must be lost before a live worker is taken for dead: at 30 % loss once in 10^8.
+#define HEARTBEATS_PER_TIMEOUT 16
+
 static bool hello_allowed(struct gp_core *c)
 {
 	uint64_t rate = c->engine->cfg.hello_rate;
@@ -78,7 +81,7 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 				   (cfg->deterministic ? GP_WELCOME_DETERMINISTIC : 0) |
 				   (e->cfg.standby ? GP_WELCOME_STANDBY : 0)),
 		.next_step = atomic_load_explicit(&st->generation, memory_order_relaxed) + 1,
-		.heartbeat_us = (uint32_t)(cfg->timeout_ns / 5000),
+		.heartbeat_us = (uint32_t)(cfg->timeout_ns / (1000 * HEARTBEATS_PER_TIMEOUT)),
 		.timeout_us = (uint32_t)(cfg->timeout_ns / 1000),
 		.slots = cfg->slots,
 		.window = cfg->window,

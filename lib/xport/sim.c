@@ -22,7 +22,9 @@ struct sim_endpoint {
 	struct gp_xport base;
 	struct gp_sim_net *net;
 	uint32_t idx;
+	bool connected;
 	struct gp_addr addr;
+	struct gp_addr server; // connected: where everything goes
 };
 
 struct gp_sim_net {
@@ -248,7 +250,7 @@ static void sim_send(struct gp_xport *base, struct gp_frame *frame)
 {
 	struct sim_endpoint *from = endpoint_of(base);
 	struct gp_sim_net *net = from->net;
-	struct gp_addr dst = frame->peer;
+	struct gp_addr dst = from->connected ? from->server : frame->peer;
 	GP_ASSERT(frame->len <= frame->room);
 	net->stats.sent++;
 	struct sim_frame *f = frame_linearise(net, (struct sim_frame *)frame);
@@ -367,6 +369,13 @@ struct gp_xport *gp_sim_net_add(struct gp_sim_net *net, const struct gp_addr *ad
 		.base = {.ops = &sim_ops, .mtu = net->mtu}, .net = net, .idx = idx, .addr = *addr};
 	*slot = idx;
 	return &e->base;
+}
+
+void gp_sim_connect(struct gp_xport *endpoint, const struct gp_addr *server)
+{
+	struct sim_endpoint *e = endpoint_of(endpoint);
+	e->connected = true;
+	e->server = *server;
 }
 
 const struct gp_addr *gp_sim_addr(const struct gp_xport *endpoint)
