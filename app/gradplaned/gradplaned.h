@@ -69,7 +69,6 @@ struct lcore {
 	uint64_t sleep_ns_max; // 0: never sleeps
 	struct gp_xport_dpdk *xport;
 	struct gp_core *core;
-	sigset_t signals; // what the driver sends to whoever polls
 	// Written by the core, read by control.
 	GP_ALIGNED(GP_CACHE_LINE) struct gp_counter busy_ns; // rounds that found work
 	struct gp_counter sleeps;
@@ -121,6 +120,8 @@ struct snapshot_job {
 	uint32_t last_step;
 	uint32_t waiting_step;
 	uint32_t waiting_decision;
+	uint64_t last_bytes;
+	uint64_t last_wall_ns;
 	char last_path[PATH_MAX];
 };
 
@@ -193,6 +194,7 @@ void replica_ship(struct node *n, const char *path, uint32_t step);
 void replica_tick(struct node *n);
 // Every job's newest snapshot has been verified over there (true without a replica).
 bool replica_has_all(const struct node *n);
+bool replica_is_connected(const struct node *n);
 // {"connected":..,"step":..,"verified":..} or null without a replica.
 json_t *replica_json(const struct node *n);
 

@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-#define IDLE_ROUNDS    64      // empty rounds before the first sleep
+#define IDLE_ROUNDS    16      // empty rounds before the first sleep
 #define SLEEP_NS_MIN   2000    // doubles with every sleep that nothing followed
 #define SLEEP_NS_ALONE 1000000 // the longest while nobody has a session
 
@@ -30,7 +30,7 @@ static uint64_t idle_sleep(struct lcore *l, uint64_t sleep_ns)
 	uint64_t max = serving ? l->sleep_ns_max : SLEEP_NS_ALONE;
 	const struct timespec ts = {.tv_nsec = (long)sleep_ns};
 	gp_rcu_offline();
-	nanosleep(&ts, NULL); // a signal of the driver ends it early
+	nanosleep(&ts, NULL);
 	gp_rcu_online();
 	gp_counter_add(&l->sleeps, 1);
 	return GP_MIN(sleep_ns * 2, max);
@@ -63,7 +63,6 @@ int lcore_run(void *arg)
 {
 	struct lcore *l = arg;
 	(void)prctl(PR_SET_TIMERSLACK, 1UL);
-	pthread_sigmask(SIG_UNBLOCK, &l->signals, NULL);
 	gp_rcu_register_thread();
 	if (l->idx == 0)
 		gp_xport_dpdk_announce(l->xport);

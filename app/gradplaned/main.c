@@ -84,9 +84,6 @@ static void signals_block(void)
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGABRT);
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
-	// What the kernel sends when a driver's queue of signals overflows; polling does not need
-	// it.
-	signal(SIGIO, SIG_IGN);
 }
 
 static int node_run(struct node *n)

@@ -124,11 +124,6 @@ static void lcore_fill(struct node *n, uint32_t i)
 	l->sleep_ns_max = c->poll == GP_POLL_ADAPTIVE ? c->idle_sleep_max_us * US : 0;
 	l->xport = gp_dpdk_port_core(n->port, i);
 	l->core = gp_engine_core(n->engine, i);
-	sigemptyset(&l->signals);
-	// net_tap says with a real-time signal that there is something to read: it wakes a core
-	// that sleeps.
-	for (int s = SIGRTMIN; n->cfg.port.driver == GP_PORT_TAP && s <= SIGRTMAX; s++)
-		sigaddset(&l->signals, s);
 }
 
 static void lcores_stop(struct node *n)

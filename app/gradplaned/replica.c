@@ -20,6 +20,15 @@ static void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOI
 
 // ---- primary
 
+void replica_ship(struct node *n, const char *path, uint32_t step)
+{
+	if (!n->replica.sender)
+		return;
+	int rc = gp_replica_send(n->replica.sender, path, step);
+	if (rc != 0)
+		gp_error("snapshot %s is not shipped: %s", path, strerror(-rc));
+}
+
 static int sender_start(struct node *n)
 {
 	char peer[ENDPOINT_SIZE];
@@ -29,16 +38,20 @@ static int sender_start(struct node *n)
 	int rc = gp_replica_sender_create(n->control.base, &opts, &n->replica.sender, &err);
 	if (rc != 0)
 		gp_error("replica.peer: %s", err.text);
+	for (uint32_t i = 0; rc == 0 && i < n->cfg.jobs_count; i++)
+		if (n->snapshots.jobs[i].written) // restored: the replica may lack it
+			replica_ship(
+				n, n->snapshots.jobs[i].last_path, n->snapshots.jobs[i].last_step);
 	return rc;
 }
 
-void replica_ship(struct node *n, const char *path, uint32_t step)
+bool replica_is_connected(const struct node *n)
 {
+	struct gp_replica_status st;
 	if (!n->replica.sender)
-		return;
-	int rc = gp_replica_send(n->replica.sender, path, step);
-	if (rc != 0)
-		gp_error("snapshot %s is not shipped: %s", path, strerror(-rc));
+		return false;
+	gp_replica_sender_status(n->replica.sender, NULL, &st);
+	return st.connected;
 }
 
 bool replica_has_all(const struct node *n)

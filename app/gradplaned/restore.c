@@ -6,6 +6,7 @@
 #include <gp_log.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define STATE_NAME "momentum" // the one array that momentum and nesterov keep
@@ -142,32 +143,50 @@ void restore_close(struct node *n, uint32_t job_idx)
 	*r = (struct restored){0};
 }
 
+// A replica serves it at once. A primary counts it as its newest snapshot, which the replica may
+// still lack.
+static void restored_note(struct node *n, uint32_t idx, const char *path, uint32_t step)
+{
+	if (n->cfg.node.role == GP_ROLE_REPLICA) {
+		n->replica.loaded = true;
+		n->replica.loaded_step = step;
+		n->replica.loaded_count++;
+		return;
+	}
+	struct snapshot_job *j = &n->snapshots.jobs[idx];
+	j->written = true;
+	j->last_step = step;
+	snprintf(j->last_path, sizeof(j->last_path), "%s", path);
+	n->snapshots.last_valid = true;
+	n->snapshots.last_idx = idx;
+}
+
+static int job_restore(struct node *n, uint32_t idx)
+{
+	struct restored *r = &n->restored[idx];
+	const struct gp_config_job *job = &n->cfg.jobs[idx];
+	uint32_t step = gp_snapshot_meta(r->snapshot)->step;
+	struct gp_restore x;
+	char path[PATH_MAX];
+	snprintf(path, sizeof(path), "%s", gp_snapshot_path(r->snapshot));
+	int rc = restore_fill(r->snapshot, job, &x, &r->tensors);
+	if (rc == 0) // a standby is done with the snapshot when this returns
+		rc = gp_registrar_restore(n->registrar, (uint16_t)job->id, &x);
+	if (rc != 0) {
+		gp_error("job %s: %s cannot be loaded: %s%s", job->name, path, strerror(-rc),
+			rc == -ENOMEM ? " (raise jobs[].memory_max)" : "");
+		return rc;
+	}
+	gp_info("job %s: starts from %s, step %u", job->name, path, step);
+	restored_note(n, idx, path, step);
+	return 0;
+}
+
 int restore_apply(struct node *n)
 {
-	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
-		struct restored *r = &n->restored[i];
-		struct gp_restore x;
-		if (!r->snapshot)
-			continue;
-		const char *name = n->cfg.jobs[i].name;
-		uint32_t step = gp_snapshot_meta(r->snapshot)->step;
-		const char *path = gp_snapshot_path(r->snapshot);
-		gp_info("job %s: starts from %s, step %u", name, path, step);
-		int rc = restore_fill(r->snapshot, &n->cfg.jobs[i], &x, &r->tensors);
-		if (rc == 0)
-			rc = gp_registrar_restore(n->registrar, (uint16_t)n->cfg.jobs[i].id, &x);
-		if (rc != 0) {
-			gp_error("job %s: the snapshot of step %u cannot be loaded: %s%s", name,
-				step, strerror(-rc),
-				rc == -ENOMEM ? " (raise jobs[].memory_max)" : "");
-			return rc;
-		}
-		if (n->cfg.node.role == GP_ROLE_REPLICA) {
-			n->replica.loaded = true;
-			n->replica.loaded_step = step;
-			n->replica.loaded_count++;
-			restore_close(n, i);
-		}
-	}
-	return 0;
+	int rc = 0;
+	for (uint32_t i = 0; rc == 0 && i < n->cfg.jobs_count; i++)
+		if (n->restored[i].snapshot)
+			rc = job_restore(n, i);
+	return rc;
 }

@@ -43,12 +43,13 @@ static void *thread_run(void *arg)
 
 // ---- those who wait
 
-static json_t *task_json(const struct node *n, const char *path, uint32_t job_idx, uint32_t step,
-	uint64_t bytes, uint64_t wall_ns)
+// Of the job's newest snapshot.
+static json_t *newest_json(const struct node *n, uint32_t job_idx)
 {
+	const struct snapshot_job *j = &n->snapshots.jobs[job_idx];
 	return json_pack("{s:s,s:I,s:s,s:I,s:f}", "job", n->cfg.jobs[job_idx].name, "step",
-		(json_int_t)step, "path", path, "bytes", (json_int_t)bytes, "wall_ms",
-		(double)wall_ns / 1e6);
+		(json_int_t)j->last_step, "path", j->last_path, "bytes", (json_int_t)j->last_bytes,
+		"wall_ms", (double)j->last_wall_ns / 1e6);
 }
 
 static void wait_end(struct snapshot_wait *w, const struct gp_ctl_error *err)
@@ -73,8 +74,7 @@ static void waits_written(struct node *n, const struct snapshot_task *t)
 		uint64_t bit = UINT64_C(1) << t->job_idx;
 		if (!w->used || !(w->jobs & bit) || gp_before(t->step, w->steps[t->job_idx]))
 			continue;
-		json_array_append_new(
-			w->done, task_json(n, t->path, t->job_idx, t->step, t->bytes, t->wall_ns));
+		json_array_append_new(w->done, newest_json(n, t->job_idx));
 		w->jobs &= ~bit;
 		if (w->jobs == 0)
 			wait_end(w, NULL);
@@ -109,6 +109,8 @@ static void task_succeeded(struct node *n, const struct snapshot_task *t)
 	const char *name = n->cfg.jobs[t->job_idx].name;
 	j->written = true;
 	j->last_step = t->step;
+	j->last_bytes = t->bytes;
+	j->last_wall_ns = t->wall_ns;
 	memcpy(j->last_path, t->path, sizeof(j->last_path));
 	s->last_valid = true;
 	s->last_idx = t->job_idx;
@@ -196,8 +198,7 @@ static void wait_add(struct node *n, struct snapshot_wait *w, uint32_t idx)
 	if (v.kind != GP_KIND_TRAIN || !v.ready || !v.initialised)
 		return;
 	if (job_has_newest(n, idx, &v)) {
-		json_array_append_new(w->done,
-			task_json(n, n->snapshots.jobs[idx].last_path, idx, v.generation, 0, 0));
+		json_array_append_new(w->done, newest_json(n, idx));
 		return;
 	}
 	w->jobs |= UINT64_C(1) << idx;

@@ -12,6 +12,7 @@
 #define STEP_QUIET_NS UINT64_C(2000000000)  // without progress the step in hand is given up
 #define CUT_NS_MAX    UINT64_C(5000000000)  // until the last cut is whole
 #define SHIP_NS_MAX   UINT64_C(10000000000) // until the replica has verified it
+#define AWAY_NS_MAX   UINT64_C(2000000000)  // the same, while there is no connection
 
 static void on_signal_again(int number)
 {
@@ -116,13 +117,12 @@ static void snapshot_phase(struct node *n, uint64_t now)
 
 static void ship_phase(struct node *n, uint64_t now)
 {
-	bool late = now - n->stop.since > SHIP_NS_MAX;
+	bool late = now - n->stop.since > (replica_is_connected(n) ? SHIP_NS_MAX : AWAY_NS_MAX);
 	if (!late && !replica_has_all(n))
 		return;
 	if (!replica_has_all(n))
-		gp_warn("the replica has not verified the last snapshot within %lu s; it gets it "
-			"when this node runs again",
-			SHIP_NS_MAX / 1000000000u);
+		gp_warn("the replica has not verified the last snapshot; it gets it when this "
+			"node runs again");
 	phase_enter(n, STOP_DONE);
 	event_base_loopbreak(n->control.base);
 }
