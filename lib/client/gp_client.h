@@ -4,9 +4,10 @@
 //
 // One client is one rank (or one reader) of one job. A training loop is
 //
-//	gp_client_create -> gp_client_register -> gp_client_init_params (train jobs: every rank
-//calls 	it; what the server already has wins, else rank 0's values) -> loop { gp_client_push_pull
-//for 	each tensor, gp_client_wait } -> gp_client_destroy
+//	gp_client_create, gp_client_register,
+//	gp_client_init_params (train jobs: every rank calls it; what the server already has wins,
+//	else the values of the lowest rank), then for each step
+//	gp_client_push_pull of each tensor and gp_client_wait; at the end gp_client_destroy
 //
 // Every contribution is encoded at the call (the gradient may be overwritten when the call returns)
 // and kept until the server's decision says that the unit is committed; it is then applied exactly
