@@ -185,6 +185,10 @@ int control_run(struct node *n)
 	gp_info("ready");
 	if (event_base_dispatch(n->control.base) < 0)
 		return -EIO;
+	if (n->snapshots.failed_count > n->stop.failed_before) {
+		gp_error("stopped without a snapshot of the last step");
+		return -EIO;
+	}
 	gp_info("stopped");
 	return 0;
 }

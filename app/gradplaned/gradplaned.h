@@ -209,6 +209,7 @@ struct stop {
 	uint64_t last_mark; // what it looked like then
 	bool seen[GP_CONFIG_JOBS_MAX];
 	uint32_t from[GP_CONFIG_JOBS_MAX]; // generation when the job was first seen stopping
+	uint64_t failed_before; // snapshots that had failed when the last one was asked for
 	struct gp_ctl_request *reqs[GP_CTL_DEFERRED_MAX];
 	uint32_t reqs_count;
 };

@@ -98,6 +98,7 @@ static void step_finished(struct node *n)
 		gp_ctl_reply_ok(s->reqs[i], last_step_json(n));
 	s->reqs_count = 0;
 	phase_enter(n, STOP_SNAPSHOT);
+	s->failed_before = n->snapshots.failed_count;
 	if (n->cfg.node.role != GP_ROLE_PRIMARY)
 		return;
 	if (snapshots_request(n, NULL, NULL, &err) != 0)
