@@ -149,16 +149,18 @@ void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_he
 void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
 	const struct gp_msg *m, uint64_t sections)
 {
+	// What a small path has no room for, the worker finds out by its timer.
+	uint32_t fit = (payload_limit(cs) - GP_WIRE_HEADER_SIZE - 8) / GP_WIRE_SECTION_SIZE;
 	struct gp_header h = {
 		.type = GP_WIRE_BUSY,
 		.step = m->h.step,
-		.sections = (uint8_t)__builtin_popcountll(sections),
+		.sections = (uint8_t)GP_MIN((uint32_t)__builtin_popcountll(sections), fit),
 	};
 	struct answer a;
 	if (!answer_begin(c, cs, jc, &h, &a))
 		return;
 	uint32_t n = 0;
-	for (uint32_t i = 0; i < m->h.sections; i++) {
+	for (uint32_t i = 0; i < m->h.sections && n < h.sections; i++) {
 		if (!(sections >> i & 1))
 			continue;
 		struct gp_section s;

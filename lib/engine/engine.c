@@ -6,13 +6,14 @@
 #include <errno.h>
 
 #define SESSIONS_MIN 1
+#define PAYLOAD_MIN  528 // IP MTU 576: every answer of fixed size fits
 
 static bool config_legal(const struct gp_engine_config *cfg)
 {
 	if (cfg->cores_count < 1 || cfg->cores_count > GP_ENGINE_CORES_MAX || cfg->jobs_count < 1 ||
 		cfg->jobs_count > GP_ENGINE_JOBS_MAX || cfg->sessions_max < SESSIONS_MIN ||
 		cfg->sessions_max > GP_ENGINE_SESSIONS_MAX || cfg->ring_size < 64 ||
-		cfg->epoch == 0 || cfg->hello_rate == 0)
+		cfg->epoch == 0 || cfg->hello_rate == 0 || cfg->payload_max < PAYLOAD_MIN)
 		return false;
 	for (uint32_t i = 0; i < cfg->jobs_count; i++) {
 		const struct gp_job_config *j = &cfg->jobs[i];
@@ -20,7 +21,8 @@ static bool config_legal(const struct gp_engine_config *cfg)
 		if (j->id < 1 || j->id > GP_ENGINE_JOBS_MAX || j->workers < 1 ||
 			j->workers > GP_RANKS_MAX || j->workers_min < 1 ||
 			j->workers_min > j->workers || !slots_ok || j->window < 1 ||
-			j->window > UINT16_MAX || j->tensors_max < 1)
+			j->window > UINT16_MAX || j->tensors_max < 1 ||
+			j->payload_max < PAYLOAD_MIN)
 			return false;
 	}
 	return true;

@@ -124,7 +124,8 @@ void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_e
 
 // The generation that job `id` starts from, before anyone registered; or, on a standby, the
 // generation to serve from now on. 0, -ENOENT (no such job), -EBUSY (a layout exists, or the one
-// before is still being read: try again), -ENOMEM (over memory_max).
+// before is still being read: try again), -ENOMEM (over memory_max), -EINVAL (a standby whose
+// first generation had other tensors).
 int gp_registrar_restore(
 	struct gp_registrar *r, uint16_t job, const struct gp_restore *restore) GP_MUST_CHECK;
 // Asks home for a cut as soon as one generation is whole. -EBUSY: one is under way. -EAGAIN: the

@@ -145,8 +145,23 @@ void reg_members_tell(struct gp_registrar *r, struct reg_job *rj)
 	}
 }
 
+// Readers have learned the tensors of the first generation: all others have the same.
+static bool restore_same(const struct reg_job *rj, const struct gp_restore *x)
+{
+	bool same = rj->tensors_count == x->tensors_count;
+	for (uint32_t i = 0; same && i < x->tensors_count; i++) {
+		const struct job_tensor *t = &rj->tensors[i];
+		const struct gp_restore_tensor *y = &x->tensors[i];
+		same = strcmp(t->name, y->name) == 0 && t->dims_count == y->dims_count &&
+		       memcmp(t->dims, y->dims, sizeof(t->dims[0]) * t->dims_count) == 0;
+	}
+	return same;
+}
+
 static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
 {
+	if (rj->job)
+		return restore_same(rj, x);
 	if (x->tensors_count == 0 || x->tensors_count > rj->cfg->tensors_max)
 		return false;
 	rj->tensors_count = x->tensors_count;
@@ -163,10 +178,25 @@ static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
 	return true;
 }
 
+static bool rings_drained(const struct gp_registrar *r)
+{
+	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
+		if (gp_ring_used(r->to_core[i]) > 0)
+			return false;
+	return true;
+}
+
 // A standby serves each generation that reaches it from memory of its own, and lets go of the one
 // before when every core and reader has.
 int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x)
 {
+	// Once every core has taken the present one up, two grace periods later nobody reads the
+	// one before: a core may have slept meanwhile.
+	if (rj->swap_open && !rings_drained(r))
+		return -EBUSY;
+	if (rj->swap_open)
+		rj->retired_stamp = gp_rcu_grace_stamp(&r->engine->grace);
+	rj->swap_open = false;
 	if (!gp_rcu_grace_over(&r->engine->grace, rj->retired_stamp))
 		return -EBUSY;
 	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
@@ -182,8 +212,6 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 		return rc;
 	job_publish(r, rj, j);
 	rj->mem_next ^= 1;
-	// The cores take the new one up in their next burst; two grace periods after that nobody
-	// reads the old one.
-	rj->retired_stamp = gp_rcu_grace_stamp(&r->engine->grace) + 1;
+	rj->swap_open = true;
 	return 0;
 }

@@ -36,6 +36,7 @@ struct reg_job {
 	void *mem[2];		    // table memory; a standby builds the next beside the present
 	uint64_t mem_used;
 	uint32_t mem_next;
+	bool swap_open;		// standby: cores may not have taken up the present one yet
 	uint64_t retired_stamp; // standby: when mem[mem_next] may be used again
 	const struct gp_restore *restore;
 	struct gp_restore restore_copy;
