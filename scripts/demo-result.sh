@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# What scripts/demo checks after training, and its last line.
+# What scripts/demo checks from the end of training on, and its last line.
+
+workers_finish() {
+	local r
+	for ((r = 0; r < WORKERS; r++)); do
+		proc_wait "worker$r" "$TRAIN_S_MAX" || fail "worker $r: $(tail -n 1 "$RUN_DIR/worker$r.log")"
+		expect "digest of worker $r" "$(field digest "$RUN_DIR/worker0.log")" \
+			"$(field digest "$RUN_DIR/worker$r.log")"
+	done
+	proc_wait progress 5
+}
 
 # A whole run must learn; one of --steps N is as good as N allows.
 accuracy_check() {
@@ -42,7 +52,7 @@ reference_compare() {
 	[ "$DETERMINISTIC" = 1 ] || return 0
 	say "training the reference: one process, no network"
 	"$GRADWORKER" --local --world "$WORKERS" --model "$MODEL" --seed "$SEED" --lr "$LR" \
-		--momentum "$MOMENTUM" --steps "$(field step "$RUN_DIR/worker0.log")" --progress none \
+		--momentum "$MOMENTUM" --batch $((1024 / WORKERS)) --steps "$(field step "$RUN_DIR/worker0.log")" --progress none \
 		--dump-params "$RUN_DIR/local.params" >"$RUN_DIR/local.log" 2>&1 ||
 		fail "reference: $(tail -n 1 "$RUN_DIR/local.log")"
 	if ! cmp -s "$RUN_DIR/worker0.params" "$RUN_DIR/local.params"; then
