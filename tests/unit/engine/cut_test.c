@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+static void step_all(struct rig *r, uint32_t step)
+{
+	for (uint32_t i = 0; i < r->jobs[0].workers; i++)
+		worker_push_all(&r->w[i], step, false);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, step);
+}
+
+static struct rig *trained(uint32_t steps, uint32_t cores, uint32_t interval)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].cut_interval = interval;
+	r->cfg.cores_count = cores;
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, false);
+	rig_run(r);
+	for (uint32_t step = 1; step <= steps; step++)
+		step_all(r, step);
+	return r;
+}
+
+static uint64_t digest_of(struct rig *r, uint32_t step)
+{
+	uint64_t d;
+	cr_assert_eq(gp_engine_digest(r->e, 0, step, &d), 0);
+	return d;
+}
+
+Test(cut, pins_a_generation_while_steps_go_on)
+{
+	struct rig *r = trained(2, 2, 0);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	cr_assert_eq(r->cuts_ready, 1);
+	cr_assert_eq(r->cut_step, 2);
+	cr_assert(rig_job(r).cut_active);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), -EBUSY);
+	uint64_t before = digest_of(r, 2), d;
+	for (uint32_t step = 3; step <= 12; step++)
+		step_all(r, step);
+	cr_assert_eq(digest_of(r, 2), before);
+	worker_pull(&r->w[0], 0, 2, 2, false);
+	rig_run(r);
+	cr_assert(seen_result(&r->w[0], 2, 2), "a pinned generation can be pulled");
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	cr_assert_not(rig_job(r).cut_active);
+	cr_assert_eq(gp_engine_digest(r->e, 0, 2, &d), -ENOENT);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	cr_assert_eq(r->cut_step, 12);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_free(r);
+}
+
+Test(cut, waits_for_the_units_of_its_step)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].atomicity = GP_ATOM_BLOCK;
+	r->cfg.cores_count = 2;
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, false);
+	rig_run(r);
+	for (uint32_t i = 0; i < 2; i++)
+		worker_push_block(&r->w[i], 1, 2, false);
+	rig_run(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	cr_assert_eq(r->cuts_ready, 0, "block 2 is at step 1, the others are not");
+	step_all(r, 1);
+	cr_assert_eq(r->cuts_ready, 1);
+	cr_assert_eq(r->cut_step, 1);
+	step_all(r, 2);
+	step_all(r, 3);
+	(void)digest_of(r, 1);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_free(r);
+}
+
+Test(cut, of_nothing_is_put_off)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), -EAGAIN);
+	rig_free(r);
+}
+
+Test(cut, is_made_every_interval)
+{
+	struct rig *r = trained(0, 2, 3);
+	for (uint32_t step = 1; step <= 9; step++) {
+		step_all(r, step);
+		cr_assert_eq(r->cuts_ready, step / 3);
+		if (step % 3 == 0) {
+			cr_assert_eq(r->cut_step, step);
+			gp_registrar_cut_release(r->reg, 1);
+			rig_run(r);
+		}
+	}
+	rig_free(r);
+}
+
+Test(cut, release_waits_for_room_in_full_rings)
+{
+	struct rig *r = rig_new();
+	r->cfg.ring_size = 64;
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, false);
+	rig_run(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	cr_assert_eq(r->cuts_ready, 1);
+	for (uint32_t i = 0; i < 60; i++)
+		worker_register(&r->w[0], model, TENSORS, 0, TENSORS);
+	rig_run(r);
+	r->asleep = 1; // its ring stays full
+	for (uint32_t i = 0; i < 60; i++)
+		worker_register(&r->w[0], model, TENSORS, 0, TENSORS);
+	rig_run(r);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	r->asleep = 0;
+	rig_run(r);
+	cr_assert_not(rig_job(r).cut_active);
+	rig_free(r);
+}
+
+// As docs/protocol.md 6 says, from values and with nothing of the engine.
+static uint64_t digest_reference(uint32_t step, float (*values)[BLOCK_ELEMS])
+{
+	static const uint32_t idx_of[BLOCKS] = {0, 1, 2, 0};
+	uint64_t sum = 0;
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		uint8_t bytes[16 + 4 * BLOCK_ELEMS];
+		const uint32_t head[4] = {TENSOR_OF(b), idx_of[b], step, 0};
+		memcpy(bytes, head, sizeof(head));
+		for (uint32_t i = 0; i < model_elems(b); i++) {
+			float v = values[b][i];
+			if (v == 0.0f)
+				v = 0.0f;
+			memcpy(bytes + 16 + 4 * i, &v, 4);
+		}
+		sum += XXH3_64bits(bytes, 16 + 4 * model_elems(b));
+	}
+	return sum;
+}
+
+Test(digest, is_what_the_protocol_says_whatever_the_cores)
+{
+	float values[BLOCKS][BLOCK_ELEMS];
+	for (uint32_t b = 0; b < BLOCKS; b++)
+		for (uint32_t i = 0; i < model_elems(b); i++)
+			values[b][i] = rig_value(0, 0, b, i);
+	for (uint32_t cores = 1; cores <= 4; cores++) {
+		struct rig *r = trained(0, cores, 0);
+		cr_assert_eq(digest_of(r, 0), digest_reference(0, values), "%u cores", cores);
+		rig_free(r);
+	}
+}
+
+// ---- restored generations
+
+struct restored {
+	float w[W_ELEMS], b[B_ELEMS], wv[W_ELEMS], bv[B_ELEMS];
+	struct gp_restore_tensor t[TENSORS];
+	struct gp_restore x;
+};
+
+static void restored_fill(struct restored *s, uint32_t step, float value)
+{
+	for (uint32_t i = 0; i < W_ELEMS; i++) {
+		s->w[i] = value + (float)i;
+		s->wv[i] = 0.5f;
+	}
+	for (uint32_t i = 0; i < B_ELEMS; i++) {
+		s->b[i] = -value;
+		s->bv[i] = 0.25f;
+	}
+	s->t[0] = (struct gp_restore_tensor){.name = "w",
+		.dims_count = 2,
+		.dims = model[0].dims,
+		.values = s->w,
+		.states = {s->wv}};
+	s->t[1] = (struct gp_restore_tensor){.name = "b",
+		.dims_count = 1,
+		.dims = model[1].dims,
+		.values = s->b,
+		.states = {s->bv}};
+	s->x = (struct gp_restore){
+		.step = step, .decision = 40, .tensors_count = TENSORS, .tensors = s->t};
+}
+
+Test(restore, goes_on_from_the_step_with_its_state)
+{
+	struct rig *r = rig_new();
+	struct restored s;
+	restored_fill(&s, 100, 3.0f);
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->cfg.cores_count = 3;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_restore(r->reg, 9, &s.x), -ENOENT);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s.x), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+		cr_assert_eq(r->w[i].welcome.next_step, 101);
+		cr_assert_eq(r->w[i].welcome.decision, 40);
+		worker_attach(&r->w[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++)
+		cr_assert_eq(worker_bring(&r->w[i]), 0);
+	rig_run(r);
+	struct gp_layout l;
+	gp_wire_get_layout(&seen_last(&r->w[1], GP_WIRE_LAYOUT, 0)->m, &l);
+	cr_assert_eq(l.flags, GP_LAYOUT_INITIALISED);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s.x), -EBUSY);
+	worker_pull(&r->w[1], 3, 1, 100, false);
+	worker_push_block(&r->w[0], 100, 0, true);
+	rig_run(r);
+	float got[BLOCK_ELEMS];
+	result_values(seen_result(&r->w[1], 3, 100), got);
+	cr_assert_eq(got[0], -3.0f);
+	cr_assert_eq(rig_verdicts(r, GP_VERDICT_STALE), 1);
+	step_all(r, 101);
+	uint32_t elems;
+	const float *v = gp_engine_block(r->e, 0, 3, 101, 1, &elems);
+	float g = rig_value(0, 101, 3, 2) + rig_value(1, 101, 3, 2);
+	float kept = 0.9f * 0.25f;
+	cr_assert_eq(v[2], kept + g, "the momentum went on from the snapshot's");
+	rig_free(r);
+}
+
+Test(restore, of_other_tensors_ends_the_sessions_saying_so)
+{
+	struct rig *r = rig_new();
+	struct restored s;
+	restored_fill(&s, 100, 3.0f);
+	s.t[1].name = "c";
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s.x), 0);
+	for (uint32_t i = 0; i < 2; i++)
+		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+	for (uint32_t i = 0; i < 2; i++)
+		(void)worker_bring(&r->w[i]);
+	rig_run(r);
+	cr_assert_str_eq(r->closed_why, "the restored snapshot has other tensors");
+	cr_assert_not(rig_job(r).ready);
+	rig_free(r);
+}
+
+static struct rig *standby(struct restored *s)
+{
+	struct rig *r = rig_new();
+	r->cfg.standby = true;
+	r->cfg.cores_count = 2;
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	rig_start(r);
+	restored_fill(s, 10, 1.0f);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s->x), 0);
+	rig_run(r);
+	struct gp_join j = worker_join_of(&r->w[0], GP_WIRE_RANK_NONE);
+	j.flags = GP_JOIN_READER;
+	cr_assert_eq(worker_enter_as(&r->w[0], &j), 0);
+	worker_attach(&r->w[0]);
+	cr_assert_eq(worker_bring(&r->w[0]), 0);
+	return r;
+}
+
+static void expect_served(struct rig *r, uint32_t step, float value)
+{
+	float got[BLOCK_ELEMS];
+	seen_clear(&r->w[0]);
+	worker_pull(&r->w[0], 0, 2, GP_WIRE_STEP_NEWEST, false);
+	worker_pull(&r->w[0], 1, 2, step, false);
+	rig_run(r);
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		result_values(seen_result(&r->w[0], b, step), got);
+		cr_assert_eq(got[0], b == 3 ? -value : value + 336.0f * (float)b);
+	}
+	cr_assert_eq(rig_job(r).state, GP_STATE_STANDBY);
+}
+
+Test(standby, serves_each_generation_that_reaches_it)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	expect_served(r, 10, 1.0f);
+	for (uint32_t step = 20; step <= 60; step += 10) {
+		restored_fill(&s, step, (float)step);
+		int rc = -EBUSY;
+		for (uint32_t i = 0; i < 10 && rc == -EBUSY; i++) {
+			rc = gp_registrar_restore(r->reg, 1, &s.x);
+			rig_run(r);
+		}
+		cr_assert_eq(rc, 0);
+		expect_served(r, step, (float)step);
+	}
+	rig_free(r);
+}
+
+Test(standby, leaves_memory_alone_that_a_sleeping_core_still_names)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	r->asleep = 2;
+	int rc = -EBUSY;
+	for (uint32_t i = 0; i < 10 && rc == -EBUSY; i++) {
+		restored_fill(&s, 20, 2.0f);
+		rc = gp_registrar_restore(r->reg, 1, &s.x);
+		rig_run(r);
+	}
+	cr_assert_eq(rc, 0, "one beside the one it serves");
+	for (uint32_t i = 0; i < 10; i++) {
+		restored_fill(&s, 30, 3.0f);
+		cr_assert_eq(gp_registrar_restore(r->reg, 1, &s.x), -EBUSY);
+		rig_run(r);
+	}
+	r->asleep = 0;
+	rig_run(r);
+	expect_served(r, 20, 2.0f);
+	rig_free(r);
+}
+
+Test(standby, refuses_a_generation_of_other_tensors)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	restored_fill(&s, 20, 2.0f);
+	s.x.tensors_count = 1;
+	int rc = -EBUSY;
+	for (uint32_t i = 0; i < 10 && rc == -EBUSY; i++) {
+		rc = gp_registrar_restore(r->reg, 1, &s.x);
+		rig_run(r);
+	}
+	cr_assert_eq(rc, -EINVAL);
+	expect_served(r, 10, 1.0f);
+	rig_free(r);
+}
+
+Test(standby, drops_pulls_held_on_the_generation_before)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	worker_pull(&r->w[0], 0, 2, 11, true);
+	rig_run(r);
+	int rc = -EBUSY;
+	for (uint32_t i = 0; i < 10 && rc == -EBUSY; i++) {
+		restored_fill(&s, 20, 2.0f);
+		rc = gp_registrar_restore(r->reg, 1, &s.x);
+		rig_run(r);
+	}
+	cr_assert_eq(rc, 0);
+	expect_served(r, 20, 2.0f);
+	rig_free(r);
+}
