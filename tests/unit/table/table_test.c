@@ -3,6 +3,7 @@
 
 #include <gp_table.h>
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define BLOCKS 4
@@ -95,5 +96,96 @@ Test(table, a_cut_keeps_its_generation)
 	cr_assert_not_null(gp_table_find(&f.t.blocks[BLOCKS - 1], 5), "still the newest");
 	const uint32_t named = 2 * (BLOCKS - 1) + 1; // cur and shadow of all but the last
 	cr_assert_eq(named + f.t.free_count + f.t.retired_count, f.t.versions_count);
+	free(f.mem);
+}
+
+Test(table, a_version_never_published_comes_back_at_once)
+{
+	struct fixture f;
+	fixture_init(&f);
+	uint32_t before = f.t.free_count;
+	struct gp_version *v = gp_table_take(&f.t);
+	cr_assert_eq(f.t.free_count, before - 1);
+	gp_table_untake(&f.t, v);
+	cr_assert_eq(f.t.free_count, before);
+	cr_assert_eq(gp_table_take(&f.t), v, "still warm");
+	free(f.mem);
+}
+
+Test(table, values_and_states_are_apart_and_aligned)
+{
+	struct fixture f;
+	fixture_init(&f);
+	struct gp_version *v;
+	uint32_t n = 0;
+	while ((v = gp_table_take(&f.t))) {
+		cr_assert_eq((uintptr_t)gp_version_values(v) % GP_CACHE_LINE, 0);
+		cr_assert_eq(gp_version_state(&f.t, v, 0), gp_version_values(v) + ELEMS);
+		for (uint32_t i = 0; i < 2 * ELEMS; i++) // inside the arena, or ASan objects
+			gp_version_values(v)[i] = (float)n;
+		n++;
+	}
+	cr_assert_eq(n, BLOCKS * GP_TABLE_VERSIONS_PER_BLOCK + GP_TABLE_VERSIONS_EXTRA);
+	free(f.mem);
+}
+
+Test(table, memory_that_is_too_small_is_an_error)
+{
+	size_t size = gp_table_size(BLOCKS, ELEMS, 1);
+	struct gp_rcu_grace grace = {0};
+	void *mem = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
+	for (uint32_t part = 1; part <= 3; part++) {
+		struct gp_table t;
+		struct gp_arena arena;
+		gp_arena_init(&arena, mem, size * part / 4);
+		cr_assert_eq(gp_table_init(&t, &arena, BLOCKS, ELEMS, 1, &grace), -ENOMEM);
+	}
+	free(mem);
+}
+
+Test(table, finds_exactly_the_generation_asked_for)
+{
+	struct fixture f;
+	fixture_init(&f);
+	struct gp_block *b = &f.t.blocks[1];
+	cr_assert_null(gp_table_find(b, 0));
+	struct gp_version *v7 = step_once(&f, 1, 7);
+	struct gp_version *v8 = step_once(&f, 1, 8);
+	cr_assert_eq(gp_table_find(b, 8), v8);
+	cr_assert_eq(gp_table_find(b, 7), v7);
+	cr_assert_null(gp_table_find(b, 9));
+	gp_table_abort(&f.t, b, 7);
+	cr_assert_null(gp_table_find(b, 8), "aborted");
+	cr_assert_eq(gp_table_find(b, 7), v7);
+	gp_table_abort(&f.t, b, 7);
+	cr_assert_eq(gp_table_find(b, 7), v7, "nothing more to drop");
+	free(f.mem);
+}
+
+Test(table, steps_wrap)
+{
+	struct fixture f;
+	fixture_init(&f);
+	struct gp_block *b = &f.t.blocks[0];
+	struct gp_version *last = step_once(&f, 0, UINT32_MAX);
+	struct gp_version *first = step_once(&f, 0, 0);
+	cr_assert_eq(gp_block_visible(b, UINT32_MAX), last);
+	cr_assert_eq(gp_block_visible(b, 0), first);
+	gp_table_abort(&f.t, b, UINT32_MAX);
+	cr_assert_eq(gp_block_visible(b, 0), last);
+	free(f.mem);
+}
+
+Test(table, a_cut_that_ends_early_keeps_nothing)
+{
+	struct fixture f;
+	fixture_init(&f);
+	step_once(&f, 0, 1);
+	gp_table_cut_begin(&f.t, 1);
+	gp_table_cut_end(&f.t);
+	step_once(&f, 0, 2);
+	step_once(&f, 0, 3);
+	cr_assert_null(gp_table_find(&f.t.blocks[0], 1));
+	cr_assert_eq(f.t.retired_count, 1);
 	free(f.mem);
 }
