@@ -26,21 +26,21 @@ uint64_t clock_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-// Pages of one size, from its name "hugepages-2048kB".
+// Bytes of free pages of one size, by its name "hugepages-2048kB".
 static uint64_t hugepages_of(const char *name)
 {
-	char path[PATH_MAX];
-	uint64_t kib, pages = 0;
-	if (sscanf(name, "hugepages-%lukB", &kib) != 1)
+	static const char prefix[] = "hugepages-";
+	char path[PATH_MAX], line[32] = "";
+	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
 		return 0;
+	uint64_t kib = strtoull(name + sizeof(prefix) - 1, NULL, 10);
 	snprintf(path, sizeof(path), HUGEPAGES_DIR "/%s/free_hugepages", name);
 	FILE *f = fopen(path, "re");
 	if (!f)
 		return 0;
-	if (fscanf(f, "%lu", &pages) != 1)
-		pages = 0;
+	bool read = fgets(line, sizeof(line), f) != NULL;
 	fclose(f);
-	return pages * kib * 1024;
+	return read ? strtoull(line, NULL, 10) * kib * 1024 : 0;
 }
 
 uint64_t machine_hugepages_free(void)

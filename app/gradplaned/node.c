@@ -15,11 +15,11 @@
 
 uint32_t node_job_idx(const struct node *n, uint16_t id)
 {
-	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
-		if (n->cfg.jobs[i].id == id)
-			return i;
-	GP_ASSERT(!"a job of the configuration");
-	return 0;
+	uint32_t i = 0;
+	while (i < n->cfg.jobs_count && n->cfg.jobs[i].id != id)
+		i++;
+	GP_ASSERT(i < n->cfg.jobs_count);
+	return i;
 }
 
 // Names the job whose memory it is: tables are taken in one piece of memory_max.
