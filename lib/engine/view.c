@@ -136,13 +136,23 @@ int gp_engine_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t step,
 
 // ---- simulator
 
+// Those of sessions that have ended are dropped when their place or their turn comes.
+static uint32_t pulls_held(const struct gp_core *c, const struct job_core *jc)
+{
+	uint32_t held = 0;
+	for (uint32_t k = 0; k < c->engine->cfg.sessions_max; k++)
+		held += c->sessions[k].held_by == jc && session_lives(c, &c->sessions[k]);
+	return held;
+}
+
 static bool core_at_rest(const struct gp_job *j, uint32_t core, char *why, size_t size)
 {
 	const struct job_core *jc = &j->cores[core];
 	const struct gp_table *t = &jc->table;
-	if (jc->slots_open > 0 || jc->deferred_count > 0 || jc->held_count > 0) {
+	uint32_t held = pulls_held(&j->engine->cores[core], jc);
+	if (jc->slots_open > 0 || jc->deferred_count > 0 || held > 0) {
 		snprintf(why, size, "job %s core %u: %u slots open, %u deferred, %u pulls held",
-			j->cfg->name, core, jc->slots_open, jc->deferred_count, jc->held_count);
+			j->cfg->name, core, jc->slots_open, jc->deferred_count, held);
 		return false;
 	}
 	uint32_t named = 0;
