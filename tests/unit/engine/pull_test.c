@@ -181,6 +181,8 @@ Test(pull, held_by_a_session_that_ended_is_forgotten)
 	worker_leave(&r->w[4]);
 	rig_run(r);
 	seen_clear(&r->w[4]);
+	char why[256];
+	cr_assert(gp_engine_at_rest(r->e, why, sizeof(why)), "%s", why);
 	step_all(r, 2);
 	cr_assert_eq(r->w[4].seen_count, 0);
 	rig_free(r);
