@@ -49,7 +49,7 @@ uint64_t machine_hugepages_free(void);
 // False, and said in the log, when the driver needs a right that this process has not, or the
 // interface is not as the driver needs it.
 bool machine_allows(const struct gp_config *c);
-// A map of lcores for `cores` polled ones on the CPUs of this process: "0@(0-3),1@1,2@2".
+// A map of lcores for `cores` polled ones on the CPUs of this process: "0@(0,1,2),1@1,2@2".
 int machine_lcores(uint32_t cores, char *text, size_t size) GP_MUST_CHECK;
 // Makes the last part of the directory of `path` when only that is missing.
 void machine_directory_make(const char *path);

@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -17,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HUGEPAGES_DIR "/sys/kernel/mm/hugepages"
+#define HUGEPAGES_DIR	 "/sys/kernel/mm/hugepages"
+#define LCORES_TEXT_SIZE 4096
 
 uint64_t clock_now(void)
 {
@@ -126,33 +128,54 @@ bool machine_allows(const struct gp_config *c)
 	return right_held(c) && device_fits(c);
 }
 
-// The place-th CPU of the set.
-static int cpu_at(const cpu_set_t *set, uint32_t place)
+// Appends; false when there is no more room.
+static bool text_add(char *text, size_t size, const char *fmt, ...) GP_PRINTF(3, 4);
+
+static bool text_add(char *text, size_t size, const char *fmt, ...)
 {
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, set) && place-- == 0)
-			return cpu;
-	return 0;
+	size_t len = strlen(text);
+	va_list args;
+	va_start(args, fmt);
+	int n = vsnprintf(text + len, size - len, fmt, args);
+	va_end(args);
+	return n >= 0 && (size_t)n < size - len;
+}
+
+// "(0,1,2)", and each CPU's number in cpus[].
+static uint32_t cpus_list(const cpu_set_t *set, uint32_t cpus[CPU_SETSIZE], char *text, size_t size)
+{
+	uint32_t count = 0;
+	bool ok = text_add(text, size, "(");
+	for (uint32_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, set))
+			continue;
+		ok = ok && text_add(text, size, count ? ",%u" : "%u", cpu);
+		cpus[count++] = cpu;
+	}
+	return ok && text_add(text, size, ")") ? count : 0;
 }
 
 int machine_lcores(uint32_t cores, char *text, size_t size)
 {
 	cpu_set_t set;
+	uint32_t cpus[CPU_SETSIZE];
+	char all[LCORES_TEXT_SIZE] = "";
 	if (sched_getaffinity(0, sizeof(set), &set) != 0)
 		return -errno;
-	uint32_t cpus = (uint32_t)CPU_COUNT(&set);
-	// With a CPU to spare the first is left to control and the kernel.
-	uint32_t first = cpus > cores ? 1 : 0;
-	int len = snprintf(text, size, "0@(");
-	for (uint32_t i = 0; i < cpus && (size_t)len < size; i++)
-		len += snprintf(
-			text + len, size - (size_t)len, "%s%d", i ? "," : "", cpu_at(&set, i));
-	if ((size_t)len < size)
-		len += snprintf(text + len, size - (size_t)len, ")");
-	for (uint32_t i = 0; i < cores && (size_t)len < size; i++)
-		len += snprintf(text + len, size - (size_t)len, ",%u@%d", i + 1,
-			cpu_at(&set, (first + i) % cpus));
-	return (size_t)len < size ? 0 : -E2BIG;
+	uint32_t count = cpus_list(&set, cpus, all, sizeof(all));
+	if (count == 0)
+		return -E2BIG;
+	text[0] = '\0';
+	bool ok = text_add(text, size, "0@%s", all);
+	for (uint32_t i = 0; i < cores; i++) {
+		// With a CPU to spare the first is left to control. With too few the kernel had
+		// better choose: a core tied to a CPU that others keep busy holds up the whole job.
+		if (count >= cores)
+			ok = ok && text_add(text, size, ",%u@%u", i + 1, cpus[i + (count > cores)]);
+		else
+			ok = ok && text_add(text, size, ",%u@%s", i + 1, all);
+	}
+	return ok ? 0 : -E2BIG;
 }
 
 void machine_directory_make(const char *path)

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #define DEVICE_SIZE 1024 // name, device and port.devargs
-#define LCORES_SIZE 4096
+#define LCORES_SIZE 16384
 #define BLOCK_SIZE  4096 // of a packet ring with short frames
 #define BLOCK_JUMBO 40960
 
