@@ -61,7 +61,8 @@ server_start() {
 	[ "$PORT" != tap ] || values+=(port.mac="02:97:00:00:00:0${2#gp}")
 	case $1 in
 	primary) values+=("${limits[@]}" cores.count="$CORES" jobs.0.workers="$WORKERS"
-		jobs.0.workers_min="$WORKERS" jobs.0.optimizer.lr="$LR" jobs.0.optimizer.momentum="$MOMENTUM") ;;
+		jobs.0.workers_min="$WORKERS" jobs.0.worker_timeout=5s jobs.0.optimizer.lr="$LR"
+		jobs.0.optimizer.momentum="$MOMENTUM") ;;
 	replica) values+=(cores.count=1) ;;
 	esac
 	[ "$PORT" != af_packet ] || net_make_port "$2"
