@@ -34,6 +34,8 @@ static void send_anything(struct worker *w, uint64_t *seed)
 	bool push = h.type == GP_WIRE_PUSH, pull = h.type == GP_WIRE_PULL;
 	uint32_t len = push || pull ? 0 : h.type == GP_WIRE_BARRIER ? 8 : 16;
 	h.step = pick(seed, edges, GP_ARRAY_SIZE(edges));
+	if (random_next(seed) % 4 > 0) // near to what the job is at
+		h.step = rig_job(w->r).generation + (uint32_t)(random_next(seed) % 4);
 	if (random_next(seed) % 8 == 0)
 		h.view = pick(seed, edges, GP_ARRAY_SIZE(edges));
 	h.decision = pick(seed, edges, GP_ARRAY_SIZE(edges));
@@ -41,12 +43,16 @@ static void send_anything(struct worker *w, uint64_t *seed)
 		h.packet = (uint64_t)pick(seed, edges, GP_ARRAY_SIZE(edges))
 			   << (random_next(seed) % 33);
 	h.flags = (push || pull) && random_next(seed) % 2 ? GP_WIRE_F_WANT : 0;
-	h.sections = push || pull ? (uint8_t)(1 + random_next(seed) % 8) : 0;
+	h.sections = push || pull ? (uint8_t)(1 + random_next(seed) % 3) : 0;
 	for (uint32_t i = 0; i < h.sections; i++) {
 		uint32_t block = pick(seed, edges, 12), room = (uint32_t)sizeof(body) - 200 - len;
+		if (random_next(seed) % 8 > 0) // its own
+			block = (uint32_t)(random_next(seed) % BLOCKS) / w->r->cfg.cores_count *
+					w->r->cfg.cores_count +
+				core;
 		uint32_t elems = block < BLOCKS ? model_elems(block) : 4;
 		s[i] = (struct gp_section){.block = block, .run = 1, .weight = push ? 1e38f : 0};
-		if (random_next(seed) % 3 == 0)
+		if (random_next(seed) % 8 == 0)
 			s[i].run = (uint16_t)pick(seed, edges, 18);
 		else if (push && random_next(seed) % 2 && elems * 4 <= room) {
 			bool half = random_next(seed) % 2;
@@ -73,13 +79,14 @@ static void attack(uint8_t kind, uint8_t atomicity, uint32_t cores, uint64_t see
 	r->jobs[0].atomicity = atomicity;
 	r->jobs[0].mean = true;
 	r->jobs[0].slots = 4;
+	r->jobs[0].workers = 1 + (uint32_t)(seed % 2);
 	rig_up(r);
-	for (uint32_t round = 0; round < 150; round++) {
-		for (uint32_t i = 0; i < 30; i++)
-			send_anything(&r->w[i % 3 == 0], &seed);
+	for (uint32_t round = 0; round < 500; round++) {
+		for (uint32_t i = 0; i < 4; i++)
+			send_anything(&r->w[i % r->jobs[0].workers], &seed);
 		rig_run(r);
-		if (round % 40 == 39) { // one of them is replaced, so that views change
-			struct worker *w = &r->w[round % 2];
+		if (round % 100 == 99) { // one of them is replaced, so that views change
+			struct worker *w = &r->w[round / 100 % r->jobs[0].workers];
 			struct gp_join j = worker_join_of(w, w->rank);
 			j.previous = w->incarnation;
 			j.incarnation = w->incarnation += 100;
@@ -90,6 +97,7 @@ static void attack(uint8_t kind, uint8_t atomicity, uint32_t cores, uint64_t see
 		for (uint32_t i = 0; i < 2; i++)
 			seen_clear(&r->w[i]);
 	}
+	cr_assert_gt(RIG_COUNT(r, units_committed), 5, "among all that, steps were committed");
 	rig_free_busy(r);
 }
 
@@ -98,7 +106,9 @@ Test(attack, by_members_of_a_job_hits_no_assertion, .timeout = 100)
 	uint64_t seed = 88172645463325252u;
 	for (uint8_t kind = GP_KIND_REDUCE; kind <= GP_KIND_TRAIN; kind++)
 		for (uint8_t atomicity = GP_ATOM_BLOCK; atomicity <= GP_ATOM_STEP; atomicity++)
-			attack(kind, atomicity, 1 + atomicity % 3, random_next(&seed));
+			for (uint32_t i = 0; i < 2; i++)
+				attack(kind, atomicity, 1 + atomicity % 3,
+					random_next(&seed) * 2 + i);
 }
 
 Test(attack, packet_numbers_at_their_ends_do_no_harm)
