@@ -61,7 +61,7 @@ server_start() {
 	[ "$PORT" != tap ] || values+=(port.mac="02:97:00:00:00:0${2#gp}")
 	case $1 in
 	primary) values+=("${limits[@]}" cores.count="$CORES" jobs.0.workers="$WORKERS"
-		jobs.0.workers_min="$WORKERS" jobs.0.worker_timeout=5s jobs.0.optimizer.lr="$LR"
+		jobs.0.workers_min="$WORKERS" jobs.0.optimizer.lr="$LR"
 		jobs.0.optimizer.momentum="$MOMENTUM") ;;
 	replica) values+=(cores.count=1) ;;
 	esac
@@ -75,10 +75,6 @@ server_start() {
 
 ctl() { # ROLE COMMAND...: JSON
 	"$GRADCTL" --socket "$RUN_DIR/$1.sock" --json "${@:2}"
-}
-
-replica_verified() {
-	[ "$(ctl primary status | jq -r 'select(.replica.verified) | .replica.step')" = "$1" ]
 }
 
 # The length of a training run: steps, or as many as the accuracy below takes. All ranks together take

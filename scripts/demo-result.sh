@@ -12,6 +12,10 @@ workers_finish() {
 	proc_wait progress 5
 }
 
+replica_verified() {
+	[ "$(ctl primary status | jq -r 'select(.replica.verified) | .replica.step')" = "$1" ]
+}
+
 # A whole run must learn; one of --steps N is as good as N allows.
 accuracy_check() {
 	local bound=0.87

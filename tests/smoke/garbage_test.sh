@@ -24,7 +24,7 @@ round() {
 }
 
 smoke_begin 3 1500
-primary_start 2 jobs.0.worker_timeout=5s # the wire is crowded
+primary_start 2
 steps=0
 round
 before=$(rss_kib)

@@ -21,7 +21,7 @@ registered() {
 }
 
 smoke_begin 2 1500
-primary_start 2
+primary_start 2 jobs.0.worker_timeout=500ms # of a refused worker that did not leave
 server_start replica gp1
 worker_start 0 10
 wait_for 5 joined_is 1 || fail "worker 0 has not joined"
