@@ -118,7 +118,7 @@ static bool address_split(const char *text, char *host, size_t host_size, const 
 	host[end - start] = '\0';
 	*port = colon + 1;
 	return **port && strspn(*port, "0123456789") == strlen(*port) && strlen(*port) <= 5 &&
-	       atoi(*port) <= UINT16_MAX;
+	       strtoul(*port, NULL, 10) <= UINT16_MAX;
 }
 
 static int address_parse(const char *text, struct sockaddr_storage *addr, socklen_t *addr_len,

@@ -66,7 +66,8 @@ void gp_sim_net_destroy(struct gp_sim_net *net);
 // A new endpoint; ip and port of addr name it. NULL and errno: EEXIST, ENOSPC.
 struct gp_xport *gp_sim_net_add(struct gp_sim_net *net, const struct gp_addr *addr) GP_MUST_CHECK;
 const struct gp_addr *gp_sim_addr(const struct gp_xport *endpoint);
-// As with a connected socket, everything that the endpoint sends goes there, whatever its peer says.
+// As with a connected socket, everything that the endpoint sends goes there, whatever its peer
+// says.
 void gp_sim_connect(struct gp_xport *endpoint, const struct gp_addr *server);
 
 // One direction of one pair, from now on; loss_ppm = GP_SIM_PPM cuts it. Both are this net's.

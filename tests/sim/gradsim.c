@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct totals {
 	uint64_t histories, datagrams, retransmits, kills, cuts;
@@ -67,6 +68,18 @@ static bool seed_run(uint64_t seed, uint32_t steps, bool trace, struct totals *t
 	return r.ok;
 }
 
+// "A..B"
+static bool range_parse(const char *text, uint64_t *first, uint64_t *last)
+{
+	char *end;
+	*first = strtoull(text, &end, 10);
+	if (end == text || strncmp(end, "..", 2) != 0)
+		return false;
+	text = end + 2;
+	*last = strtoull(text, &end, 10);
+	return end != text && *end == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
@@ -76,7 +89,7 @@ int main(int argc, char **argv)
 	uint32_t steps = 12;
 	bool trace = false;
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		if (o == 's' && sscanf(optarg, "%" SCNu64 "..%" SCNu64, &first, &last) == 2)
+		if (o == 's' && range_parse(optarg, &first, &last))
 			continue;
 		if (o == 'n' && (steps = (uint32_t)strtoul(optarg, NULL, 10)) > 0)
 			continue;
