@@ -12,9 +12,11 @@ workers_begin 100000
 wait_step 120 30
 proc_stop primary 20 || fail "the primary did not end with 0"
 for r in 0 1; do
-	expect_error "worker$r" 'gradworker: error: .*(stop|shutting down)' 10
+	expect_error "worker$r" 'gradworker: error: .* is shutting down: step [0-9]+ does not begin' 10
 done
+refused=$(sed -nE 's/.*: step ([0-9]+) does not begin$/\1/p' "$RUN_DIR/worker0.log")
 step=$(step_saved)
+expect "step of the last snapshot" $((refused - 1)) "$step"
 echo "stopped at step $step"
 mv "$RUN_DIR/primary.log" "$RUN_DIR/first.log"
 
