@@ -23,6 +23,7 @@ local REASONS = {
 	"version", "unknown_job", "rank_taken", "world_size", "rank_range", "mtu", "shape_mismatch",
 	"tensor_count", "unknown_tensor", "over_quota", "stale", "other_view", "fenced",
 	"wrong_partition", "not_leader", "gone", "not_ready", "bad_payload", "stopping", "too_early",
+	"nonfinite",
 }
 local CODECS = { [0] = "none", "f32", "bf16", "topk" }
 local KINDS = { "reduce", "train" }

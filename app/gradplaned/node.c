@@ -55,6 +55,9 @@ static void job_fill(
 	static const enum gp_optim_kind optimizers[] = {[GP_OPTIMIZER_SGD] = GP_OPTIM_SGD,
 		[GP_OPTIMIZER_MOMENTUM] = GP_OPTIM_MOMENTUM,
 		[GP_OPTIMIZER_NESTEROV] = GP_OPTIM_NESTEROV};
+	static const uint8_t nonfinite[] = {[GP_NONFINITE_REFUSE] = GP_NONFINITE_IS_REFUSED,
+		[GP_NONFINITE_DROP_WORKER] = GP_NONFINITE_DROPS_RANK,
+		[GP_NONFINITE_ZERO] = GP_NONFINITE_IS_ZERO};
 	*out = (struct gp_job_config){
 		.id = (uint16_t)j->id,
 		.kind = kinds[j->kind],
@@ -62,6 +65,7 @@ static void job_fill(
 		.consistency = GP_CONSIST_BSP,
 		.mean = j->mean,
 		.deterministic = j->deterministic,
+		.nonfinite = nonfinite[j->nonfinite],
 		.workers = j->workers,
 		.workers_min = j->workers_min,
 		.slots = j->slots,

@@ -130,6 +130,9 @@ static void refuse_session(struct gp_ccore *c, const struct gp_refuse *r)
 			"its payload is malformed",
 			c->cfg.server, r->what, r->step);
 		return;
+	case GP_REFUSAL_NONFINITE:
+		cc_fail(c, -EDOM, "server %s refused the gradient of %s", c->cfg.server, r->text);
+		return;
 	case GP_REFUSAL_NOT_LEADER:
 	case GP_REFUSAL_WRONG_PARTITION: {
 		char where[WHERE_SIZE];

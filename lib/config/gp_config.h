@@ -48,6 +48,7 @@ enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS };
 enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
 enum gp_consistency { GP_CONSISTENCY_BSP };
+enum gp_nonfinite { GP_NONFINITE_REFUSE, GP_NONFINITE_DROP_WORKER, GP_NONFINITE_ZERO };
 enum gp_optimizer { GP_OPTIMIZER_SGD, GP_OPTIMIZER_MOMENTUM, GP_OPTIMIZER_NESTEROV };
 
 // Address with prefix length. Not given: present is false, all bytes 0. IPv4 uses addr[0..4).
@@ -150,6 +151,7 @@ struct gp_config_job {
 	enum gp_atomicity atomicity;
 	enum gp_consistency consistency;
 	bool deterministic;
+	enum gp_nonfinite nonfinite;	      // what becomes of a contribution with NaN or infinity
 	struct gp_config_optimizer optimizer; // kind train
 	uint64_t memory_max;		      // bytes, parameters and all their versions
 	uint32_t slots;			      // open blocks per core; power of two

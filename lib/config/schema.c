@@ -13,6 +13,7 @@ static const char *const mode_names[] = {"none", "snapshots", NULL};
 static const char *const kind_names[] = {"reduce", "train", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
 static const char *const consistency_names[] = {"bsp", NULL};
+static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", NULL};
 static const char *const optimizer_names[] = {"sgd", "momentum", "nesterov", NULL};
 
 #define KIB 1024.0
@@ -163,6 +164,10 @@ const struct row gp_config_rows[] = {
 	 .help = "`bsp`: every step waits for every live rank."},
 	{"jobs[].deterministic", VALUE_BOOL, JOB(deterministic), .def = "true",
 	 .help = "Sum in rank order: the same gradients give the same bytes."},
+	{"jobs[].nonfinite", VALUE_ENUM, JOB(nonfinite), .def = "refuse", .names = nonfinite_names,
+	 .help = "A contribution that holds NaN or infinity: `refuse` it and tell the worker, which stops; "
+		 "`drop_worker` also ends its session, so that the others go on; `zero` counts its block "
+		 "as zeros."},
 	{"jobs[].memory_max", VALUE_SIZE, JOB(memory_max), .def = "256MiB", .min = 1 * MIB,
 	 .max = 1024 * GIB, .help = "Memory for parameters, optimizer state and all their versions."},
 	{"jobs[].slots", VALUE_UINT, .flags = ROW_JOB | ROW_POW2, JOB_AT(slots), .def = "64",

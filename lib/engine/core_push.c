@@ -4,6 +4,8 @@
 // there the block is summed once, in rank order, and the optimizer runs into a shadow version.
 #include "engine_priv.h"
 
+#include <stdio.h>
+
 #include <float.h>
 
 // How far a contribution's step may be ahead of what this core knows to be committed: workers learn
@@ -257,9 +259,33 @@ static enum gp_verdict push_refuse(struct gp_core *c, struct core_session *cs,
 	return v;
 }
 
-static enum gp_verdict push_check_payload(
-	struct gp_core *c, struct core_session *cs, struct job_core *jc, const struct gp_msg *m)
+// A contribution with NaN or infinity: names who sent it and where it belongs.
+static enum gp_verdict push_nonfinite(struct gp_core *c, struct core_session *cs,
+	struct job_core *jc, const struct gp_header *h, uint32_t block)
 {
+	const struct gp_block *b = &jc->table.blocks[job_local(jc->job, block)];
+	struct gp_refuse r = {
+		.reason = GP_REFUSAL_NONFINITE, .about = h->type, .step = h->step, .what = block};
+	int n = snprintf(r.text, sizeof(r.text),
+		"rank %u, tensor %s, block %u of it, step %u: the contribution holds NaN or "
+		"infinity",
+		h->rank, jc->job->tensors[b->tensor].name, b->idx, h->step);
+	r.text_len = (uint16_t)GP_MIN((uint32_t)n, GP_WIRE_TEXT_MAX);
+	if (jc->job->cfg->nonfinite == GP_NONFINITE_DROPS_RANK) {
+		const struct cmd cmd = {
+			.type = CMD_EXPEL, .job = jc->job->cfg->id, .session = cs->id};
+		if (!core_tell_control(c, &cmd))
+			return GP_VERDICT_CONTROL_FULL;
+	}
+	send_refuse(c, &cs->addr, h, &r, cs->payload_max);
+	return GP_VERDICT_NONFINITE;
+}
+
+// *zeroed: sections that count as zeros.
+static enum gp_verdict push_check_payload(struct gp_core *c, struct core_session *cs,
+	struct job_core *jc, const struct gp_msg *m, uint64_t *zeroed)
+{
+	bool initial = m->h.step == 0 && job_trains(jc->job);
 	const uint8_t *payload = m->body;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		struct gp_section s;
@@ -275,13 +301,18 @@ static enum gp_verdict push_check_payload(
 			send_refuse(c, &cs->addr, &m->h, &r, cs->payload_max);
 			return GP_VERDICT_BAD_PAYLOAD;
 		}
+		if (!gp_codec_finite(s.codec, payload, s.len, elems)) {
+			if (initial || jc->job->cfg->nonfinite != GP_NONFINITE_IS_ZERO)
+				return push_nonfinite(c, cs, jc, &m->h, s.block);
+			*zeroed |= UINT64_C(1) << i;
+		}
 		payload += s.len;
 	}
 	return GP_VERDICT_OK;
 }
 
 static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
-	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
+	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m, uint64_t *zeroed)
 {
 	if (s->rank == GP_WIRE_RANK_NONE)
 		return GP_VERDICT_NOT_ALLOWED;
@@ -301,7 +332,7 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 	enum gp_verdict v;
 	if (!sections_legal(c, jc->job, m, &v))
 		return v;
-	return push_check_payload(c, cs, jc, m);
+	return push_check_payload(c, cs, jc, m, zeroed);
 }
 
 static void part_fill(
@@ -317,7 +348,8 @@ static void part_fill(
 enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
 	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m)
 {
-	enum gp_verdict v = push_check(c, cs, s, jc, m);
+	uint64_t zeroed = 0;
+	enum gp_verdict v = push_check(c, cs, s, jc, m, &zeroed);
 	if (v != GP_VERDICT_OK)
 		return v;
 
@@ -330,6 +362,11 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 		gp_wire_get_section(m, i, &sec);
 		part_fill(&part, &sec, f, payload);
 		payload += sec.len;
+		if (zeroed >> i & 1) {
+			part = (struct part){
+				.session = part.session, .want = part.want, .weight = sec.weight};
+			gp_counter_add(&c->stats.blocks_zeroed, 1);
+		}
 		uint32_t local = job_local(jc->job, sec.block);
 		for (uint32_t r = 0; r < sec.run; r++) {
 			v = push_block(c, jc, local + r, &m->h, &part);

@@ -42,6 +42,7 @@ enum cmd_type {
 	CMD_JOIN,	   // core -> control: frame
 	CMD_REGISTER,	   // core -> control: frame, session
 	CMD_LEAVE,	   // core -> control: session
+	CMD_EXPEL,	   // core -> control: session that contributed NaN or infinity
 	CMD_LOST,	   // home -> control: session
 	CMD_CUT_READY,	   // home -> control: step, decision
 };

@@ -33,6 +33,13 @@
 #define GP_ENGINE_SESSIONS_MAX 1024
 #define GP_ENGINE_BURST_MAX    64
 
+// What becomes of a contribution that holds NaN or infinity.
+enum gp_nonfinite_policy {
+	GP_NONFINITE_IS_REFUSED, // the worker is told, with rank, tensor, block and step
+	GP_NONFINITE_DROPS_RANK, // and its session ends
+	GP_NONFINITE_IS_ZERO,	 // its block counts as zeros
+};
+
 struct gp_job_config {
 	char name[GP_WIRE_JOB_NAME_SIZE];
 	uint16_t id; // 1 .. 64
@@ -41,6 +48,7 @@ struct gp_job_config {
 	uint8_t consistency;
 	bool mean;
 	bool deterministic;
+	uint8_t nonfinite; // enum gp_nonfinite_policy
 	uint32_t workers;
 	uint32_t workers_min;
 	uint32_t slots;	 // open blocks per core, a power of two
@@ -200,6 +208,7 @@ struct gp_core_stats {
 	struct gp_counter tx_datagrams;
 	struct gp_counter tx_no_frame; // an answer was not sent: no frame; the worker asks again
 	struct gp_counter blocks_completed;
+	struct gp_counter blocks_zeroed; // contributions with NaN or infinity, counted as zeros
 	struct gp_counter completions_deferred; // no free version, or decision not yet here
 	struct gp_counter units_committed;
 	struct gp_counter units_aborted;

@@ -233,6 +233,9 @@ static void message_handle(struct gp_registrar *r, uint32_t core, const struct c
 	case CMD_LEAVE:
 		on_session_end(r, cmd, "left");
 		return;
+	case CMD_EXPEL:
+		on_session_end(r, cmd, "its contribution held NaN or infinity");
+		return;
 	case CMD_LOST:
 		on_session_end(r, cmd, "silent for the worker time-out");
 		return;

@@ -44,6 +44,7 @@
 	X(UNKNOWN_BLOCK, "unknown_block", "block beyond the layout")                               \
 	X(WRONG_CORE, "wrong_core", "block or request of another core")                            \
 	X(BAD_PAYLOAD, "bad_payload", "payload refused by its codec")                              \
+	X(NONFINITE, "nonfinite", "contribution that holds NaN or infinity")                       \
 	X(NOT_ALLOWED, "not_allowed",                                                              \
 		"not for this rank: reader, or not the one to give initial values")                \
 	X(STALE, "stale", "step from before the job's history")                                    \

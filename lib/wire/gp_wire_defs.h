@@ -99,7 +99,8 @@ enum gp_wire_state { GP_STATE_WAITING, GP_STATE_RUNNING, GP_STATE_STANDBY, GP_ST
 	X(17, NOT_READY, "not_ready")                                                              \
 	X(18, BAD_PAYLOAD, "bad_payload")                                                          \
 	X(19, STOPPING, "stopping")                                                                \
-	X(20, TOO_EARLY, "too_early")
+	X(20, TOO_EARLY, "too_early")                                                              \
+	X(21, NONFINITE, "nonfinite")
 
 enum gp_refusal {
 	GP_REFUSAL_NONE = 0,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "driver.h"
 
+#include <math.h>
+
 static struct rig *up(uint32_t workers, uint8_t kind, uint8_t atomicity)
 {
 	struct rig *r = rig_new();
@@ -565,5 +567,65 @@ Test(push, answers_without_a_frame_are_counted_and_repaired)
 	rig_run(r);
 	cr_assert(seen_commit(&r->w[0], GP_DECISION_COMMIT, 0, 1));
 	cr_assert_eq(seen_count(&r->w[0], GP_WIRE_RESULT), BLOCKS);
+	rig_free(r);
+}
+
+// Both ranks of job 0 contribute block 0 of step 1, rank 0 with a NaN in it.
+static struct rig *poisoned(enum gp_nonfinite_policy policy)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].atomicity = GP_ATOM_STEP;
+	r->jobs[0].nonfinite = (uint8_t)policy;
+	r->jobs[0].workers_min = 1;
+	rig_up(r);
+	for (uint32_t b = 1; b < BLOCKS; b++)
+		for (uint32_t i = 0; i < 2; i++)
+			worker_push_block(&r->w[i], 1, b, true);
+	push_elems(&r->w[0], 1, 0, NAN, 1);
+	worker_push_block(&r->w[1], 1, 0, true);
+	rig_run(r);
+	return r;
+}
+
+Test(push, nan_is_refused_and_names_its_worker)
+{
+	struct rig *r = poisoned(GP_NONFINITE_IS_REFUSED);
+	struct gp_refuse x;
+	cr_assert_eq(rig_verdicts(r, GP_VERDICT_NONFINITE), 1);
+	gp_wire_get_refuse(&seen_last(&r->w[0], GP_WIRE_REFUSE, 0)->m, &x);
+	cr_assert_eq(x.reason, GP_REFUSAL_NONFINITE);
+	cr_assert_eq(x.what, 0);
+	cr_assert_eq(x.step, 1);
+	cr_assert(strstr(x.text, "rank 0, tensor "), "%s", x.text);
+	cr_assert(strstr(x.text, "step 1"), "%s", x.text);
+	cr_assert_eq(rig_job(r).generation, 0, "the step waits for a clean contribution");
+	worker_push_block(&r->w[0], 1, 0, true);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, 1);
+	rig_free(r);
+}
+
+Test(push, nan_can_end_its_workers_session)
+{
+	struct rig *r = poisoned(GP_NONFINITE_DROPS_RANK);
+	rig_wait(r, 20000000, 2);
+	cr_assert_eq(rig_job(r).members, 1);
+	cr_assert(strstr(r->closed_why, "NaN"), "%s", r->closed_why);
+	r->w[1].view = rig_job(r).view;
+	worker_push_all(&r->w[1], 1, true);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, 1, "the other rank goes on alone");
+	rig_free(r);
+}
+
+Test(push, nan_can_count_as_zero)
+{
+	struct rig *r = poisoned(GP_NONFINITE_IS_ZERO);
+	float got[BLOCK_ELEMS];
+	cr_assert_eq(rig_job(r).generation, 1);
+	cr_assert_eq(RIG_COUNT(r, blocks_zeroed), 1);
+	result_values(seen_result(&r->w[1], 0, 1), got);
+	for (uint32_t i = 0; i < model_elems(0); i++)
+		cr_assert_eq(got[i], rig_value(1, 1, 0, i), "what rank 1 alone gave");
 	rig_free(r);
 }

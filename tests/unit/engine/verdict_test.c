@@ -220,6 +220,19 @@ static void make_bad_payload(struct rig *r)
 		1);
 }
 
+static void make_nonfinite(struct rig *r)
+{
+	const uint32_t nan = 0x7fc00000;
+	float values[BLOCK_ELEMS] = {0};
+	memcpy(&values[model_elems(0) - 1], &nan, sizeof(nan));
+	const struct gp_section s = {.block = 0,
+		.len = (uint16_t)(4 * model_elems(0)),
+		.run = 1,
+		.codec = GP_CODEC_F32,
+		.weight = 1};
+	worker_push(&r->w[0], 1, &s, values, false);
+}
+
 static void make_stale(struct rig *r)
 {
 	worker_push_block(&r->w[0], 0, 0, false);
@@ -279,6 +292,7 @@ static const struct {
 	[GP_VERDICT_UNKNOWN_BLOCK] = {.make = make_unknown_block},
 	[GP_VERDICT_WRONG_CORE] = {.make = make_wrong_core},
 	[GP_VERDICT_BAD_PAYLOAD] = {.make = make_bad_payload},
+	[GP_VERDICT_NONFINITE] = {.make = make_nonfinite},
 	[GP_VERDICT_NOT_ALLOWED] = {.make = make_not_allowed},
 	[GP_VERDICT_STALE] = {.make = make_stale},
 	[GP_VERDICT_TOO_EARLY] = {.make = make_too_early},
