@@ -42,9 +42,11 @@ int gp_consist_init(
 	return 0;
 }
 
-void gp_consist_join(struct gp_consist *c, uint32_t rank)
+void gp_consist_join(struct gp_consist *c, uint32_t rank, uint32_t incarnation)
 {
 	gp_ranks_add(&c->live, rank);
+	if (gp_before(c->admitted, incarnation))
+		c->admitted = incarnation;
 }
 
 void gp_consist_lose(struct gp_consist *c, uint32_t rank)
@@ -139,6 +141,7 @@ bool gp_consist_try_view(struct gp_consist *c)
 	d->kind = GP_DECIDED_VIEW;
 	d->step = c->view_first_step;
 	d->members = c->members;
+	d->admitted = c->admitted;
 	return true;
 }
 

@@ -39,6 +39,7 @@ struct gp_decision {
 	uint16_t lowest; // lowest member
 	uint16_t reserved2;
 	struct gp_ranks members; // view
+	uint32_t admitted;	 // view: the latest incarnation that may be in it
 };
 
 struct gp_consist_config {
@@ -59,6 +60,7 @@ struct gp_consist {
 	struct gp_ranks members;
 	struct gp_ranks live; // joined and not lost
 	struct gp_ranks lost; // members of the view that were lost since it began
+	uint32_t admitted;    // the latest incarnation that joined
 	uint32_t generation;
 	uint32_t units_done; // units committed at generation + 1
 	uint32_t *committed; // per unit: step
@@ -73,7 +75,10 @@ size_t gp_consist_size(uint32_t units_count) GP_MUST_CHECK;
 int gp_consist_init(struct gp_consist *c, const struct gp_consist_config *cfg,
 	struct gp_arena *arena) GP_MUST_CHECK;
 
-void gp_consist_join(struct gp_consist *c, uint32_t rank);
+// Incarnations of all ranks are numbered in the order of their births. A rank is lost before its
+// next incarnation is born, so who was born later than `admitted` of a view is in that view under
+// no rank: what such a one contributes there must not meet what its predecessor left.
+void gp_consist_join(struct gp_consist *c, uint32_t rank, uint32_t incarnation);
 void gp_consist_lose(struct gp_consist *c, uint32_t rank);
 
 // One core has all its blocks of (unit, step) complete in `view`. True when this made a decision. A

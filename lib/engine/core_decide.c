@@ -47,6 +47,7 @@ static void apply_view(struct gp_core *c, struct job_core *jc, const struct gp_d
 	jc->members = d->members;
 	jc->members_count = d->ranks;
 	jc->lowest = d->lowest;
+	jc->admitted = d->admitted;
 	low_reset(jc);
 }
 

@@ -152,7 +152,7 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 	case CMD_MEMBER_JOIN:
 		h->rank_session[cmd->rank] = cmd->session;
 		gp_ranks_del(&h->lost_due, cmd->rank);
-		gp_consist_join(&h->consist, cmd->rank);
+		gp_consist_join(&h->consist, cmd->rank, cmd->unit);
 		return;
 	case CMD_MEMBER_LOST:
 		if (h->rank_session[cmd->rank] != cmd->session)

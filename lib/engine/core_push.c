@@ -318,7 +318,9 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 		return GP_VERDICT_NOT_ALLOWED;
 	if (!jc || jc->view == 0)
 		return GP_VERDICT_NOT_READY;
-	if (m->h.view != jc->view || !gp_ranks_has(&jc->members, m->h.rank)) {
+	// A rank's new incarnation is no member of a view that began with the one before.
+	if (m->h.view != jc->view || !gp_ranks_has(&jc->members, m->h.rank) ||
+		gp_before(jc->admitted, s->serial)) {
 		session_ack_due(c, cs); // its decision number tells what the worker lacks
 		return GP_VERDICT_OTHER_VIEW;
 	}

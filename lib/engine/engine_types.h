@@ -34,7 +34,7 @@ enum cmd_type {
 	CMD_REPLY,	   // control -> core: send this frame
 	CMD_DONE_WITH,	   // control -> core: release this frame
 	CMD_JOB_READY,	   // control -> core: job
-	CMD_MEMBER_JOIN,   // control -> home: rank, session
+	CMD_MEMBER_JOIN,   // control -> home: rank, session, its serial
 	CMD_MEMBER_LOST,   // control -> home: rank, session
 	CMD_CUT,	   // control -> home
 	CMD_CUT_END,	   // control -> core
@@ -72,7 +72,8 @@ struct gp_session {
 	uint32_t flags;
 	uint32_t payload_max;
 	uint64_t incarnation;
-	struct gp_addr addr; // at core 0
+	uint32_t serial;     // of all sessions, in the order in which control opened them
+	struct gp_addr addr; // at core 0; control's
 };
 
 // A pull that waits for its generation.
@@ -156,6 +157,7 @@ struct job_core {
 	uint32_t view_first_step;
 	uint32_t members_count;
 	uint32_t lowest;
+	uint32_t admitted; // serial of the latest session that may be in the view
 	uint32_t stop_step;
 	bool stopping;
 	struct gp_ranks members;

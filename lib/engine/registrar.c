@@ -135,6 +135,7 @@ struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join
 			.flags = join->flags,
 			.payload_max = GP_MIN(join->payload_max, r->engine->cfg.payload_max),
 			.incarnation = join->incarnation,
+			.serial = ++r->serial,
 			.addr = *from,
 		};
 		struct reg_rank *rank = &rj->ranks[slot];

@@ -138,7 +138,8 @@ void reg_members_tell(struct gp_registrar *r, struct reg_job *rj)
 		const struct cmd cmd = {.type = CMD_MEMBER_JOIN,
 			.job = rj->cfg->id,
 			.rank = i,
-			.session = rank->session};
+			.session = rank->session,
+			.unit = r->sessions[session_idx(rank->session)].s.serial};
 		if (!reg_tell(r, rj->job->home_core, &cmd))
 			return;
 		rank->member = true;

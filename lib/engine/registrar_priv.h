@@ -57,6 +57,7 @@ struct gp_registrar {
 	uint64_t now;
 	uint64_t scan_next;
 	uint16_t generation;
+	uint32_t serial; // of the newest session
 	bool stopping;
 	struct reg_job *jobs;	      // [jobs_count]
 	struct reg_session *sessions; // [sessions_max]

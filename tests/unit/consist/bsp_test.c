@@ -33,7 +33,7 @@ static void join_all(struct home *h, uint32_t workers)
 {
 	for (uint32_t r = 0; r < workers; r++) {
 		cr_assert(!gp_consist_try_view(&h->c), "no view before all have joined");
-		gp_consist_join(&h->c, r);
+		gp_consist_join(&h->c, r, 1);
 	}
 	cr_assert(gp_consist_try_view(&h->c));
 }
@@ -93,7 +93,7 @@ Test(bsp, joiner_enters_at_a_step_boundary)
 	cr_assert(gp_consist_try_view(&h.c));
 	cr_assert_eq(h.c.lowest, 1);
 	cr_assert(gp_consist_part_done(&h.c, 2, 0, 2));
-	gp_consist_join(&h.c, 0);
+	gp_consist_join(&h.c, 0, 1);
 	cr_assert(!gp_consist_try_view(&h.c), "one unit of the open step is committed");
 	for (int i = 0; i < 2; i++) {
 		(void)gp_consist_part_done(&h.c, 0, 0, 2);
@@ -112,7 +112,7 @@ Test(bsp, a_rank_that_comes_back_still_ends_the_view)
 	join_all(&h, 2);
 	gp_consist_lose(&h.c, 0);
 	cr_assert(!gp_consist_try_view(&h.c), "one survivor is below the minimum");
-	gp_consist_join(&h.c, 0);
+	gp_consist_join(&h.c, 0, 1);
 	cr_assert(gp_consist_try_view(&h.c));
 	cr_assert_eq(h.c.view, 2);
 	cr_assert_eq(h.c.members_count, 2);
@@ -147,7 +147,7 @@ Test(bsp, decisions_of_an_earlier_life_go_on)
 		.workers = 1,
 		.workers_min = 1};
 	cr_assert_eq(gp_consist_init(&c, &cfg, &arena), 0);
-	gp_consist_join(&c, 0);
+	gp_consist_join(&c, 0, 1);
 	cr_assert(gp_consist_try_view(&c));
 	cr_assert_eq(c.decision, 901);
 	cr_assert_eq(c.view_first_step, 101);
@@ -210,7 +210,7 @@ Test(bsp, loss_at_a_boundary_lets_joiners_in_at_once)
 	gp_consist_lose(&h.c, 1);
 	cr_assert(gp_consist_try_view(&h.c));
 	gp_consist_lose(&h.c, 0);
-	gp_consist_join(&h.c, 1);
+	gp_consist_join(&h.c, 1, 1);
 	cr_assert(gp_consist_try_view(&h.c));
 	cr_assert_eq(h.c.members_count, 2);
 	cr_assert_eq(h.c.lowest, 1);
@@ -225,7 +225,7 @@ Test(bsp, loss_within_a_step_leaves_joiners_out_until_its_end)
 	gp_consist_lose(&h.c, 2);
 	cr_assert(gp_consist_try_view(&h.c));
 	cr_assert(gp_consist_part_done(&h.c, 2, 0, 2));
-	gp_consist_join(&h.c, 2);
+	gp_consist_join(&h.c, 2, 1);
 	gp_consist_lose(&h.c, 0);
 	cr_assert(gp_consist_try_view(&h.c));
 	cr_assert_eq(h.c.members_count, 1, "rank 1 alone ends the step");
@@ -249,7 +249,7 @@ Test(bsp, losing_all_makes_no_view)
 	gp_consist_lose(&h.c, 1);
 	gp_consist_lose(&h.c, 1);
 	cr_assert(!gp_consist_try_view(&h.c));
-	gp_consist_join(&h.c, 1);
+	gp_consist_join(&h.c, 1, 1);
 	cr_assert(gp_consist_try_view(&h.c));
 	cr_assert_eq(h.c.lowest, 1);
 	free(h.mem);

@@ -267,3 +267,32 @@ Test(control, a_full_ring_is_an_answer)
 	cr_assert_eq(rig_job(r).joined, 2, "the worker repeats its leave");
 	rig_free(r);
 }
+
+// The old view goes on until home has decided the next: what the dead incarnation left there must
+// not be completed by its successor.
+Test(view, a_new_incarnation_contributes_nothing_to_the_view_of_the_one_before)
+{
+	struct rig *r = up(2, 2, 2, GP_ATOM_STEP);
+	worker_push_all(&r->w[1], 1, true);
+	worker_push_block(&r->w[0], 1, 0, true); // all of core 0, nothing of core 1, then it dies
+	worker_push_block(&r->w[0], 1, 2, true);
+	rig_run(r);
+	struct gp_join j = worker_join_of(&r->w[5], 0);
+	j.previous = r->w[0].incarnation;
+	cr_assert_eq(worker_enter_as(&r->w[5], &j), 0);
+	worker_attach(&r->w[5]);
+	cr_assert_eq(r->w[5].view, 1, "what its welcome said");
+	worker_push_block(&r->w[5], 1, 1, true);
+	worker_push_block(&r->w[5], 1, 3, true);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, 0, "half of each is no contribution");
+	cr_assert_eq(rig_verdicts(r, GP_VERDICT_OTHER_VIEW), 2);
+	cr_assert_eq(worker_bring(&r->w[5]), 0);
+	rig_run(r);
+	cr_assert_eq(r->w[5].view, 2);
+	worker_push_all(&r->w[5], 1, true);
+	worker_push_all(&r->w[1], 1, true);
+	rig_run(r);
+	expect_sum(r, &r->w[5], 1, 0, 1);
+	rig_free(r);
+}
