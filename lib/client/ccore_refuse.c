@@ -61,8 +61,8 @@ static bool refuse_join(struct gp_ccore *c, const struct gp_refuse *r)
 			c->cfg.job, expected, c->cfg.server, seen);
 		return true;
 	case GP_REFUSAL_RANK_RANGE:
-		cc_fail(c, -EINVAL, "rank %u is outside 0..%d of job '%s'", c->cfg.rank,
-			expected > 0 ? (int)expected - 1 : c->cfg.world - 1, c->cfg.job);
+		cc_fail(c, -EINVAL, "rank %u is outside 0..%llu of job '%s'", c->cfg.rank,
+			(expected > 0 ? expected : c->cfg.world) - 1, c->cfg.job);
 		return true;
 	case GP_REFUSAL_MTU:
 		cc_fail(c, -EMSGSIZE,
