@@ -173,6 +173,14 @@ static bool layout_legal(const struct gp_ccore *c, const struct gp_layout *l)
 	       l->units_count == units_count(c, l);
 }
 
+// The entries that were taken are reckoned with it, so it may not change from one datagram to the
+// next.
+static bool layout_same(const struct gp_layout *a, const struct gp_layout *b)
+{
+	return a->block_elems == b->block_elems && a->blocks_count == b->blocks_count &&
+	       a->units_count == b->units_count;
+}
+
 static bool entry_legal(
 	const struct gp_ccore *c, const struct cc_tensor *t, const struct gp_layout_entry *e)
 {
@@ -180,6 +188,14 @@ static bool entry_legal(
 	uint64_t units = c->w.atomicity == GP_ATOM_BLOCK ? blocks : 1;
 	return e->first_block + blocks <= c->layout.blocks_count &&
 	       e->unit + units <= c->layout.units_count;
+}
+
+static uint64_t blocks_sum(const struct gp_ccore *c)
+{
+	uint64_t blocks = 0;
+	for (uint32_t i = 0; i < c->tensors_count; i++)
+		blocks += c->tensors[i].blocks_count;
+	return blocks;
 }
 
 // All blocks belong to exactly one tensor each.
@@ -253,9 +269,10 @@ static int memory_take(struct gp_ccore *c)
 
 static void layout_finish(struct gp_ccore *c)
 {
-	if (memory_take(c))
+	bool whole = blocks_sum(c) == c->layout.blocks_count;
+	if (whole && memory_take(c))
 		return;
-	if (!blocks_fill(c)) {
+	if (!whole || !blocks_fill(c)) {
 		cc_fail(c, -EPROTO, "server %s: the layout it sent does not cover the tensors",
 			c->cfg.server);
 		return;
@@ -312,6 +329,11 @@ void cc_layout(struct gp_ccore *c, const struct gp_msg *m)
 				"server %s: its layout is outside what this path carries (%u "
 				"elements a block, %u blocks, %u units)",
 				c->cfg.server, l.block_elems, l.blocks_count, l.units_count);
+			return;
+		}
+		if (c->layout.state == 1 && !layout_same(&c->layout, &l)) {
+			cc_fail(c, -EPROTO, "server %s: its layout changed while it was being read",
+				c->cfg.server);
 			return;
 		}
 		c->layout = l;
