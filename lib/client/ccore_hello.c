@@ -223,12 +223,13 @@ void cc_hello_reply(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *
 static bool welcome_legal(struct gp_ccore *c, const struct gp_welcome *w)
 {
 	if (w->cores <= GP_CCORE_LANES_MAX && w->slots > 0 && w->window > 0 &&
-		w->heartbeat_us > 0 && w->payload_max > GP_WIRE_OVERHEAD_MAX)
+		w->heartbeat_us > 0 && w->payload_max >= PAYLOAD_LEAST)
 		return true;
 	cc_fail(c, -EPROTO,
 		"server %s: its WELCOME is outside this library's limits (cores %u of at most %u, "
-		"slots %u, window %u)",
-		c->cfg.server, w->cores, GP_CCORE_LANES_MAX, w->slots, w->window);
+		"slots %u, window %u, payload %u of at least %u)",
+		c->cfg.server, w->cores, GP_CCORE_LANES_MAX, w->slots, w->window, w->payload_max,
+		PAYLOAD_LEAST);
 	return false;
 }
 
@@ -241,8 +242,8 @@ static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const s
 	c->confirmed = w->decision;
 	c->step = w->next_step;
 	c->lanes_count = w->cores;
-	uint32_t peer = w->payload_max + (c->cfg.v4 ? V4_SPARE : 0);
-	c->limit = GP_MIN(c->payload_own, peer);
+	uint64_t peer = (uint64_t)w->payload_max + (c->cfg.v4 ? V4_SPARE : 0);
+	c->limit = (uint32_t)GP_MIN(c->payload_own, peer);
 	cc_retry_start(&c->view_retry, 20 * MS, 200 * MS);
 	c->joined = true;
 }

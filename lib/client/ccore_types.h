@@ -19,13 +19,17 @@
 #define RTO_MAX		  (200 * MS)
 #define COALESCE_MAX	  16
 #define REPAIR_BLOCKS_MAX 32
-#define PULL_SECTIONS_MAX 32
-#define HOLE_PLACES	  3 // a result that many places on shows that one is missing
-#define REORDER_PACKETS	  3 // an acknowledgement that many packets on shows that one is lost
+#define PULL_SECTIONS_MAX 30
+#define PAYLOAD_LEAST	  528 // IP MTU 576: what a server must be able to take
+#define HOLE_PLACES	  3   // a result that many places on shows that one is missing
+#define REORDER_PACKETS	  3   // an acknowledgement that many packets on shows that one is lost
 #define PULL_BACKOFF_MAX  (50 * MS)
 #define CREDIT_MAX	  4096
 #define PROBES_MAX	  3
 #define HEARTBEAT_PAD	  48
+
+_Static_assert(GP_WIRE_HEADER_SIZE + PULL_SECTIONS_MAX * GP_WIRE_SECTION_SIZE <= PAYLOAD_LEAST,
+	"a full PULL fits every path");
 
 // ---- repetition until answered
 
