@@ -12,6 +12,20 @@
 #define SLEEP_NS_MIN   2000    // doubles with every sleep that nothing followed
 #define SLEEP_NS_ALONE 1000000 // the longest while nobody has a session
 
+// Our addresses are announced at the start and a few times after it: the link may come up later
+// than we do (a tap is put on its bridge afterwards), and a neighbour may still hold another
+// address.
+#define ANNOUNCE_COUNT 5
+#define ANNOUNCE_NS    UINT64_C(1000000000)
+
+static void announce_due(struct lcore *l, uint64_t now, uint64_t begin, uint32_t *done)
+{
+	if (*done == ANNOUNCE_COUNT || now - begin < *done * ANNOUNCE_NS)
+		return;
+	gp_xport_dpdk_announce(l->xport);
+	(*done)++;
+}
+
 static bool round_run(struct lcore *l, uint64_t now)
 {
 	struct gp_frame *frames[GP_ENGINE_BURST_MAX];
@@ -39,14 +53,16 @@ static uint64_t idle_sleep(struct lcore *l, uint64_t sleep_ns)
 static void rounds_run(struct lcore *l)
 {
 	uint64_t sleep_ns = GP_MIN((uint64_t)SLEEP_NS_MIN, l->sleep_ns_max);
-	uint64_t before = clock_now();
-	uint32_t idle = 0;
+	const uint64_t begin = clock_now();
+	uint64_t before = begin;
+	uint32_t idle = 0, announced = l->idx == 0 ? 0 : ANNOUNCE_COUNT;
 	bool worked = false;
 	while (atomic_load_explicit(&l->node->run, memory_order_relaxed)) {
 		uint64_t now = clock_now();
 		if (worked)
 			gp_counter_add(&l->busy_ns, now - before);
 		before = now;
+		announce_due(l, now, begin, &announced);
 		worked = round_run(l, now);
 		if (worked) {
 			idle = 0;
@@ -64,8 +80,6 @@ int lcore_run(void *arg)
 	struct lcore *l = arg;
 	(void)prctl(PR_SET_TIMERSLACK, 1UL);
 	gp_rcu_register_thread();
-	if (l->idx == 0)
-		gp_xport_dpdk_announce(l->xport);
 	(void)round_run(l, clock_now());
 	atomic_store_explicit(&l->polling, true, memory_order_release);
 	rounds_run(l);
