@@ -212,8 +212,10 @@ static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t
 	bool committed = !gp_before(jc->committed[b->unit], step);
 	struct gp_version *v =
 		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
-	if (part->want && v && v->step == step)
+	if (part->want && v && v->step == step && c->results_left > 0) {
+		c->results_left--;
 		send_result(c, &c->sessions[session_idx(part->session)], jc, local, v, !committed);
+	}
 	return GP_VERDICT_PUSH_DUPLICATE;
 }
 
@@ -358,6 +360,7 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	struct part part = {.session = cs->id, .want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	const uint8_t *payload = m->body;
 	uint64_t refused = 0;
+	c->results_left = jc->job->cfg->window;
 	enum gp_verdict verdict = GP_VERDICT_PUSH_DUPLICATE, why = GP_VERDICT_PUSH_BUSY;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		struct gp_section sec;

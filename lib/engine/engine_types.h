@@ -239,6 +239,7 @@ struct gp_core {
 	struct core_session *sessions; // [sessions_max]
 	uint16_t *ack_list;	       // session indices with an acknowledgement due
 	uint32_t ack_count;
+	uint32_t results_left;	  // that the PUSH in hand may still draw
 	uint64_t hello_tokens_at; // token bucket: time at which it was last full
 	uint64_t hello_tokens;
 	struct job_core *jobs[GP_ENGINE_JOBS_MAX + 1]; // by id; NULL until CMD_JOB_READY

@@ -629,3 +629,18 @@ Test(push, nan_can_count_as_zero)
 		cr_assert_eq(got[i], rig_value(1, 1, 0, i), "what rank 1 alone gave");
 	rig_free(r);
 }
+
+Test(push, a_run_over_finished_blocks_draws_no_more_results_than_the_window)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].window = 2;
+	rig_up(r);
+	for (uint32_t i = 0; i < 2; i++)
+		worker_push_all(&r->w[i], 1, false);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, 1);
+	zeros(&r->w[0], 1, 0, BLOCKS);
+	rig_run(r);
+	cr_assert_eq(seen_count(&r->w[0], GP_WIRE_RESULT), 2);
+	rig_free(r);
+}
