@@ -9,6 +9,8 @@
 
 // Commands that handling one message may push to one core's ring.
 #define CMDS_PER_MESSAGE 8
+// Of one core in one poll: grace periods and timers wait for it to end.
+#define MESSAGES_PER_POLL 64
 
 struct reg_job *reg_job_by_id(struct gp_registrar *r, uint16_t id)
 {
@@ -271,7 +273,9 @@ uint32_t gp_registrar_poll(struct gp_registrar *r, uint64_t now)
 	uint32_t work = 0;
 	r->now = now;
 	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
-		for (; rings_have_room(r) && gp_ring_pop(r->from_core[i], &cmd); work++)
+		for (uint32_t n = 0; n < MESSAGES_PER_POLL && rings_have_room(r) &&
+				     gp_ring_pop(r->from_core[i], &cmd);
+			n++, work++)
 			message_handle(r, i, &cmd);
 	for (uint32_t i = 0; i < r->engine->cfg.jobs_count && rings_have_room(r); i++) {
 		reg_layout_try(r, &r->jobs[i]);

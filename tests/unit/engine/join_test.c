@@ -435,3 +435,21 @@ Test(engine, creation_survives_every_failed_allocation)
 	gp_engine_destroy(e);
 	rig_free(r);
 }
+
+// Grace periods and timers wait for the control thread: who repeats himself must not keep it.
+Test(join, a_flood_does_not_keep_control_for_long)
+{
+	struct rig *r = rig_new();
+	rig_start(r);
+	struct gp_join j = worker_join_of(&r->w[0], 0);
+	cr_assert_eq(worker_enter_as(&r->w[0], &j), 0);
+	r->no_control = true;
+	for (uint32_t i = 0; i < 200; i++)
+		worker_join(&r->w[0], 0, &j);
+	rig_run(r);
+	r->no_control = false;
+	cr_assert_leq(gp_registrar_poll(r->reg, r->now), 64);
+	rig_run(r);
+	cr_assert_eq(seen_count(&r->w[0], GP_WIRE_WELCOME), 201, "all are answered in the end");
+	rig_free(r);
+}
