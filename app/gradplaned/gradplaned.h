@@ -101,8 +101,9 @@ struct snapshot_task {
 	uint32_t job_idx;
 	uint32_t step;
 	uint32_t decision;
-	bool quit; // nothing to write: the thread ends
-	int error; // -errno
+	struct gp_job_view view; // as it was when the cut was whole
+	bool quit;		 // nothing to write: the thread ends
+	int error;		 // -errno
 	uint64_t bytes;
 	uint64_t wall_ns;
 	uint64_t digest;

@@ -17,7 +17,6 @@ static const char *const state_names[] = {"momentum"};
 
 // What is collected before the first byte is written.
 struct plan {
-	struct gp_job_view view;
 	struct gp_snapshot_meta meta;
 	struct gp_snapshot_tensor *tensors;
 	struct gp_snapshot_rank *ranks;
@@ -33,7 +32,7 @@ static int task_failed(struct snapshot_task *t, int error, const char *text)
 // Online.
 static int tensors_fill(const struct node *n, const struct snapshot_task *t, struct plan *p)
 {
-	for (uint32_t i = 0; i < p->view.tensors_count; i++) {
+	for (uint32_t i = 0; i < t->view.tensors_count; i++) {
 		struct gp_tensor_view v;
 		if (!gp_engine_tensor_view(n->engine, t->job_idx, i, &v))
 			return -ENOENT;
@@ -56,10 +55,7 @@ static void plan_free(struct plan *p)
 static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 {
 	const struct gp_config_job *job = &n->cfg.jobs[t->job_idx];
-	gp_rcu_online();
-	gp_engine_job_view(n->engine, t->job_idx, &p->view);
-	gp_rcu_offline();
-	p->tensors = calloc(p->view.tensors_count, sizeof(*p->tensors));
+	p->tensors = calloc(t->view.tensors_count, sizeof(*p->tensors));
 	p->ranks = calloc(job->workers, sizeof(*p->ranks));
 	if (!p->tensors || !p->ranks)
 		return task_failed(t, -ENOMEM, "no memory for the list of tensors");
@@ -80,7 +76,7 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 		.step = t->step,
 		.decision = t->decision,
 		.epoch = n->epoch,
-		.tensors_count = p->view.tensors_count,
+		.tensors_count = t->view.tensors_count,
 		.tensors = p->tensors,
 		.states_count = job->optimizer.name == GP_OPTIMIZER_SGD ? 0 : 1,
 		.states = state_names,
@@ -92,11 +88,16 @@ static int block_append(struct node *n, struct snapshot_task *t, struct gp_snaps
 	uint32_t block, uint32_t file)
 {
 	uint32_t elems;
+	uint64_t digest = 0;
 	gp_rcu_online();
 	const float *data = gp_engine_block(n->engine, t->job_idx, block, t->step, file, &elems);
+	if (data && file == 0 &&
+		gp_engine_block_digest(n->engine, t->job_idx, block, t->step, &digest) != 0)
+		data = NULL;
 	gp_rcu_offline(); // the cut keeps the version
 	if (!data)
 		return task_failed(t, -ENOENT, "a block of the generation is gone");
+	t->digest += digest;
 	return gp_snapshot_append(w, file, data, elems, &t->err);
 }
 
@@ -104,7 +105,7 @@ static int blocks_append(
 	struct node *n, struct snapshot_task *t, struct gp_snapshot_writer *w, const struct plan *p)
 {
 	for (uint32_t file = 0; file <= p->meta.states_count; file++)
-		for (uint32_t block = 0; block < p->view.blocks_count; block++) {
+		for (uint32_t block = 0; block < t->view.blocks_count; block++) {
 			int rc = block_append(n, t, w, block, file);
 			if (rc != 0)
 				return rc;
@@ -134,13 +135,6 @@ static int plan_write(struct node *n, struct snapshot_task *t, const struct plan
 	if (rc != 0)
 		return rc;
 	rc = blocks_append(n, t, w, p);
-	if (rc == 0) {
-		gp_rcu_online();
-		rc = gp_engine_digest(n->engine, t->job_idx, t->step, &t->digest);
-		gp_rcu_offline();
-		if (rc != 0)
-			task_failed(t, rc, "a block of the generation is gone");
-	}
 	if (rc != 0) {
 		gp_snapshot_abort(w);
 		return rc;

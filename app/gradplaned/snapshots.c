@@ -140,6 +140,7 @@ static void task_start(struct node *n, uint32_t job_idx)
 	struct snapshot_job *j = &s->jobs[job_idx];
 	*s->task = (struct snapshot_task){
 		.job_idx = job_idx, .step = j->waiting_step, .decision = j->waiting_decision};
+	gp_engine_job_view(n->engine, job_idx, &s->task->view);
 	j->waiting = false;
 	s->busy = true;
 	eventfd_signal(s->wake_fd);

@@ -143,7 +143,7 @@ void gp_registrar_cut_release(struct gp_registrar *r, uint16_t job);
 // No new step begins: contributions to steps after the one in hand are refused as stopping.
 void gp_registrar_stop(struct gp_registrar *r);
 
-// What control, metrics and tests may see of a job; any thread. Exact once the job rests.
+// What status, metrics and tests may see of a job; control thread. Exact once the job rests.
 struct gp_job_view {
 	const char *name;
 	uint16_t id;
@@ -197,9 +197,13 @@ bool gp_engine_rank_view(
 // NULL when it is not there. Valid until the caller's next quiescent state, or while a cut pins it.
 const float *gp_engine_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
 	uint32_t step, uint32_t array, uint32_t *elems);
-// Digest of a generation (docs/protocol.md 5); -ENOENT when a block of it is gone.
+// Digest of a generation (docs/protocol.md 6): the sum of its blocks' digests. -ENOENT when a block
+// of it is gone. No grace period ends while an online thread reads a whole generation, and memory
+// does not come back to the cores: beside a running job take it block by block, offline between.
 int gp_engine_digest(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t step, uint64_t *digest) GP_MUST_CHECK;
+int gp_engine_block_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
+	uint32_t step, uint64_t *digest) GP_MUST_CHECK;
 
 // One core's counters; any thread.
 struct gp_core_stats {

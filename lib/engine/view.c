@@ -117,6 +117,19 @@ static uint64_t block_digest(const struct gp_block *b, uint32_t step, const floa
 	return XXH3_64bits_digest(&state);
 }
 
+int gp_engine_block_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
+	uint32_t step, uint64_t *digest)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	uint32_t elems;
+	const float *values = gp_engine_block(e, job_idx, block, step, 0, &elems);
+	if (!values)
+		return -ENOENT;
+	const struct gp_table *t = &j->cores[job_owner(j, block)].table;
+	*digest = block_digest(&t->blocks[job_local(j, block)], step, values);
+	return 0;
+}
+
 int gp_engine_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t step, uint64_t *digest)
 {
 	const struct gp_job *j = job_at(e, job_idx);
@@ -124,12 +137,11 @@ int gp_engine_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t step,
 		return -ENOENT;
 	*digest = 0;
 	for (uint32_t block = 0; block < j->blocks_count; block++) {
-		uint32_t elems;
-		const float *values = gp_engine_block(e, job_idx, block, step, 0, &elems);
-		if (!values)
-			return -ENOENT;
-		const struct gp_table *t = &j->cores[job_owner(j, block)].table;
-		*digest += block_digest(&t->blocks[job_local(j, block)], step, values);
+		uint64_t one;
+		int rc = gp_engine_block_digest(e, job_idx, block, step, &one);
+		if (rc != 0)
+			return rc;
+		*digest += one;
 	}
 	return 0;
 }

@@ -167,6 +167,12 @@ Test(digest, is_what_the_protocol_says_whatever_the_cores)
 	for (uint32_t cores = 1; cores <= 4; cores++) {
 		struct rig *r = trained(0, cores, 0);
 		cr_assert_eq(digest_of(r, 0), digest_reference(0, values), "%u cores", cores);
+		uint64_t sum = 0, one = 0;
+		for (uint32_t b = 0; b < BLOCKS; b++, sum += one)
+			cr_assert_eq(gp_engine_block_digest(r->e, 0, b, 0, &one), 0);
+		cr_assert_eq(sum, digest_of(r, 0));
+		cr_assert_eq(gp_engine_block_digest(r->e, 0, BLOCKS, 0, &one), -ENOENT);
+		cr_assert_eq(gp_engine_block_digest(r->e, 0, 0, 9, &one), -ENOENT);
 		rig_free(r);
 	}
 }
