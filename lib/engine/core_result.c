@@ -113,6 +113,13 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 		.weight = v->weight,
 	};
 	gp_wire_put_section(a.frame->data, 0, &s);
+	if (c->engine->cfg.standby) {
+		// The next generation but one takes this memory whole, and a driver may refer to
+		// what it has sent until it sends more.
+		memcpy(a.body, gp_version_values(v), len);
+		answer_send(c, cs, &a, len);
+		return;
+	}
 	a.frame->tail = (const uint8_t *)gp_version_values(v);
 	a.frame->tail_len = len;
 	a.frame->tail_hold = &v->hold;

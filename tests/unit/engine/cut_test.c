@@ -372,3 +372,29 @@ Test(standby, drops_pulls_held_on_the_generation_before)
 	expect_served(r, 20, 2.0f);
 	rig_free(r);
 }
+
+static const struct gp_xport_ops *sent_by;
+static uint32_t sent_by_reference;
+
+static void spy_send(struct gp_xport *x, struct gp_frame *f)
+{
+	sent_by_reference += f->tail_len > 0;
+	sent_by->send(x, f);
+}
+
+// A driver may refer to what it has sent until it sends more, which can be long after the memory of
+// a generation was used again.
+Test(standby, sends_no_reference_to_memory_that_the_next_generation_takes)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	sent_by = r->core_x[0]->ops;
+	struct gp_xport_ops spy = *sent_by;
+	spy.send = spy_send;
+	sent_by_reference = 0;
+	r->core_x[0]->ops = &spy;
+	expect_served(r, 10, 1.0f);
+	r->core_x[0]->ops = sent_by;
+	cr_assert_eq(sent_by_reference, 0);
+	rig_free(r);
+}
