@@ -9,9 +9,10 @@
 #include <errno.h>
 #include <event2/event.h>
 
-#define TICK_US_BUSY 1000  // with sessions: joins, registrations and grace periods wait for it
-#define TICK_US_IDLE 10000 // without
-#define READY_MS_MAX 5000
+#define TICK_US_BUSY  1000  // with sessions: joins, registrations and grace periods wait for it
+#define TICK_US_IDLE  10000 // without
+#define READY_MS_MAX  5000
+#define PERIOD_NS_MIN UINT64_C(500000000)
 
 static const struct gp_ctl_command commands[] = {
 	{"status", ctl_status},
@@ -48,7 +49,10 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	struct control *c = &n->control;
 	(void)fd, (void)what;
 	uint64_t now = clock_now();
-	uint64_t elapsed = GP_MAX(now - c->second_at, UINT64_C(1));
+	// After a late turn the next follows early; in a moment no core need have polled.
+	uint64_t elapsed = now - c->second_at;
+	if (elapsed < PERIOD_NS_MIN)
+		return;
 	c->second_at = now;
 	for (uint32_t i = 0; i < n->cfg.cores.count; i++) {
 		uint64_t busy = gp_counter_read(&n->lcores[i].busy_ns);
