@@ -1,18 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The kernels for AVX2. bf16 is rounded with integer operations, so the bytes are those of the
-// scalar twin on every CPU. Elements beyond the last full vector go through the scalar helpers.
-#include "codec_priv.h"
-
-static inline __m256i load8i(const void *p)
-{
-	return _mm256_loadu_si256((const __m256i *)p);
-}
-
-static inline __m256 load8(const void *p)
-{
-	return _mm256_castsi256_ps(load8i(p));
-}
+// The kernels for AVX2 and F16C. bf16 is rounded with integer operations, so the bytes are those of
+// the scalar twin on every CPU. Elements beyond the last full vector go through the scalar helpers.
+// What is quantised is in codec_avx2_quant.c.
+#include "codec_avx2.h"
 
 static inline __m256 load8_bf16(const void *p)
 {
@@ -105,13 +96,10 @@ static void bf16_encode(uint8_t *payload, const float *grad, uint32_t elems)
 
 static inline __m256i round8_ef(const float *grad, float *residual)
 {
-	const __m256i exp = _mm256_set1_epi32((int)CODEC_EXP_MASK);
 	__m256 acc = gp_fadd8(load8(grad), load8(residual));
 	__m256i half = round8(acc);
-	__m256i sent = _mm256_slli_epi32(half, 16);
-	__m256i infinite = _mm256_cmpeq_epi32(_mm256_and_si256(sent, exp), exp);
-	__m256 rest = _mm256_sub_ps(acc, _mm256_castsi256_ps(sent));
-	_mm256_storeu_ps(residual, _mm256_andnot_ps(_mm256_castsi256_ps(infinite), rest));
+	__m256 sent = _mm256_castsi256_ps(_mm256_slli_epi32(half, 16));
+	_mm256_storeu_ps(residual, codec_rest8(acc, sent));
 	return half;
 }
 
@@ -128,6 +116,72 @@ static void bf16_encode_ef(uint8_t *payload, const float *grad, float *residual,
 		gp_store16(payload + 2 * i, half);
 		residual[i] = codec_bf16_rest(acc, half);
 	}
+}
+
+static inline __m256 load8_f16(const void *p)
+{
+	return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+
+static void f16_decode(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	uint32_t i = 0;
+	for (; i + 8 <= elems; i += 8)
+		_mm256_storeu_ps(dst + i, load8_f16(payload + 2 * i));
+	for (; i < elems; i++)
+		gp_storef(&dst[i], codec_f16_value(gp_load16(payload + 2 * i)));
+}
+
+static void f16_add(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	uint32_t i = 0;
+	for (; i + 8 <= elems; i += 8) {
+		__m256 sum = gp_fadd8(_mm256_loadu_ps(dst + i), load8_f16(payload + 2 * i));
+		_mm256_storeu_ps(dst + i, sum);
+	}
+	for (; i < elems; i++)
+		dst[i] = gp_fadd(dst[i], codec_f16_value(gp_load16(payload + 2 * i)));
+}
+
+static void f16_encode(uint8_t *payload, const float *grad, uint32_t elems)
+{
+	uint32_t i = 0;
+	for (; i + 8 <= elems; i += 8)
+		_mm_storeu_si128((__m128i *)(payload + 2 * i),
+			_mm256_cvtps_ph(load8(grad + i), _MM_FROUND_TO_NEAREST_INT));
+	for (; i < elems; i++)
+		gp_store16(payload + 2 * i, codec_f16_round(grad[i]));
+}
+
+static void f16_encode_ef(uint8_t *payload, const float *grad, float *residual, uint32_t elems)
+{
+	uint32_t i = 0;
+	for (; i + 8 <= elems; i += 8) {
+		__m256 acc = gp_fadd8(load8(grad + i), load8(residual + i));
+		__m128i half = _mm256_cvtps_ph(acc, _MM_FROUND_TO_NEAREST_INT);
+		_mm_storeu_si128((__m128i *)(payload + 2 * i), half);
+		_mm256_storeu_ps(residual + i, codec_rest8(acc, _mm256_cvtph_ps(half)));
+	}
+	for (; i < elems; i++) {
+		float acc = gp_fadd(grad[i], residual[i]);
+		uint16_t half = codec_f16_round(acc);
+		gp_store16(payload + 2 * i, half);
+		residual[i] = codec_f16_rest(acc, half);
+	}
+}
+
+static bool half_finite(const uint8_t *payload, uint32_t count, uint16_t mask)
+{
+	const __m256i exp = _mm256_set1_epi16((int16_t)mask);
+	__m256i bad = _mm256_setzero_si256();
+	uint32_t i = 0, rest = 0;
+	for (; i + 16 <= count; i += 16) {
+		__m256i e = _mm256_and_si256(load8i(payload + 2 * i), exp);
+		bad = _mm256_or_si256(bad, _mm256_cmpeq_epi16(e, exp));
+	}
+	for (; i < count; i++)
+		rest |= (gp_load16(payload + 2 * i) & mask) == mask;
+	return !rest && _mm256_testz_si256(bad, bad);
 }
 
 static void accumulate(float *residual, const float *grad, uint32_t elems)
@@ -195,6 +249,19 @@ const struct codec_kernels codec_kernels_avx2 = {
 	.bf16_add = bf16_add,
 	.bf16_encode = bf16_encode,
 	.bf16_encode_ef = bf16_encode_ef,
+	.f16_decode = f16_decode,
+	.f16_add = f16_add,
+	.f16_encode = f16_encode,
+	.f16_encode_ef = f16_encode_ef,
+	.half_finite = half_finite,
+	.int8_legal = codec_int8_legal_avx2,
+	.int8_decode = codec_int8_decode_avx2,
+	.int8_add = codec_int8_add_avx2,
+	.int8_encode = codec_int8_encode_avx2,
+	.sign_decode = codec_sign_decode_avx2,
+	.sign_add = codec_sign_add_avx2,
+	.sign_encode = codec_sign_encode_avx2,
+	.abs_lanes = codec_abs_lanes_avx2,
 	.accumulate = accumulate,
 	.key_max = key_max,
 	.count_above = count_above,

@@ -2,15 +2,34 @@
 //
 // Codecs: how the elements of one block travel as the payload of one section.
 //
-// Wire forms, little-endian, at any alignment:
-//   none  nothing; every element is +0 (a block with nothing to say)
-//   f32   elems x binary32
-//   bf16  elems x the upper half of binary32, rounded to nearest, ties to even; a NaN stays a NaN
-//   and
-//         is made quiet; a finite value beyond the largest bf16 becomes infinity
-//   topk  u16 count, u16 index[count] strictly increasing and < elems, zero bytes up to a multiple
-//         of 4, binary32 value[count]; every other element is absent
-// An absent element decodes to +0 and adds nothing.
+// Wire forms, little-endian, at any alignment; "padded" is with zero bytes to a multiple of 4:
+//   none       nothing; every element is +0 (a block with nothing to say)
+//   f32        elems x binary32
+//   bf16       elems x the upper half of binary32, rounded to nearest, ties to even; a NaN stays a
+//              NaN and is made quiet; a finite value beyond the largest bf16 becomes infinity
+//   topk       u16 count, u16 index[count] strictly increasing and < elems, padded, binary32
+//              value[count]; every other element is absent
+//   f16        elems x binary16, rounded to nearest, ties to even, into subnormals too; a finite
+//              value of 65520 and more becomes infinity; a NaN keeps its sign and the upper 10 bits
+//              of its payload and is made quiet, when encoded and when decoded
+//   int8       binary32 scale, i8 q[elems], padded; the value is q x scale, rounded once
+//   sign       binary32 scale, elems bits from the lowest of the first byte on, padded; the value
+//              is scale, with the sign bit flipped where the bit is 1
+//   topk_bf16  topk with bf16 value[count], padded
+//   topk_f16   topk with f16 value[count], padded
+// An absent element decodes to +0 and adds nothing. A scale is finite and its sign bit is 0, or it
+// is the NaN 0x7fc00000; a q of -128 is refused.
+//
+// How a block is quantised; acc[] is what the rank would like to send, every operation is rounded
+// to binary32 on its own:
+//   int8  m = largest |acc| (a NaN is larger than everything). m not finite: scale 0x7fc00000, all
+//   q
+//         0. Else scale = m / 127, and q = 0 where scale came out as 0, else acc / scale rounded to
+//         an integer, ties to even, within -127..127.
+//   sign  Sixteen lanes begin at +0; lane j adds |acc[j]|, |acc[j + 16]|, ... in that order. Then
+//         lane j adds lane j + 8 for j < 8, lane j + 4 for j < 4, lane j + 2 for j < 2, lane 1 for
+//         j = 0. scale = lane 0 / elems (0 without elements); a bit is the sign bit of acc, -0
+//         included. If scale is not finite, it is 0x7fc00000 and all bits are 0.
 //
 // Trust: gp_codec_check proves everything about a payload before any of it is used. Decode and add
 // take only checked payloads; handing them others is a bug of the caller, not an error.
@@ -35,6 +54,11 @@ enum gp_codec_id {
 	GP_CODEC_F32 = 1,
 	GP_CODEC_BF16 = 2,
 	GP_CODEC_TOPK = 3,
+	GP_CODEC_F16 = 4,
+	GP_CODEC_INT8 = 5,
+	GP_CODEC_SIGN = 6,
+	GP_CODEC_TOPK_BF16 = 7,
+	GP_CODEC_TOPK_F16 = 8,
 	GP_CODEC_COUNT,
 };
 
@@ -49,6 +73,8 @@ enum gp_codec_reason {
 	GP_CODEC_BAD_PAD = -3,	  // padding that is not zero
 	GP_CODEC_BAD_ORDER = -4,  // indices that do not strictly increase
 	GP_CODEC_BAD_RANGE = -5,  // an index beyond the block
+	GP_CODEC_BAD_SCALE = -6,  // a scale that is negative, infinite or another NaN
+	GP_CODEC_BAD_VALUE = -7,  // a q of -128
 };
 
 // What a rank encodes: one block of its gradient.
@@ -57,7 +83,7 @@ struct gp_codec_src {
 	float *residual; // in and out; NULL: no error feedback. none and f32 lose nothing and
 			 // ignore it
 	uint32_t elems;
-	uint32_t k; // topk: elements to keep, at most elems
+	uint32_t k; // topk and its 16-bit forms: elements to keep, at most elems
 };
 
 // Name and id, as in configuration files; NULL and -EINVAL for unknown ones.
@@ -66,10 +92,16 @@ int gp_codec_parse(const char *name) GP_MUST_CHECK;
 // A word for a counter or a log line; never NULL.
 const char *gp_codec_reason_name(int reason);
 
+// Whether the codec keeps some elements only, so that k counts.
+static inline bool gp_codec_is_topk(uint8_t id)
+{
+	return id == GP_CODEC_TOPK || id == GP_CODEC_TOPK_BF16 || id == GP_CODEC_TOPK_F16;
+}
+
 // Elements that a top-k of `ratio` keeps of a block: ceil(ratio * elems), at least 1, at most
 // elems.
 uint32_t gp_codec_topk_count(double ratio, uint32_t elems) GP_MUST_CHECK;
-// Bytes of the longest payload of a block; exact for every codec when k (used by topk only) is what
+// Bytes of the longest payload of a block; exact for every codec when k (of the top-k ones) is what
 // is encoded. 0 for an unknown id.
 size_t gp_codec_size_max(uint8_t id, uint32_t elems, uint32_t k) GP_MUST_CHECK;
 
@@ -84,8 +116,9 @@ void gp_codec_decode(uint8_t id, float *dst, const uint8_t *payload, size_t len,
 void gp_codec_add(uint8_t id, float *dst, const uint8_t *payload, size_t len, uint32_t elems);
 
 // Writes one payload of at most gp_codec_size_max(id, elems, k) bytes and returns its length.
-// topk keeps the k elements of acc that are largest by absolute value; among equals the lowest
-// index wins; a NaN is larger than everything, so it is sent and the receiver can name it.
+// The top-k ones keep the k elements of acc that are largest by absolute value, before any
+// rounding; among equals the lowest index wins; a NaN is larger than everything, so it is sent and
+// the receiver can name it.
 uint32_t gp_codec_encode(
 	uint8_t id, const struct gp_codec_src *src, uint8_t *payload) GP_MUST_CHECK;
 

@@ -1,14 +1,46 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Sparse payloads: proof, scatter, and the exact choice of the k largest elements.
+// Sparse payloads: proof, scatter, and the exact choice of the k largest elements. The three forms
+// differ in how they write a value.
 #include "codec_priv.h"
 
-int codec_topk_check(const uint8_t *payload, size_t len, uint32_t elems)
+// So many 16-bit values are widened at once.
+#define TILE 64
+
+struct half_form {
+	uint16_t exp_mask; // NaN and infinity have these bits set
+	uint16_t (*round)(float v);
+	float (*rest)(float acc, uint16_t half);
+};
+
+static const struct half_form form_bf16 = {0x7f80, codec_bf16_round, codec_bf16_rest};
+static const struct half_form form_f16 = {0x7c00, codec_f16_round, codec_f16_rest};
+
+static const uint8_t *values_of(const uint8_t *payload, uint32_t count)
+{
+	return payload + codec_topk_values_offset(count);
+}
+
+static uint32_t size_wide(uint32_t count)
+{
+	return codec_topk_values_offset(count) + 4 * count;
+}
+
+static uint32_t size_half(uint32_t count)
+{
+	return codec_topk_values_offset(count) + ((2 * count + 3) & ~3u);
+}
+
+// ---- proof
+
+// Everything but the padding behind the values; size is that of a count.
+static int indices_check(
+	const uint8_t *payload, size_t len, uint32_t elems, uint32_t (*size)(uint32_t count))
 {
 	if (len < 4)
 		return GP_CODEC_BAD_LENGTH;
 	uint32_t count = gp_load16(payload);
-	if (count > elems || len != codec_topk_size(count))
+	if (count > elems || len != size(count))
 		return GP_CODEC_BAD_LENGTH;
 	const uint8_t *index = payload + 2;
 	if (count % 2 == 0 && gp_load16(index + 2 * count) != 0)
@@ -24,25 +56,93 @@ int codec_topk_check(const uint8_t *payload, size_t len, uint32_t elems)
 	return GP_CODEC_OK;
 }
 
-void codec_topk_decode(float *dst, const uint8_t *payload, uint32_t elems)
+static int wide_check(const uint8_t *payload, size_t len, uint32_t elems)
+{
+	return indices_check(payload, len, elems, size_wide);
+}
+
+static int half_check(const uint8_t *payload, size_t len, uint32_t elems)
+{
+	int reason = indices_check(payload, len, elems, size_half);
+	if (reason == GP_CODEC_BAD_LENGTH)
+		return reason;
+	// The length is right, so an odd count has padding behind its last value.
+	if (gp_load16(payload) % 2 == 1 && gp_load16(payload + len - 2) != 0)
+		return GP_CODEC_BAD_PAD;
+	return reason;
+}
+
+static bool wide_finite(const uint8_t *payload, uint32_t elems)
 {
 	uint32_t count = gp_load16(payload);
-	const uint8_t *value = payload + codec_topk_values_offset(count);
+	GP_ASSERT(count <= elems);
+	return codec_kernels_get()->f32_finite(values_of(payload, count), count);
+}
+
+static bool half_finite(const uint8_t *payload, uint32_t elems, const struct half_form *form)
+{
+	uint32_t count = gp_load16(payload);
+	GP_ASSERT(count <= elems);
+	return codec_kernels_get()->half_finite(values_of(payload, count), count, form->exp_mask);
+}
+
+// ---- scatter
+
+static void wide_decode(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	uint32_t count = gp_load16(payload);
+	const uint8_t *value = values_of(payload, count);
+	GP_ASSERT(count <= elems);
 	memset(dst, 0, (size_t)elems * sizeof(*dst));
 	for (uint32_t i = 0; i < count; i++)
 		gp_storef(&dst[gp_load16(payload + 2 + 2 * i)], gp_loadf(value + 4 * i));
 }
 
-void codec_topk_add(float *dst, const uint8_t *payload, uint32_t elems)
+static void wide_add(float *dst, const uint8_t *payload, uint32_t elems)
 {
 	uint32_t count = gp_load16(payload);
-	const uint8_t *value = payload + codec_topk_values_offset(count);
+	const uint8_t *value = values_of(payload, count);
 	GP_ASSERT(count <= elems);
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = gp_load16(payload + 2 + 2 * i);
 		dst[at] = gp_fadd(dst[at], gp_loadf(value + 4 * i));
 	}
 }
+
+typedef void (*widen_fn)(float *dst, const uint8_t *payload, uint32_t elems);
+
+static void half_decode(float *dst, const uint8_t *payload, uint32_t elems, widen_fn widen)
+{
+	uint32_t count = gp_load16(payload);
+	const uint8_t *index = payload + 2, *value = values_of(payload, count);
+	float tile[TILE];
+	GP_ASSERT(count <= elems);
+	memset(dst, 0, (size_t)elems * sizeof(*dst));
+	for (uint32_t first = 0; first < count; first += TILE) {
+		uint32_t n = GP_MIN(count - first, (uint32_t)TILE);
+		widen(tile, value + 2 * first, n);
+		for (uint32_t i = 0; i < n; i++)
+			gp_storef(&dst[gp_load16(index + 2 * (first + i))], tile[i]);
+	}
+}
+
+static void half_add(float *dst, const uint8_t *payload, uint32_t elems, widen_fn widen)
+{
+	uint32_t count = gp_load16(payload);
+	const uint8_t *index = payload + 2, *value = values_of(payload, count);
+	float tile[TILE];
+	GP_ASSERT(count <= elems);
+	for (uint32_t first = 0; first < count; first += TILE) {
+		uint32_t n = GP_MIN(count - first, (uint32_t)TILE);
+		widen(tile, value + 2 * first, n);
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t at = gp_load16(index + 2 * (first + i));
+			dst[at] = gp_fadd(dst[at], tile[i]);
+		}
+	}
+}
+
+// ---- choice
 
 // The cut that keeps exactly k < elems elements. Keys order like magnitudes, so this is a search
 // over integers: from the largest key down in growing strides of a binary order of magnitude until
@@ -76,19 +176,8 @@ static struct codec_cut cut_find(
 	return (struct codec_cut){.above = (int32_t)high, .equals = k - above_high};
 }
 
-// Copies the kept values out; with error feedback nothing of them is left behind.
-static void values_take(uint8_t *payload, const float *acc, float *residual, uint32_t count)
-{
-	uint8_t *value = payload + codec_topk_values_offset(count);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t at = gp_load16(payload + 2 + 2 * i);
-		gp_storef(value + 4 * i, acc[at]);
-		if (residual)
-			residual[at] = 0;
-	}
-}
-
-uint32_t codec_topk_encode(const struct gp_codec_src *src, uint8_t *payload)
+// Writes count and indices, takes the gradient into the residual, and says where the values lie.
+static const float *indices_encode(const struct gp_codec_src *src, uint8_t *payload)
 {
 	const struct codec_kernels *kn = codec_kernels_get();
 	GP_ASSERT(src->k <= src->elems);
@@ -105,6 +194,118 @@ uint32_t codec_topk_encode(const struct gp_codec_src *src, uint8_t *payload)
 	gp_store16(payload, (uint16_t)count);
 	if (count % 2 == 0)
 		gp_store16(payload + 2 + 2 * count, 0);
-	values_take(payload, acc, src->residual, count);
-	return codec_topk_size(count);
+	return acc;
 }
+
+// With error feedback nothing of the kept values is left behind.
+static uint32_t wide_encode(const struct gp_codec_src *src, uint8_t *payload)
+{
+	const float *acc = indices_encode(src, payload);
+	uint8_t *value = payload + codec_topk_values_offset(src->k);
+	for (uint32_t i = 0; i < src->k; i++) {
+		uint32_t at = gp_load16(payload + 2 + 2 * i);
+		gp_storef(value + 4 * i, acc[at]);
+		if (src->residual)
+			src->residual[at] = 0;
+	}
+	return size_wide(src->k);
+}
+
+static uint32_t half_encode(
+	const struct gp_codec_src *src, uint8_t *payload, const struct half_form *form)
+{
+	const float *acc = indices_encode(src, payload);
+	uint8_t *value = payload + codec_topk_values_offset(src->k);
+	for (uint32_t i = 0; i < src->k; i++) {
+		uint32_t at = gp_load16(payload + 2 + 2 * i);
+		uint16_t half = form->round(acc[at]);
+		gp_store16(value + 2 * i, half);
+		if (src->residual)
+			src->residual[at] = form->rest(acc[at], half);
+	}
+	if (src->k % 2 == 1)
+		gp_store16(value + 2 * src->k, 0);
+	return size_half(src->k);
+}
+
+// ---- the rows of the table
+
+static size_t wide_size_max(uint32_t elems, uint32_t k)
+{
+	return size_wide(GP_MIN(k, elems));
+}
+
+static size_t half_size_max(uint32_t elems, uint32_t k)
+{
+	return size_half(GP_MIN(k, elems));
+}
+
+const struct codec_ops codec_topk = {
+	.name = "topk",
+	.size_max = wide_size_max,
+	.check = wide_check,
+	.finite = wide_finite,
+	.decode = wide_decode,
+	.add = wide_add,
+	.encode = wide_encode,
+};
+
+static bool bf16_finite(const uint8_t *payload, uint32_t elems)
+{
+	return half_finite(payload, elems, &form_bf16);
+}
+
+static void bf16_decode(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	half_decode(dst, payload, elems, codec_kernels_get()->bf16_decode);
+}
+
+static void bf16_add(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	half_add(dst, payload, elems, codec_kernels_get()->bf16_decode);
+}
+
+static uint32_t bf16_encode(const struct gp_codec_src *src, uint8_t *payload)
+{
+	return half_encode(src, payload, &form_bf16);
+}
+
+const struct codec_ops codec_topk_bf16 = {
+	.name = "topk_bf16",
+	.size_max = half_size_max,
+	.check = half_check,
+	.finite = bf16_finite,
+	.decode = bf16_decode,
+	.add = bf16_add,
+	.encode = bf16_encode,
+};
+
+static bool f16_finite(const uint8_t *payload, uint32_t elems)
+{
+	return half_finite(payload, elems, &form_f16);
+}
+
+static void f16_decode(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	half_decode(dst, payload, elems, codec_kernels_get()->f16_decode);
+}
+
+static void f16_add(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	half_add(dst, payload, elems, codec_kernels_get()->f16_decode);
+}
+
+static uint32_t f16_encode(const struct gp_codec_src *src, uint8_t *payload)
+{
+	return half_encode(src, payload, &form_f16);
+}
+
+const struct codec_ops codec_topk_f16 = {
+	.name = "topk_f16",
+	.size_max = half_size_max,
+	.check = half_check,
+	.finite = f16_finite,
+	.decode = f16_decode,
+	.add = f16_add,
+	.encode = f16_encode,
+};

@@ -37,4 +37,15 @@ static inline void data_fill(float *v, uint32_t elems, uint64_t *seed)
 	}
 }
 
+// Finite ones of both signs, with biased exponents from `exponent` (0: subnormals) over a few
+// binary orders of magnitude, and zeros.
+static inline void data_fill_finite(float *v, uint32_t elems, uint32_t exponent, uint64_t *seed)
+{
+	for (uint32_t i = 0; i < elems; i++) {
+		uint32_t bits = data_next(seed), up = data_next(seed) % 6;
+		bits = (bits & 0x807fffff) | GP_MIN(exponent + up, 254u) << 23;
+		gp_store32(&v[i], data_next(seed) % 32 ? bits : bits & 0x80000000);
+	}
+}
+
 #endif
