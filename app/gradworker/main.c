@@ -4,11 +4,8 @@
 #include "local.h"
 #include "options.h"
 #include "trainer.h"
-#ifdef GW_HAS_REMOTE
 #include "worker_remote.h"
-#endif
 
-#include <errno.h>
 #include <stdio.h>
 
 #define EXIT_ERROR 1
@@ -26,14 +23,10 @@ static int mode_run(const struct gw_options *opts, struct gw_error *err)
 	switch (opts->mode) {
 	case GW_LOCAL:
 		return gw_local_run(opts, err);
-#ifdef GW_HAS_REMOTE
 	case GW_EVAL:
 		return gw_remote_eval(opts, err);
-	case GW_TRAIN:
-		return gw_remote_train(opts, err);
-#endif
 	default:
-		return gw_error_set(err, -EINVAL, "built without libgradplane: only --local");
+		return gw_remote_train(opts, err);
 	}
 }
 
