@@ -25,7 +25,7 @@ local REASONS = {
 	"wrong_partition", "not_leader", "gone", "not_ready", "bad_payload", "stopping", "too_early",
 	"nonfinite",
 }
-local CODECS = { [0] = "none", "f32", "bf16", "topk" }
+local CODECS = { [0] = "none", "f32", "bf16", "topk", "f16", "int8", "sign", "topk_bf16", "topk_f16" }
 local KINDS = { "reduce", "train" }
 local ATOMICITIES = { "block", "tensor", "step" }
 local CONSISTENCIES = { "bsp" }

@@ -7,7 +7,7 @@
 
 #define WEIGHT_MAX_BITS UINT32_C(0x7f7fffff) // largest finite f32
 #define WEIGHT_MIN_BITS UINT32_C(0x00000001) // smallest above 0
-#define CODEC_LAST	3
+#define CODEC_LAST	8
 #define ELEMENTS_MAX	(UINT64_C(1) << 48)
 #define DTYPE_F32	1
 

@@ -48,6 +48,8 @@ EXPECTED = {
                  "packet": ["2387509390608836392"], "step": ["286397204"], "rank": ["5"]},
     "push_mixed": {"section.block": ["16", "17", "22"], "section.run": ["1", "5", "1"],
                    "section.codec": ["3", "0", "2"], "section.len": ["20", "0", "4"]},
+    "push_codecs": {"section.codec": ["4", "5", "5", "6", "7", "8"],
+                    "section.len": ["6", "8", "8", "8", "12", "8"]},
     "pull": {"type": ["8"], "step": ["4294967295"], "section.run": ["300", "1"]},
     "result": {"type": ["9"], "flags.tentative": ["1"], "section.weight": ["7.5"],
                "ack.largest": ["5859837686836516696"], "ack.bits": ["0x8000000000000005"],

@@ -419,6 +419,31 @@ Test(golden, push_mixed)
 	golden_close(&g, 24);
 }
 
+Test(golden, push_codecs)
+{
+	struct golden g;
+	struct gp_header h = of_worker(GP_WIRE_PUSH);
+	h.sections = 6;
+	golden_open(&g, "push_codecs", &h);
+	static const uint16_t lens[] = {6, 8, 8, 8, 12, 8};
+	static const uint8_t codecs[] = {4, 5, 5, 6, 7, 8};
+	for (uint32_t i = 0; i < 6; i++)
+		golden_section(&g, i,
+			&(struct gp_section){.block = i,
+				.len = lens[i],
+				.run = 1,
+				.codec = codecs[i],
+				.weight = 1});
+	static const uint8_t body[50] = {0x00, 0x3c, 0x01, 0x00, 0x00, 0x7c, // f16
+		0, 0, 0, 0x3f, 127, 0x81, 1, 0,				     // int8
+		0, 0, 0xc0, 0x7f, 0, 0, 0, 0,				     // int8 of NaN
+		0, 0, 0, 0x40, 0x81, 1, 0, 0,				     // sign
+		2, 0, 4, 0, 9, 0, 0, 0, 0x80, 0x3f, 0x00, 0xc0,		     // topk_bf16
+		1, 0, 0x4f, 1, 0x00, 0xc0, 0, 0};			     // topk_f16
+	memcpy(g.out + g.body_at, body, sizeof(body));
+	golden_close(&g, sizeof(body));
+}
+
 Test(golden, pull)
 {
 	struct golden g;

@@ -302,6 +302,33 @@ def push():
     yield v
 
 
+def push_codecs():
+    v = Vector("push_codecs", "f16, int8, sign, and top-k with 16-bit values, of a NaN block too")
+    header(v, 7, sections=6)
+    for block, length, codec in ((0, 6, 4), (1, 8, 5), (2, 8, 5), (3, 8, 6), (4, 12, 7), (5, 8, 8)):
+        section(v, block, length, 1, codec, 1.0)
+    v.part("payload, f16 of 3 elements: 1, the smallest subnormal, infinity")
+    for half in (0x3C00, 0x0001, 0x7C00):
+        v.u16("value", half)
+    v.part("payload, int8 of 3 elements: 63.5, -63.5, 0.5")
+    v.f32("scale", 0.5)
+    v.raw(bytes((127, 0x81, 1, 0)), "i8 q[3], padding")
+    v.part("payload, int8 of 4 elements, all NaN")
+    v.u32("scale, NaN", 0x7FC00000)
+    v.raw(bytes(4), "i8 q[4]")
+    v.part("payload, sign of 9 elements: -2, 2, 2, 2, 2, 2, 2, -2, -2")
+    v.f32("scale", 2.0)
+    v.raw(bytes((0x81, 0x01, 0, 0)), "9 bits, padding")
+    v.part("payload, topk_bf16")
+    for name, half in (("count", 2), ("index", 4), ("index", 9), ("padding", 0), ("value", 0x3F80),
+                       ("value", 0xC000)):
+        v.u16(name, half)
+    v.part("payload, topk_f16")
+    for name, half in (("count", 1), ("index", 335), ("value", 0xC000), ("padding", 0)):
+        v.u16(name, half)
+    yield v
+
+
 def pull():
     v = Vector("pull", "the newest committed generation of 300 blocks, and of the last number a block can have")
     header(v, 8, flags=WANT, sections=2, step=0xFFFFFFFF)
@@ -432,7 +459,7 @@ def refuse():
     yield v
 
 
-MAKERS = (hello, join, register, layout, push, pull, result, commit, small, refuse)
+MAKERS = (hello, join, register, layout, push, push_codecs, pull, result, commit, small, refuse)
 
 
 def files():

@@ -90,7 +90,7 @@ static const struct mutation mutations[] = {
 	{"push_f32", "run 0", 46, 2, 0, GP_VERDICT_BAD_SECTION},
 	{"push_f32", "run 2 with a payload", 46, 2, 2, GP_VERDICT_BAD_SECTION},
 	{"push_f32", "codec 0 with a payload", 48, 1, 0, GP_VERDICT_BAD_SECTION},
-	{"push_f32", "unknown codec", 48, 1, 4, GP_VERDICT_BAD_SECTION},
+	{"push_f32", "unknown codec", 48, 1, 9, GP_VERDICT_BAD_SECTION},
 	{"push_mixed", "codec without a payload", 64, 1, 1, GP_VERDICT_BAD_SECTION},
 	{"push_mixed", "run past the last block", 56, 4, 0xfffffffc, GP_VERDICT_BAD_SECTION},
 	{"push_f32", "set of ranks", 49, 1, GP_WIRE_S_RANKS, GP_VERDICT_BAD_SECTION},
@@ -154,7 +154,7 @@ static const struct mutation mutations[] = {
 	{"busy", "one byte short", 0, 0, -1, GP_VERDICT_BAD_BODY},
 	{"refuse", "one byte short", 0, 0, -1, GP_VERDICT_BAD_BODY},
 	{"refuse", "reason 0", 40, 2, 0, GP_VERDICT_BAD_BODY},
-	{"refuse", "reason 21", 40, 2, 21, GP_VERDICT_BAD_BODY},
+	{"refuse", "reason 22", 40, 2, 22, GP_VERDICT_BAD_BODY},
 	{"refuse", "about no type", 42, 1, 0, GP_VERDICT_BAD_BODY},
 	{"refuse", "about type 21", 42, 1, 21, GP_VERDICT_BAD_BODY},
 
@@ -199,7 +199,7 @@ static const struct mutation legal[] = {
 	{"welcome", "ports up to 65535", 56, 2, 65534, GP_VERDICT_OK},
 	{"register", "2^48 elements", 72, 8, (INT64_C(1) << 48) / 784, GP_VERDICT_OK},
 	{"commit", "kind 4, stop", 72, 1, 4, GP_VERDICT_OK},
-	{"refuse", "the last reason", 40, 2, 20, GP_VERDICT_OK},
+	{"refuse", "the last reason", 40, 2, 21, GP_VERDICT_OK},
 };
 
 static void mutation_check(const struct mutation *x, bool *seen)
