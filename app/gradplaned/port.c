@@ -153,6 +153,7 @@ static int port_start(struct node *n, const struct device *d)
 		.rx_desc_count = (uint16_t)c->port.rx_descriptors,
 		.tx_desc_count = (uint16_t)c->port.tx_descriptors,
 		.handover_count = c->cores.ring_size,
+		.no_flow_rules = c->port.steering == GP_STEERING_OFF,
 	};
 	host_fill(&opts.host, c);
 	int rc = gp_dpdk_port_create(&opts, &n->port);
