@@ -318,6 +318,8 @@ void gp_registrar_stop(struct gp_registrar *r)
 	if (r->stopping)
 		return;
 	r->stopping = true;
+	if (r->engine->cfg.standby) // no step is in hand, and no core decides
+		return;
 	for (uint32_t i = 0; i < r->engine->cfg.jobs_count; i++) {
 		r->jobs[i].stop_due = true;
 		orders_tell(r, &r->jobs[i]);

@@ -398,3 +398,24 @@ Test(standby, sends_no_reference_to_memory_that_the_next_generation_takes)
 	cr_assert_eq(sent_by_reference, 0);
 	rig_free(r);
 }
+
+// Nobody trains here: a decision that is under way while the next generation comes would reach
+// cores that run another job already.
+Test(standby, decides_nothing_when_it_stops)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	uint32_t decision = rig_job(r).decision;
+	gp_registrar_stop(r->reg);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).decision, decision);
+	restored_fill(&s, 20, 2.0f);
+	int rc = -EBUSY;
+	for (uint32_t i = 0; i < 10 && rc == -EBUSY; i++) {
+		rc = gp_registrar_restore(r->reg, 1, &s.x);
+		rig_run(r);
+	}
+	cr_assert_eq(rc, 0);
+	expect_served(r, 20, 2.0f);
+	rig_free(r);
+}
