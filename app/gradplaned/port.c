@@ -81,9 +81,7 @@ static int hugepages_choose(struct node *n)
 static int eal_start(struct node *n, const struct device *d)
 {
 	const struct gp_config_eal *e = &n->cfg.eal;
-	// net_tap complains of what we withhold from it (signals) and of a qdisc nobody needs;
-	// first, so that eal.extra_args can turn it up again.
-	const char *extra[GP_CONFIG_ARGS_MAX + 2] = {"--log-level=pmd.net.tap:critical"};
+	const char *extra[GP_CONFIG_ARGS_MAX + 1] = {NULL};
 	const char *devices[] = {d->vdev, NULL};
 	char lcores[LCORES_SIZE];
 	int rc = 0;
@@ -92,7 +90,7 @@ static int eal_start(struct node *n, const struct device *d)
 	if (rc != 0)
 		return rc;
 	for (uint32_t i = 0; i < e->extra_args_count; i++)
-		extra[i + 1] = e->extra_args[i];
+		extra[i] = e->extra_args[i];
 	const struct gp_dpdk_eal_opts opts = {
 		.program = "gradplaned",
 		.file_prefix = e->file_prefix,
