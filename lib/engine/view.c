@@ -14,6 +14,12 @@ static const struct gp_job *job_at(const struct gp_engine *e, uint32_t i)
 	return gp_rcu_dereference(&e->jobs[e->jobs_cfg[i].id]);
 }
 
+// Home keeps the last view when too few are left for another one: to who looks, the job waits.
+static uint32_t state_of(const struct gp_job_view *v, uint32_t state, uint32_t workers_min)
+{
+	return state == GP_STATE_RUNNING && v->joined < workers_min ? GP_STATE_WAITING : state;
+}
+
 void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v)
 {
 	const struct gp_job *j = job_at(e, i);
@@ -34,11 +40,12 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 		.members = atomic_load_explicit(&st->members, memory_order_relaxed),
 		.generation = atomic_load_explicit(&st->generation, memory_order_relaxed),
 		.decision = atomic_load_explicit(&st->decision, memory_order_relaxed),
-		.state = atomic_load_explicit(&st->state, memory_order_relaxed),
 		.cut_active = atomic_load_explicit(&st->cut_active, memory_order_relaxed),
 		.memory_used = rj->mem_used,
 		.memory_max = cfg->memory_max,
 	};
+	uint32_t state = atomic_load_explicit(&st->state, memory_order_relaxed);
+	v->state = state_of(v, state, cfg->workers_min);
 	if (!j)
 		return;
 	v->block_elems = j->block_elems;

@@ -51,6 +51,20 @@ Test(view, leaving_makes_the_next)
 	rig_free(r);
 }
 
+Test(view, a_job_that_all_have_left_waits)
+{
+	struct rig *r = up(2, 1, 2, GP_ATOM_STEP);
+	push_step(r, 0, 1, 1);
+	worker_leave(&r->w[0]);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).state, GP_STATE_RUNNING);
+	worker_leave(&r->w[1]);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).state, GP_STATE_WAITING);
+	cr_assert_eq(rig_job(r).generation, 1);
+	rig_free(r);
+}
+
 Test(view, leaving_needs_the_own_incarnation)
 {
 	struct rig *r = up(2, 1, 1, GP_ATOM_STEP);
