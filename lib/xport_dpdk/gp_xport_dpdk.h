@@ -70,6 +70,7 @@ struct gp_dpdk_port_opts {
 	uint16_t tx_desc_count;	  // 0 = 512
 	uint32_t handover_count;  // slots of each ring between two cores; 0 = 512
 	uint32_t tx_queue_count;  // datagrams a core keeps for a driver that is full; 0 = 1024
+	bool no_flow_rules;	  // cores always pass datagrams on by ring
 	bool skip_udp_checksum;	  // peers on veth pairs leave checksums unfinished ("tx on")
 	struct gp_inet_host host; // mac zero = the device's (net_tap: derived from it, as the
 				  // kernel side of the tap already has the same)

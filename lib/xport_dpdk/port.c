@@ -148,7 +148,7 @@ static int port_bring_up(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts 
 		rc = port_queues_setup(p, o);
 	if (rc == 0)
 		rc = port_start(p);
-	if (rc == 0)
+	if (rc == 0 && !o->no_flow_rules)
 		port_steer(p);
 	return rc;
 }
