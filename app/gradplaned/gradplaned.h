@@ -292,7 +292,7 @@ struct node {
 
 // Engine and polled cores; the port is up.
 int node_up(struct node *n) GP_MUST_CHECK;
-void node_down(struct node *n);
+void node_down(struct node *n); // the port too: queued frames refer to the engine's tables
 // Index of a job by its number on the wire.
 uint32_t node_job_idx(const struct node *n, uint16_t id);
 

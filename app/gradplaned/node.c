@@ -217,5 +217,9 @@ engine:
 void node_down(struct node *n)
 {
 	lcores_stop(n);
+	// What is still queued, here or in the driver, refers to versions and counts down their
+	// holds as it is dropped: the tables outlive the port.
+	gp_dpdk_port_destroy(n->port);
+	n->port = NULL;
 	gp_engine_destroy(n->engine);
 }

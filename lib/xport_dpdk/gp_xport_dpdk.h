@@ -97,7 +97,8 @@ struct gp_dpdk_port_stats {
 // the driver said.
 int gp_dpdk_port_create(
 	const struct gp_dpdk_port_opts *opts, struct gp_dpdk_port **port) GP_MUST_CHECK;
-// Stops the port; no core may poll any more. All frames must be back. Takes NULL.
+// Stops the port; no core may poll any more, and nobody uses a frame again. Drops what is queued
+// and gives its tails back: their memory must still be there. Takes NULL.
 void gp_dpdk_port_destroy(struct gp_dpdk_port *port);
 void gp_dpdk_port_info(const struct gp_dpdk_port *port, struct gp_dpdk_port_info *info);
 int gp_dpdk_port_stats(

@@ -296,3 +296,19 @@ Test(tx, table_memory_is_zeroed_and_aligned)
 	gp_dpdk_mem_give(NULL);
 	gp_dpdk_eal_fini();
 }
+
+// So the memory of tails must outlive the port.
+Test(tx, queued_tails_are_given_back_when_the_port_goes)
+{
+	struct bench b;
+	struct gp_hold hold = {.count = 1};
+	bench_open(&b, (struct bench_opts){.cores_count = 1, .queues_count = 1});
+	struct gp_frame *f = frame_make(&b, 0, 48, false);
+	f->tail = tail;
+	f->tail_len = sizeof(tail);
+	f->tail_hold = &hold;
+	frame_send(&b, 0, f);
+	cr_assert_eq(hold.count, 1);
+	bench_close(&b);
+	cr_assert_eq(hold.count, 0);
+}
