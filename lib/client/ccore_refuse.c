@@ -89,8 +89,8 @@ static bool refuse_register(struct gp_ccore *c, const struct gp_refuse *r)
 		return true;
 	case GP_REFUSAL_TENSOR_COUNT:
 		cc_fail(c, -EINVAL,
-			"job '%s' has %llu tensors by other ranks, this one registers %llu%s%s",
-			c->cfg.job, expected, seen, more, r->text);
+			"job '%s' has %llu tensors by other ranks, this one registers %llu",
+			c->cfg.job, expected, seen);
 		return true;
 	case GP_REFUSAL_UNKNOWN_TENSOR:
 		cc_fail(c, -EINVAL, "tensor '%s' is unknown to the other ranks of job '%s'%s%s",
