@@ -451,11 +451,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	registered = true;
 	w = (struct world){.now = 1000 * MS_NS, .in = {data, data + size}};
 	world_begin(&w);
-	uint8_t how = input_u8(&w.in);
-	if ((how & 3) == 1 && w.job.kind == GP_KIND_TRAIN)
+	if ((w.how & 3) == 1 && w.job.kind == GP_KIND_TRAIN)
 		world_restore(&w, (uint32_t)input_number(&w.in, 5) & INT32_MAX,
 			(uint32_t)input_number(&w.in, 9));
-	if (!(how & 128))
+	if (!(w.how & 128))
 		workers_up(&w);
 	for (uint32_t i = 0; i < EVENTS_MAX && !input_is_over(&w.in); i++)
 		event(&w);

@@ -124,6 +124,7 @@ static void job_choose(struct world *w)
 {
 	struct input *in = &w->in;
 	uint8_t a = input_u8(in), b = input_u8(in);
+	w->how = input_u8(in);
 	w->cores = 1 + (a & 1);
 	w->job = (struct gp_job_config){
 		.name = "job",
@@ -132,6 +133,7 @@ static void job_choose(struct world *w)
 		.atomicity = (uint8_t)(GP_ATOM_BLOCK + (a >> 3) % 3),
 		.consistency = GP_CONSIST_BSP,
 		.mean = a >> 7,
+		.nonfinite = (w->how >> 2 & 3) % 3,
 		.workers = 2,
 		.workers_min = 1 + (b & 1),
 		.slots = 1u << (b >> 1 & 3),

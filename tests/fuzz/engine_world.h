@@ -49,6 +49,7 @@ struct world {
 	bool no_control;
 	bool no_grace;
 	bool cut_ready;
+	uint8_t how; // bits 0-1: restored, 2-3: NaN policy, 7: nobody has joined
 	struct {
 		uint8_t data[OLD_SIZE];
 		uint32_t len, core, peer;
