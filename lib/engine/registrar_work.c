@@ -7,15 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static uint64_t desc_elems(const struct gp_tensor_desc *d)
-{
-	uint64_t n = 1;
-	for (uint32_t i = 0; i < d->dims_count; i++)
-		if (d->dims[i] == 0 || __builtin_mul_overflow(n, d->dims[i], &n))
-			return 0;
-	return n;
-}
-
 static void dims_format(char *text, size_t size, const uint64_t *dims, uint32_t count)
 {
 	size_t at = 0;
@@ -33,27 +24,51 @@ static uint32_t tensor_find(const struct reg_job *rj, const char *name)
 	return UINT32_MAX;
 }
 
-static bool tensor_same(
-	const struct job_tensor *t, const struct gp_tensor_desc *d, struct gp_refuse *x)
+static uint64_t dims_elems(const uint64_t *dims, uint32_t count)
 {
-	if (t->dims_count == d->dims_count &&
-		memcmp(t->dims, d->dims, sizeof(d->dims[0]) * d->dims_count) == 0)
+	uint64_t n = 1;
+	for (uint32_t i = 0; i < count; i++)
+		if (dims[i] == 0 || __builtin_mul_overflow(n, dims[i], &n))
+			return 0;
+	return n;
+}
+
+static bool dims_agree(
+	const uint64_t *dims, uint32_t count, const struct gp_tensor_desc *d, struct gp_refuse *x)
+{
+	if (count == d->dims_count && memcmp(dims, d->dims, sizeof(dims[0]) * count) == 0)
 		return true;
 	char expected[80], seen[80];
-	dims_format(expected, sizeof(expected), t->dims, t->dims_count);
+	dims_format(expected, sizeof(expected), dims, count);
 	dims_format(seen, sizeof(seen), d->dims, d->dims_count);
 	x->reason = GP_REFUSAL_SHAPE_MISMATCH;
-	x->expected = t->elems;
-	x->seen = desc_elems(d);
-	refuse_text(x, "tensor %s is %s in this job, you said %s", t->name, expected, seen);
+	x->expected = dims_elems(dims, count);
+	x->seen = dims_elems(d->dims, d->dims_count);
+	refuse_text(x, "tensor %s is %s in this job, you said %s", d->name, expected, seen);
+	return false;
+}
+
+// Whether the generation that the job starts from has this tensor.
+static bool restore_agrees(
+	const struct reg_job *rj, const struct gp_tensor_desc *d, struct gp_refuse *x)
+{
+	for (uint32_t i = 0; i < rj->restore->tensors_count; i++) {
+		const struct gp_restore_tensor *t = &rj->restore->tensors[i];
+		if (strcmp(t->name, d->name) == 0)
+			return dims_agree(t->dims, t->dims_count, d, x);
+	}
+	x->reason = GP_REFUSAL_UNKNOWN_TENSOR;
+	refuse_text(x, "tensor %s is not in the snapshot that job %s starts from", d->name,
+		rj->cfg->name);
 	return false;
 }
 
 static void tensor_define(struct reg_job *rj, const struct gp_tensor_desc *d)
 {
 	struct job_tensor *t = &rj->tensors[rj->tensors_count++];
-	*t = (struct job_tensor){
-		.dims_count = d->dims_count, .priority = d->priority, .elems = desc_elems(d)};
+	*t = (struct job_tensor){.dims_count = d->dims_count,
+		.priority = d->priority,
+		.elems = dims_elems(d->dims, d->dims_count)};
 	memcpy(t->dims, d->dims, sizeof(t->dims));
 	memcpy(t->name, d->name, sizeof(t->name));
 }
@@ -64,7 +79,7 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 {
 	struct reg_rank *rank = &rj->ranks[slot];
 	x->what = idx;
-	if (idx >= rj->cfg->tensors_max || desc_elems(d) == 0) {
+	if (idx >= rj->cfg->tensors_max || dims_elems(d->dims, d->dims_count) == 0) {
 		x->reason = idx >= rj->cfg->tensors_max ? GP_REFUSAL_OVER_QUOTA
 							: GP_REFUSAL_SHAPE_MISMATCH;
 		x->expected = rj->cfg->tensors_max;
@@ -85,9 +100,11 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 				d->name, rj->cfg->name);
 			return false;
 		}
+		if (rj->restore && !restore_agrees(rj, d, x))
+			return false;
 		t = rj->tensors_count;
 		tensor_define(rj, d);
-	} else if (!tensor_same(&rj->tensors[t], d, x)) {
+	} else if (!dims_agree(rj->tensors[t].dims, rj->tensors[t].dims_count, d, x)) {
 		return false;
 	}
 	if (rank->brought[t / 64] >> (t % 64) & 1) {
@@ -108,7 +125,8 @@ static bool definer_complete(const struct reg_job *rj)
 				  rj->ranks[rj->definer].total == rj->tensors_count);
 }
 
-// The definer says with its first descriptor how many tensors there are; all others agree with it.
+// The restored generation or else the definer, with its first descriptor, says how many tensors
+// there are; all others agree with it.
 static bool count_agrees(
 	const struct reg_job *rj, uint32_t slot, uint32_t count, struct gp_refuse *x)
 {
@@ -145,7 +163,8 @@ static bool descs_take(struct gp_registrar *r, struct reg_job *rj, uint32_t slot
 	bool worker = slot < rj->cfg->workers;
 	if (worker && rj->definer == GP_RANKS_MAX && !rj->job && reg->n > 0) {
 		rj->definer = slot;
-		rj->ranks[slot].total = reg->tensors_count;
+		rj->ranks[slot].total =
+			rj->restore ? rj->restore->tensors_count : reg->tensors_count;
 	}
 	// The others wait until the definer's list is whole; they repeat.
 	if (rj->definer != slot && !definer_complete(rj))

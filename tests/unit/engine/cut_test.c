@@ -248,7 +248,7 @@ Test(restore, goes_on_from_the_step_with_its_state)
 	rig_free(r);
 }
 
-Test(restore, of_other_tensors_ends_the_sessions_saying_so)
+Test(restore, names_the_tensor_that_the_snapshot_lacks)
 {
 	struct rig *r = rig_new();
 	struct restored s;
@@ -259,11 +259,44 @@ Test(restore, of_other_tensors_ends_the_sessions_saying_so)
 	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s.x), 0);
 	for (uint32_t i = 0; i < 2; i++)
 		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
-	for (uint32_t i = 0; i < 2; i++)
-		(void)worker_bring(&r->w[i]);
-	rig_run(r);
-	cr_assert_str_eq(r->closed_why, "the restored snapshot has other tensors");
+	cr_assert_eq(worker_bring(&r->w[0]), GP_REFUSAL_UNKNOWN_TENSOR);
+	cr_assert(strstr(r->w[0].refuse.text, "tensor b"), "%s", r->w[0].refuse.text);
+	cr_assert_eq(worker_bring(&r->w[1]), 0, "it waits for who came first");
 	cr_assert_not(rig_job(r).ready);
+	worker_leave(&r->w[0]);
+	rig_run(r);
+	static const struct tensor others[] = {
+		{.name = "w", .dims_count = 2, .dims = {70, 11}},
+		{.name = "c", .dims_count = 1, .dims = {B_ELEMS}},
+	};
+	worker_register(&r->w[1], others, 1, 0, 1);
+	rig_run(r);
+	struct gp_refuse x;
+	gp_wire_get_refuse(&seen_last(&r->w[1], GP_WIRE_REFUSE, 0)->m, &x);
+	cr_assert_eq(x.reason, GP_REFUSAL_TENSOR_COUNT);
+	cr_assert(x.expected == 2 && x.seen == 1);
+	rig_free(r);
+}
+
+Test(restore, names_the_shape_that_the_snapshot_has)
+{
+	static const struct tensor others[] = {
+		{.name = "w", .dims_count = 2, .dims = {70, 11}},
+		{.name = "b", .dims_count = 1, .dims = {B_ELEMS}},
+	};
+	struct rig *r = rig_new();
+	struct restored s;
+	restored_fill(&s, 100, 3.0f);
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s.x), 0);
+	cr_assert_eq(worker_enter(&r->w[0], 0), 0);
+	worker_register(&r->w[0], others, 2, 0, 2);
+	rig_run(r);
+	struct gp_refuse x;
+	gp_wire_get_refuse(&seen_last(&r->w[0], GP_WIRE_REFUSE, 0)->m, &x);
+	cr_assert_eq(x.reason, GP_REFUSAL_SHAPE_MISMATCH);
+	cr_assert(strstr(x.text, "70x10") && strstr(x.text, "70x11"), "%s", x.text);
 	rig_free(r);
 }
 
