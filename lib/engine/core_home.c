@@ -4,6 +4,8 @@
 // and to the workers, and notices silent members.
 #include "engine_priv.h"
 
+#define HOME_PAUSE_NS UINT64_C(100000000)
+
 static struct core_session *rank_session(struct gp_core *c, const struct home *h, uint32_t rank)
 {
 	uint32_t id = h->rank_session[rank];
@@ -99,6 +101,15 @@ static uint64_t rank_last_rx(const struct gp_core *c, const struct home *h, uint
 	return last;
 }
 
+// While home itself did not run (a CPU taken away), it heard nobody: that is not the workers'
+// silence.
+static void pause_note(struct gp_core *c, struct home *h)
+{
+	if (c->now - h->tick_last > HOME_PAUSE_NS)
+		h->awake_since = c->now;
+	h->tick_last = c->now;
+}
+
 static void members_scan(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
@@ -108,7 +119,7 @@ static void members_scan(struct gp_core *c, struct job_core *jc)
 	struct gp_ranks live = h->consist.live;
 	gp_ranks_foreach(r, &live)
 	{
-		uint64_t last = rank_last_rx(c, h, r);
+		uint64_t last = GP_MAX(rank_last_rx(c, h, r), h->awake_since);
 		if (c->now <= last || c->now - last <= jc->job->cfg->timeout_ns)
 			continue;
 		gp_consist_lose(&h->consist, r);
@@ -220,6 +231,7 @@ static void decisions_announce(struct gp_core *c, struct job_core *jc)
 uint32_t home_tick(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
+	pause_note(c, h);
 	members_scan(c, jc);
 	members_tell_control(c, jc);
 	bool room = gp_consist_room(&h->consist, delivered_min(c, h));

@@ -6,6 +6,11 @@
 
 #include "engine_types.h"
 
+static inline uint32_t job_block(const struct gp_job *j, const struct gp_core *c, uint32_t local)
+{
+	return local * j->engine->cfg.cores_count + c->idx;
+}
+
 // job.c
 size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t block_elems,
 	const struct job_tensor *tensors, uint32_t count);

@@ -187,6 +187,8 @@ struct home {
 	uint32_t rank_session[GP_RANKS_MAX];	 // session id, 0 = none
 	struct gp_ranks lost_due;		 // control has not been told yet
 	uint64_t scan_next;
+	uint64_t tick_last;   // when home ran last
+	uint64_t awake_since; // end of its last pause: nobody was silent towards it before
 	bool cut_wanted;
 	bool cut_active;
 	bool cut_ready_due;
@@ -283,11 +285,6 @@ static inline uint32_t job_owner(const struct gp_job *j, uint32_t block)
 static inline uint32_t job_local(const struct gp_job *j, uint32_t block)
 {
 	return gp_fastdiv_quot(j->by_cores, block);
-}
-
-static inline uint32_t job_block(const struct gp_job *j, const struct gp_core *c, uint32_t local)
-{
-	return local * j->engine->cfg.cores_count + c->idx;
 }
 
 // The job's core that sends COMMIT and decides, as WELCOME says.

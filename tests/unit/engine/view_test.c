@@ -179,6 +179,19 @@ Test(view, results_do_not_go_to_who_has_the_place_of_a_rank_that_left)
 	rig_free(r);
 }
 
+Test(view, a_pause_of_the_server_is_not_the_workers_silence)
+{
+	struct rig *r = rig_new();
+	rig_up(r);
+	r->now += 10 * r->jobs[0].timeout_ns; // nothing was turned meanwhile
+	rig_run(r);
+	cr_assert_eq(rig_job(r).members, 2);
+	cr_assert_eq(rig_job(r).joined, 2);
+	rig_wait(r, 3 * r->jobs[0].timeout_ns, 1 << 0);
+	cr_assert_eq(rig_job(r).joined, 1, "rank 1 was silent while the server listened");
+	rig_free(r);
+}
+
 Test(view, a_member_that_sends_anything_is_alive)
 {
 	struct rig *r = up(2, 1, 2, GP_ATOM_STEP);
