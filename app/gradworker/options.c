@@ -34,7 +34,8 @@ static const char HELP[] =
 	"  --steps N            train up to step N of the job, or\n"
 	"  --epochs N           up to the end of epoch N; with neither, until stopped\n"
 	"  --seed S             of initial values and sample order (default 1)\n"
-	"  --codec C            f32, bf16 or topk:RATIO (default f32)\n"
+	"  --codec C            f32, bf16, f16, int8, sign, topk:RATIO, topk_bf16:RATIO or\n"
+	"                       topk_f16:RATIO (default f32)\n"
 	"  --mtu N              path MTU to probe with (default: of the interface)\n"
 	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
 	"  --replace            take the rank over from a live holder\n"
@@ -44,6 +45,7 @@ static const char HELP[] =
 	"  --stop-file FILE     finish the step in hand and leave when FILE exists\n"
 	"  --lr X --momentum X --weight-decay X   with --local only (default 0.1, 0.9, 0);\n"
 	"                       otherwise the server's optimizer decides\n"
+	"  --version, --help\n"
 	"The last line on stdout begins with 'gradworker: ok', 'gradworker: eval' or\n"
 	"'gradworker: error:'. Exit status 0, 1 for an error, 2 for wrong usage.\n";
 
@@ -71,6 +73,7 @@ enum option_id {
 	OPT_TIMEOUT_MS,
 	OPT_EVAL,
 	OPT_LOCAL,
+	OPT_VERSION,
 	OPT_HELP,
 };
 
@@ -98,6 +101,7 @@ static const struct option LONG_OPTIONS[] = {
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
 	{"eval", no_argument, NULL, OPT_EVAL},
 	{"local", no_argument, NULL, OPT_LOCAL},
+	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
 };
@@ -149,27 +153,43 @@ static int real_parse(struct parse *p, int id, const char *text, double high, do
 		text, high);
 }
 
+static int ratio_parse(struct parse *p, const char *text, const char *colon)
+{
+	char *end;
+	double ratio = strtod(colon + 1, &end);
+
+	if (end == colon + 1 || *end || !(ratio > 0 && ratio <= 1))
+		return gw_error_set(
+			p->err, -EINVAL, "--codec: ratio of '%s' is not in (0, 1]", text);
+	p->o->topk_ratio = (float)ratio;
+	return 0;
+}
+
 static int codec_parse(struct parse *p, const char *text)
 {
-	double ratio;
-	char *end;
+	static const char *const names[] = {
+		[GW_CODEC_F32] = "f32",
+		[GW_CODEC_BF16] = "bf16",
+		[GW_CODEC_F16] = "f16",
+		[GW_CODEC_INT8] = "int8",
+		[GW_CODEC_SIGN] = "sign",
+		[GW_CODEC_TOPK] = "topk:",
+		[GW_CODEC_TOPK_BF16] = "topk_bf16:",
+		[GW_CODEC_TOPK_F16] = "topk_f16:",
+	};
+	const char *colon = strchr(text, ':');
+	size_t len = colon ? (size_t)(colon + 1 - text) : strlen(text);
 
-	if (strcmp(text, "f32") == 0) {
-		p->o->codec = GW_CODEC_F32;
-	} else if (strcmp(text, "bf16") == 0) {
-		p->o->codec = GW_CODEC_BF16;
-	} else if (strncmp(text, "topk:", 5) == 0) {
-		ratio = strtod(text + 5, &end);
-		if (end == text + 5 || *end || !(ratio > 0 && ratio <= 1))
-			return gw_error_set(
-				p->err, -EINVAL, "--codec: ratio of '%s' is not in (0, 1]", text);
-		p->o->codec = GW_CODEC_TOPK;
-		p->o->topk_ratio = (float)ratio;
-	} else {
-		return gw_error_set(
-			p->err, -EINVAL, "--codec: '%s' is not one of f32, bf16, topk:RATIO", text);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strlen(names[i]) != len || strncmp(names[i], text, len) != 0)
+			continue;
+		p->o->codec = (enum gw_codec)i;
+		return colon ? ratio_parse(p, text, colon) : 0;
 	}
-	return 0;
+	return gw_error_set(p->err, -EINVAL,
+		"--codec: '%s' is not one of f32, bf16, f16, int8, sign, topk:RATIO, "
+		"topk_bf16:RATIO, topk_f16:RATIO",
+		text);
 }
 
 static int progress_parse(struct parse *p, const char *text)
@@ -306,9 +326,9 @@ static int remote_check(struct parse *p)
 	int rc;
 
 	if (!o->server)
-		return gw_error_set(p->err, -EINVAL, "--server ADDR:PORT is missing");
+		return gw_error_set(p->err, -EINVAL, "--server ADDR:PORT is missing (see --help)");
 	if (!o->job)
-		return gw_error_set(p->err, -EINVAL, "--job NAME is missing");
+		return gw_error_set(p->err, -EINVAL, "--job NAME is missing (see --help)");
 	if (p->has_optimizer)
 		return gw_error_set(p->err, -EINVAL,
 			"--lr, --momentum and --weight-decay are for --local: on a server its "
@@ -361,6 +381,10 @@ int gw_options_parse(struct gw_options *o, int argc, char **argv, struct gw_erro
 	while ((id = getopt_long(argc, argv, ":", LONG_OPTIONS, NULL)) != -1) {
 		if (id == OPT_HELP) {
 			fputs(HELP, stdout);
+			return 1;
+		}
+		if (id == OPT_VERSION) {
+			puts("gradworker " GRADWORKER_VERSION);
 			return 1;
 		}
 		if (id == '?')

@@ -13,7 +13,16 @@
 
 enum gw_mode { GW_TRAIN, GW_EVAL, GW_LOCAL };
 enum gw_progress_kind { GW_PROGRESS_TEXT, GW_PROGRESS_JSON, GW_PROGRESS_NONE };
-enum gw_codec { GW_CODEC_F32, GW_CODEC_BF16, GW_CODEC_TOPK };
+enum gw_codec {
+	GW_CODEC_F32,
+	GW_CODEC_BF16,
+	GW_CODEC_F16,
+	GW_CODEC_INT8,
+	GW_CODEC_SIGN,
+	GW_CODEC_TOPK,
+	GW_CODEC_TOPK_BF16,
+	GW_CODEC_TOPK_F16,
+};
 
 struct gw_options {
 	enum gw_mode mode;
@@ -38,9 +47,10 @@ struct gw_options {
 	uint32_t timeout_ms;
 };
 
-// 0; 1 when help was asked for and printed; -EINVAL with the flag and what was expected.
-// Rank and world come from --rank and --world, else from RANK and WORLD_SIZE, OMPI_COMM_WORLD_RANK
-// and _SIZE, SLURM_PROCID and SLURM_NTASKS; launchers that contradict each other are an error.
+// 0; 1 when help or the version was asked for and printed; -EINVAL with the flag and what was
+// expected. Rank and world come from --rank and --world, else from RANK and WORLD_SIZE,
+// OMPI_COMM_WORLD_RANK and _SIZE, SLURM_PROCID and SLURM_NTASKS; launchers that contradict each
+// other are an error.
 int gw_options_parse(struct gw_options *o, int argc, char **argv, struct gw_error *err);
 
 #endif

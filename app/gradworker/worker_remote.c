@@ -38,7 +38,12 @@ static int client_open(
 	static const enum gp_client_codec codecs[] = {
 		[GW_CODEC_F32] = GP_CLIENT_F32,
 		[GW_CODEC_BF16] = GP_CLIENT_BF16,
+		[GW_CODEC_F16] = GP_CLIENT_F16,
+		[GW_CODEC_INT8] = GP_CLIENT_INT8,
+		[GW_CODEC_SIGN] = GP_CLIENT_SIGN,
 		[GW_CODEC_TOPK] = GP_CLIENT_TOPK,
+		[GW_CODEC_TOPK_BF16] = GP_CLIENT_TOPK_BF16,
+		[GW_CODEC_TOPK_F16] = GP_CLIENT_TOPK_F16,
 	};
 	struct gp_client_opts how = {
 		.server = opts->server,

@@ -239,7 +239,7 @@ static size_t kept_size(const struct gp_ccore *c)
 {
 	uint32_t elems = c->layout.block_elems;
 	uint32_t k = 0;
-	if (c->cfg.codec == GP_CODEC_TOPK)
+	if (gp_codec_is_topk(c->cfg.codec))
 		k = gp_codec_topk_count((double)c->cfg.topk_ratio, elems);
 	size_t size = gp_codec_size_max(c->cfg.codec, elems, k);
 	// Step 0 goes as f32, whatever the codec.
@@ -251,8 +251,9 @@ static int memory_take(struct gp_ccore *c)
 	size_t stride = kept_size(c);
 	if (!cc_is_reader(c) && stride > sizeof(float) * c->layout.block_elems) {
 		cc_fail(c, -EINVAL,
-			"topk_ratio %.3f makes contributions larger than f32; at most about 0.66 "
-			"is of use",
+			"codec %s takes %zu bytes for a block of %u elements, more than f32; use "
+			"f32, or a smaller topk_ratio than %.3f where it is top-k",
+			gp_codec_name(c->cfg.codec), stride, c->layout.block_elems,
 			(double)c->cfg.topk_ratio);
 		return -EINVAL;
 	}

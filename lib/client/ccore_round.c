@@ -29,7 +29,7 @@ static bool is_trained(const struct gp_ccore *c)
 
 static uint32_t topk_count(const struct gp_ccore *c, uint32_t elems)
 {
-	if (c->cfg.codec != GP_CODEC_TOPK)
+	if (!gp_codec_is_topk(c->cfg.codec))
 		return 0;
 	return gp_codec_topk_count((double)c->cfg.topk_ratio, elems);
 }

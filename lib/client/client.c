@@ -5,6 +5,7 @@
 
 #include <gp_client_version.h>
 
+#include <assert.h>
 #include <gp_codec.h>
 #include <math.h>
 #include <stdio.h>
@@ -56,11 +57,19 @@ static int rank_check(const struct gp_client_opts *o, struct gp_client_error *er
 	return 0;
 }
 
+static_assert(GP_CLIENT_F32 == (int)GP_CODEC_F32 && GP_CLIENT_BF16 == (int)GP_CODEC_BF16 &&
+		      GP_CLIENT_TOPK == (int)GP_CODEC_TOPK && GP_CLIENT_F16 == (int)GP_CODEC_F16 &&
+		      GP_CLIENT_INT8 == (int)GP_CODEC_INT8 &&
+		      GP_CLIENT_SIGN == (int)GP_CODEC_SIGN &&
+		      GP_CLIENT_TOPK_BF16 == (int)GP_CODEC_TOPK_BF16 &&
+		      GP_CLIENT_TOPK_F16 == (int)GP_CODEC_TOPK_F16,
+	"codecs have one number");
+
 static int codec_check(const struct gp_client_opts *o, struct gp_client_error *err)
 {
-	if ((uint32_t)o->codec > GP_CLIENT_TOPK)
+	if ((uint32_t)o->codec >= GP_CODEC_COUNT)
 		return client_error(err, -EINVAL, "codec: %u is unknown", (uint32_t)o->codec);
-	if (o->codec == GP_CLIENT_TOPK && !(o->topk_ratio > 0 && o->topk_ratio <= 1))
+	if (gp_codec_is_topk((uint8_t)o->codec) && !(o->topk_ratio > 0 && o->topk_ratio <= 1))
 		return client_error(err, -EINVAL, "topk_ratio: %g is out of range, above 0 to 1",
 			(double)o->topk_ratio);
 	return 0;

@@ -39,7 +39,16 @@ struct gp_client_error {
 };
 
 // As on the wire (docs/protocol.md).
-enum gp_client_codec { GP_CLIENT_F32 = 1, GP_CLIENT_BF16 = 2, GP_CLIENT_TOPK = 3 };
+enum gp_client_codec {
+	GP_CLIENT_F32 = 1,
+	GP_CLIENT_BF16 = 2,
+	GP_CLIENT_TOPK = 3, // the largest elements only
+	GP_CLIENT_F16 = 4,
+	GP_CLIENT_INT8 = 5, // and one scale a block
+	GP_CLIENT_SIGN = 6, // one bit an element, and one scale a block
+	GP_CLIENT_TOPK_BF16 = 7,
+	GP_CLIENT_TOPK_F16 = 8,
+};
 
 enum gp_client_flags {
 	GP_CLIENT_READER = 1 << 0,  // pulls only, is in no view
@@ -56,7 +65,7 @@ struct gp_client_opts {
 	uint32_t join_timeout_ms;      // 0 = 2000
 	uint32_t path_mtu;	       // IP MTU to probe with; 0 = of the interface to the server
 	enum gp_client_codec codec;    // 0 = f32; used for contributions
-	float topk_ratio;	       // codec topk: share of elements kept, e.g. 0.01
+	float topk_ratio;	       // top-k codecs: share of elements kept, e.g. 0.01
 };
 
 #define GP_TENSOR_NAME_SIZE 64

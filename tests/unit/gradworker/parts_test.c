@@ -63,7 +63,10 @@ Test(options, each_mistake_is_named)
 		{"--lr fast", "--lr: 'fast' is not a number in 0..1000"},
 		{"--lr nan", "--lr: 'nan' is not"},
 		{"--momentum 1.5", "--momentum: '1.5' is not a number in 0..1"},
-		{"--codec int8", "--codec: 'int8' is not one of f32, bf16, topk:RATIO"},
+		{"--codec int4", "--codec: 'int4' is not one of f32, bf16, f16, int8, sign, topk"},
+		{"--codec topk", "--codec: 'topk' is not one of"},
+		{"--codec int8:0.5", "--codec: 'int8:0.5' is not one of"},
+		{"--codec topk_f16:2", "ratio of 'topk_f16:2' is not in (0, 1]"},
 		{"--codec topk:0", "ratio of 'topk:0' is not in (0, 1]"},
 		{"--codec topk:", "ratio of 'topk:' is not in (0, 1]"},
 		{"--mtu 100", "--mtu: '100' is not a number in 576..65535"},
@@ -105,6 +108,10 @@ Test(options, all_flags_arrive)
 	cr_assert(o.progress == GW_PROGRESS_JSON && o.replace && o.timeout_ms == 5);
 	cr_assert(o.previous_incarnation == 0x1f);
 	cr_assert_str_eq(o.model, "softmax");
+	cr_assert_eq(options_of(&o, &err, SERVER "--world 1 --rank 0 --codec topk_bf16:0.01"), 0);
+	cr_assert(o.codec == GW_CODEC_TOPK_BF16 && o.topk_ratio == 0.01f);
+	cr_assert_eq(options_of(&o, &err, SERVER "--world 1 --rank 0 --codec sign"), 0);
+	cr_assert_eq(o.codec, GW_CODEC_SIGN);
 	cr_assert_eq(options_of(&o, &err, SERVER "--eval"), 0);
 	cr_assert_eq(o.mode, GW_EVAL);
 	cr_assert_eq(options_of(&o, &err, "--local --eval --world 2 --steps 3 --lr 0.5"), 0);
