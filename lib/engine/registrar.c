@@ -299,6 +299,10 @@ int gp_registrar_cut(struct gp_registrar *r, uint16_t job)
 	const struct job_status *st = &r->engine->status[rj->job->idx];
 	if (!atomic_load_explicit(&st->initialised, memory_order_relaxed))
 		return -EAGAIN;
+	// A reduce job begins with a generation that holds nothing.
+	uint32_t generation = atomic_load_explicit(&st->generation, memory_order_relaxed);
+	if (!job_trains(rj->job) && generation == rj->job->first_generation)
+		return -EAGAIN;
 	if (atomic_load_explicit(&st->cut_active, memory_order_relaxed))
 		return -EBUSY;
 	const struct cmd cmd = {.type = CMD_CUT, .job = job};

@@ -452,3 +452,19 @@ Test(standby, decides_nothing_when_it_stops)
 	expect_served(r, 20, 2.0f);
 	rig_free(r);
 }
+
+Test(cut, of_a_reduce_job_waits_for_its_first_result)
+{
+	struct rig *r = rig_new();
+	rig_up(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), -EAGAIN);
+	for (uint32_t i = 0; i < 2; i++)
+		worker_push_all(&r->w[i], 1, false);
+	rig_run(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	cr_assert_eq(r->cut_step, 1);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	rig_free(r);
+}
