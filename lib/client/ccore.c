@@ -98,7 +98,7 @@ static void session_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_ms
 	if (l == cc_home(c))
 		c->home_heard = c->now;
 	if (m->h.packet != 0) // what the server's control side sends knows no credit
-		l->credit = GP_MIN(m->h.credit, CREDIT_MAX);
+		l->credit = GP_MIN(m->h.credit, (l->ring_mask + 1) / RING_CREDITS);
 	cc_decision_seen(c, m->h.decision);
 	if (m->ack) {
 		struct gp_ack a;
@@ -216,6 +216,14 @@ static uint64_t session_tick(struct gp_ccore *c)
 		at = cc_earlier(at, cc_pull_tick(c, l));
 	}
 	return at;
+}
+
+void gp_ccore_send(struct gp_ccore *c, uint32_t lane, uint64_t now)
+{
+	GP_ASSERT(lane < c->lanes_count);
+	c->now = now;
+	if (!c->error.code && !c->left && c->laid_out && is_up(c))
+		(void)cc_push_tick(c, &c->lanes[lane]);
 }
 
 uint64_t gp_ccore_tick(struct gp_ccore *c, uint64_t now)

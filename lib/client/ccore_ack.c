@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Acknowledgements: credit comes back, round trips are measured, losses are found: by three later
-// packets acknowledged, else by time.
+// Acknowledgements: credit comes back, round trips are measured, losses are found (RFC 9002, 6).
+// A packet is lost when one sent three packets later, or a round trip and an eighth later, has
+// arrived. Silence proves nothing, since a server that waits for its CPU is silent too: it only
+// makes the oldest packet go again, and the answer to that shows what else is missing.
 #include "ccore_priv.h"
 
 #define ACK_BITS 64
@@ -9,6 +11,7 @@
 // RFC 6298, 2.2 and 2.3.
 void cc_rtt_sample(struct cc_rtt *r, uint64_t ns)
 {
+	r->latest = ns;
 	if (r->srtt == 0) {
 		r->srtt = GP_MAX(ns, 1);
 		r->rttvar = ns / 2;
@@ -50,7 +53,6 @@ void cc_sent_lost(struct gp_ccore *c, struct cc_lane *l, struct cc_sent *s)
 		uint32_t block = (s->first + i) * c->lanes_count + l->idx;
 		if (!block_is_in(c, block, s))
 			continue;
-		c->blocks[block].tries = (uint8_t)GP_MIN(s->tries + 1, 8);
 		cc_block_unsent(c, block);
 	}
 }
@@ -66,15 +68,23 @@ static void rtt_measure(
 	cc_rtt_sample(&l->rtt, took > delay ? took - delay : took);
 }
 
-static void ack_losses(struct gp_ccore *c, struct cc_lane *l, uint64_t largest)
+// Losses that what has arrived so far shows; returns when time will show the next one.
+static uint64_t losses_find(struct gp_ccore *c, struct cc_lane *l)
 {
+	uint64_t at = GP_CCORE_NEVER;
+	uint64_t late = GP_MAX(l->rtt.srtt, l->rtt.latest) * 9 / 8 + LATE_SLACK;
 	if (gp_before(c->known, c->seen)) // perhaps of another view: wait for the decision
-		return;
-	for (uint64_t pn = l->ring_low; pn + REORDER_PACKETS <= largest; pn++) {
+		return at;
+	for (uint64_t pn = l->ring_low; pn < l->acked; pn++) {
 		struct cc_sent *s = cc_ring_find(l, pn);
-		if (s && s->open)
+		if (!s || !s->open)
+			continue;
+		if (pn + REORDER_PACKETS <= l->acked || s->time + late <= c->now)
 			cc_sent_lost(c, l, s);
+		else
+			at = GP_MIN(at, s->time + late);
 	}
+	return at;
 }
 
 void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a)
@@ -88,6 +98,11 @@ void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a)
 		rtt_measure(c, l, a, s);
 	if (!c->laid_out)
 		return;
+	if (a->largest > l->acked) {
+		l->acked = a->largest;
+		l->reminders = 0;
+		l->quiet_since = c->now;
+	}
 	if (s && s->open && (a->flags & 1))
 		sent_accepted(c, l, s);
 	for (uint32_t i = 0; i < ACK_BITS && a->largest > i + 1; i++) {
@@ -97,28 +112,31 @@ void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a)
 		if (s && s->open)
 			sent_accepted(c, l, s);
 	}
-	ack_losses(c, l, a->largest);
+	(void)losses_find(c, l);
 }
 
-static uint64_t sent_deadline(const struct cc_lane *l, const struct cc_sent *s)
+// The oldest packet in flight goes again, as a question: whatever it is answered with shows what
+// else is missing.
+static void remind(struct gp_ccore *c, struct cc_lane *l)
 {
-	return s->time + GP_MIN(cc_rtt_rto(&l->rtt) << s->tries, RTO_MAX);
+	uint64_t pn = l->ring_low;
+	while (!l->ring[pn & l->ring_mask].open)
+		pn++;
+	GP_ASSERT(pn <= l->tx_packet);
+	cc_sent_lost(c, l, &l->ring[pn & l->ring_mask]);
+	l->reminders = GP_MIN(l->reminders + 1, REMINDERS_MAX);
+	l->quiet_since = c->now;
 }
 
 uint64_t cc_ack_tick(struct gp_ccore *c, struct cc_lane *l)
 {
-	uint64_t at = GP_CCORE_NEVER;
-	uint64_t pn = l->ring_low;
-	for (uint32_t open = l->outstanding; open > 0 && pn <= l->tx_packet; pn++) {
-		struct cc_sent *s = &l->ring[pn & l->ring_mask];
-		if (!s->open)
-			continue;
-		open--;
-		uint64_t deadline = sent_deadline(l, s);
-		if (deadline <= c->now)
-			cc_sent_lost(c, l, s);
-		else
-			at = GP_MIN(at, deadline);
+	uint64_t at = losses_find(c, l);
+	if (l->outstanding == 0)
+		return at;
+	uint64_t wait = GP_MIN(cc_rtt_rto(&l->rtt) << l->reminders, RTO_MAX);
+	if (l->quiet_since + wait <= c->now) {
+		remind(c, l);
+		wait = GP_MIN(cc_rtt_rto(&l->rtt) << l->reminders, RTO_MAX);
 	}
-	return at;
+	return GP_MIN(at, l->quiet_since + wait);
 }

@@ -86,6 +86,7 @@ void cc_blocks_reset(struct gp_ccore *c)
 		GP_ASSERT(l->outstanding == 0);
 		l->low = 0;
 		l->next = l->places;
+		l->reminders = 0;
 		l->busy_from = 0;
 		l->busy_until = 0;
 		l->result_high = 0;
@@ -96,7 +97,6 @@ void cc_blocks_reset(struct gp_ccore *c)
 	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
 		cc_block_set(c, i, CC_IDLE);
 		c->blocks[i].ahead = false;
-		c->blocks[i].tries = 0;
 		c->blocks[i].sent_before = false;
 	}
 	for (uint32_t i = 0; i < c->layout.units_count; i++)

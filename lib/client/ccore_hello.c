@@ -223,13 +223,13 @@ void cc_hello_reply(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *
 static bool welcome_legal(struct gp_ccore *c, const struct gp_welcome *w)
 {
 	if (w->cores <= GP_CCORE_LANES_MAX && w->slots > 0 && w->window > 0 &&
-		w->heartbeat_us > 0 && w->payload_max >= PAYLOAD_LEAST)
+		w->heartbeat_us > 0 && w->payload_max > GP_WIRE_OVERHEAD_MAX)
 		return true;
 	cc_fail(c, -EPROTO,
 		"server %s: its WELCOME is outside this library's limits (cores %u of at most %u, "
-		"slots %u, window %u, payload %u of at least %u)",
+		"slots %u, window %u, payload %u of more than %u)",
 		c->cfg.server, w->cores, GP_CCORE_LANES_MAX, w->slots, w->window, w->payload_max,
-		PAYLOAD_LEAST);
+		GP_WIRE_OVERHEAD_MAX);
 	return false;
 }
 
@@ -251,7 +251,7 @@ static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const s
 static int lane_open(struct gp_ccore *c, struct cc_lane *l)
 {
 	l->credit = GP_MIN(c->w.window, CREDIT_MAX);
-	uint32_t size = (uint32_t)gp_pow2_up(GP_MAX(l->credit * 4, 64));
+	uint32_t size = (uint32_t)gp_pow2_up(GP_MAX(l->credit * RING_CREDITS, 64));
 	l->ring = c->cfg.take(c->cfg.mem_arg, sizeof(*l->ring) * size);
 	if (!l->ring)
 		return -ENOMEM;

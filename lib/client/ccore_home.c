@@ -59,8 +59,10 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 {
 	struct gp_heartbeat_reply r;
 	gp_wire_get_heartbeat_reply(m, &r);
-	c->missing_rank = r.missing_rank;
-	c->missing_count = r.missing;
+	if (c->laid_out) { // before, LAYOUT tells who has not registered
+		c->missing_rank = r.missing_rank;
+		c->missing_count = r.missing;
+	}
 	c->gap_replies += gp_before(c->known, c->seen);
 	if (c->generation_wanted && r.generation != UINT32_MAX)
 		cc_round_pull(c, r.generation);

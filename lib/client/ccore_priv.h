@@ -52,7 +52,7 @@ struct cc_out {
 bool cc_send_begin(struct gp_ccore *c, struct cc_lane *l, struct gp_header *h, struct cc_out *o);
 void cc_send_end(struct gp_ccore *c, struct cc_lane *l, struct cc_out *o, uint32_t body_len);
 // The packet begun last holds credit for these blocks.
-struct cc_sent *cc_ring_open(struct cc_lane *l, uint32_t first, uint32_t count, uint32_t tries);
+struct cc_sent *cc_ring_open(struct cc_lane *l, uint32_t first, uint32_t count);
 struct cc_sent *cc_ring_find(struct cc_lane *l, uint64_t pn);
 void cc_sent_close(struct cc_lane *l, struct cc_sent *s);
 
@@ -64,7 +64,7 @@ void cc_rtt_sample(struct cc_rtt *r, uint64_t ns);
 uint64_t cc_rtt_rto(const struct cc_rtt *r);
 void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a);
 void cc_sent_lost(struct gp_ccore *c, struct cc_lane *l, struct cc_sent *s);
-// Gives up packets that are over their time; returns when the next one will be.
+// Gives up what time shows to be lost, asks again after silence; returns when to come back.
 uint64_t cc_ack_tick(struct gp_ccore *c, struct cc_lane *l);
 
 // ccore_block.c: the states of blocks and what is counted of them

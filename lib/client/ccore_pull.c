@@ -35,7 +35,8 @@ static bool is_bulk(const struct gp_ccore *c)
 static uint32_t sections_gather(const struct gp_ccore *c, const struct cc_lane *l,
 	const struct wanted *w, struct gp_section s[PULL_SECTIONS_MAX], uint32_t *blocks)
 {
-	uint32_t n = 0;
+	uint32_t fits = (c->limit - GP_WIRE_HEADER_SIZE) / GP_WIRE_SECTION_SIZE;
+	uint32_t n = 0, sections_max = GP_MIN(fits, PULL_SECTIONS_MAX);
 	bool ahead = false;
 	*blocks = 0;
 	for (uint32_t p = w->from; p < w->end && *blocks < w->blocks_max; p++) {
@@ -48,7 +49,7 @@ static uint32_t sections_gather(const struct gp_ccore *c, const struct cc_lane *
 			continue;
 		bool joins = n > 0 && s[n - 1].run < w->run_max &&
 			     s[n - 1].block + s[n - 1].run * c->lanes_count == block;
-		if (!joins && n == PULL_SECTIONS_MAX)
+		if (!joins && n == sections_max)
 			break;
 		if (joins)
 			s[n - 1].run++;

@@ -10,8 +10,7 @@ struct batch {
 	uint32_t first; // place
 	uint32_t count;
 	uint32_t bytes; // sections and payloads
-	uint32_t tries;
-	bool again; // carries something sent before
+	bool again;	// carries something sent before
 };
 
 static uint32_t lane_block(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place)
@@ -48,7 +47,6 @@ static void batch_fill(
 			break;
 		bytes += more;
 		b->count++;
-		b->tries = GP_MAX(b->tries, k->tries);
 		b->again |= k->sent_before;
 	}
 	b->bytes = bytes - GP_WIRE_HEADER_SIZE;
@@ -95,7 +93,7 @@ static bool batch_send(struct gp_ccore *c, struct cc_lane *l, const struct batch
 	struct cc_out o;
 	if (!cc_send_begin(c, l, &h, &o))
 		return false;
-	(void)cc_ring_open(l, b->first, b->count, b->tries);
+	(void)cc_ring_open(l, b->first, b->count);
 	cc_send_end(c, l, &o, batch_write(c, l, b, &o));
 	c->stats.retransmits += b->again;
 	return true;
@@ -113,7 +111,6 @@ uint64_t cc_push_tick(struct gp_ccore *c, struct cc_lane *l)
 		batch_fill(c, l, place, &b);
 		if (!batch_send(c, l, &b))
 			return c->now + LATER;
-		l->next = place + b.count;
 	}
 	return GP_CCORE_NEVER;
 }

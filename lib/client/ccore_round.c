@@ -60,7 +60,6 @@ static void block_begin(struct gp_ccore *c, uint32_t block, bool want, bool give
 	GP_ASSERT(b->state == CC_IDLE);
 	b->want = want;
 	b->sent_before = false;
-	b->tries = 0;
 	if (committed && !want)
 		cc_block_set(c, block, CC_FINAL);
 	else if (gives && !committed)
@@ -250,7 +249,6 @@ static void blocks_void(struct gp_ccore *c, bool gives)
 		c->stats.aborts += !u->voided;
 		u->voided = true;
 		cc_block_answered(c, i);
-		c->blocks[i].tries = 0;
 		if (gives)
 			cc_block_unsent(c, i);
 		else

@@ -24,15 +24,15 @@ static void ring_add(struct gp_ccore *c, struct cc_lane *l)
 		l->ring_low++;
 }
 
-struct cc_sent *cc_ring_open(struct cc_lane *l, uint32_t first, uint32_t count, uint32_t tries)
+struct cc_sent *cc_ring_open(struct cc_lane *l, uint32_t first, uint32_t count)
 {
 	struct cc_sent *s = &l->ring[l->tx_packet & l->ring_mask];
 	s->first = first;
 	s->count = (uint16_t)count;
 	s->left = (uint16_t)count;
-	s->tries = (uint8_t)tries;
 	s->open = true;
 	l->outstanding++;
+	l->quiet_since = s->time;
 	return s;
 }
 

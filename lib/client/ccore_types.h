@@ -19,17 +19,16 @@
 #define RTO_MAX		  (200 * MS)
 #define COALESCE_MAX	  16
 #define REPAIR_BLOCKS_MAX 32
-#define PULL_SECTIONS_MAX 30
-#define PAYLOAD_LEAST	  528 // IP MTU 576: what a server must be able to take
-#define HOLE_PLACES	  3   // a result that many places on shows that one is missing
-#define REORDER_PACKETS	  3   // an acknowledgement that many packets on shows that one is lost
+#define PULL_SECTIONS_MAX 32
+#define HOLE_PLACES	  3 // a result that many places on shows that one is missing
+#define REORDER_PACKETS	  3 // an acknowledgement that many packets on shows that one is lost
+#define LATE_SLACK	  (1 * MS)
+#define REMINDERS_MAX	  6 // doublings of the wait for an answer to one
 #define PULL_BACKOFF_MAX  (50 * MS)
 #define CREDIT_MAX	  4096
+#define RING_CREDITS	  4 // places of the ring for each datagram that may be in flight
 #define PROBES_MAX	  3
 #define HEARTBEAT_PAD	  48
-
-_Static_assert(GP_WIRE_HEADER_SIZE + PULL_SECTIONS_MAX * GP_WIRE_SECTION_SIZE <= PAYLOAD_LEAST,
-	"a full PULL fits every path");
 
 // ---- repetition until answered
 
@@ -44,6 +43,7 @@ struct cc_retry {
 struct cc_rtt {
 	uint64_t srtt; // ns, 0 = no sample yet
 	uint64_t rttvar;
+	uint64_t latest;
 };
 
 // ---- datagrams in flight
@@ -55,7 +55,6 @@ struct cc_sent {
 	uint32_t first;
 	uint16_t count;
 	uint16_t left; // of them without an answer
-	uint8_t tries;
 	bool open;
 };
 
@@ -76,7 +75,6 @@ struct cc_block {
 	uint16_t elems;
 	uint8_t codec;
 	uint8_t state;
-	uint8_t tries;
 	bool want;
 	bool ahead; // init: its unit is already one step further
 	bool sent_before;
@@ -104,7 +102,10 @@ struct cc_lane {
 	uint64_t rtt_packet; // newest packet sampled
 	struct cc_sent *ring;
 	uint32_t ring_mask;
-	uint64_t ring_low; // no packet below is open
+	uint64_t ring_low;    // no packet below is open
+	uint64_t acked;	      // highest packet that is known to have arrived
+	uint64_t quiet_since; // last contribution sent or news of arrivals
+	uint32_t reminders;   // sent since then
 	uint32_t credit;
 	uint32_t outstanding;
 	// blocks

@@ -36,7 +36,7 @@ void client_lanes_close(struct gp_client *c)
 	c->lanes_count = 0;
 }
 
-// A tick after each burst, so that credit that came back is used while the next one is read.
+// Credit that came back is used while the next burst is read.
 static void lane_turn(struct gp_client *c, uint32_t lane)
 {
 	struct gp_frame *frames[BURST];
@@ -47,11 +47,12 @@ static void lane_turn(struct gp_client *c, uint32_t lane)
 			break;
 		uint64_t now = client_now();
 		gp_ccore_rx(c->core, lane, frames, n, now);
-		(void)gp_ccore_tick(c->core, now);
+		gp_ccore_send(c->core, lane, now);
 		(void)gp_xport_udp_flush(c->lanes[lane]);
 	}
 }
 
+// The tick comes last: what waits unread must not count as silence.
 uint64_t client_turn(struct gp_client *c)
 {
 	for (uint32_t i = 0; i < c->lanes_count; i++)

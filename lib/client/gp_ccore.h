@@ -60,6 +60,9 @@ void gp_ccore_destroy(struct gp_ccore *c); // takes NULL
 // Takes over one reference of each frame, which arrived from core `lane` of the server.
 void gp_ccore_rx(
 	struct gp_ccore *c, uint32_t lane, struct gp_frame **frames, uint32_t n, uint64_t now);
+// Between two bursts of arrivals from `lane`: uses the credit that came back.
+void gp_ccore_send(struct gp_ccore *c, uint32_t lane, uint64_t now);
+// Only when all that has arrived was fed, since silence is judged here.
 // Sends what is due. Returns when it wants to be called again at the latest.
 uint64_t gp_ccore_tick(struct gp_ccore *c, uint64_t now);
 

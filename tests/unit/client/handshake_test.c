@@ -178,6 +178,23 @@ Test(handshake, a_shape_mismatch_names_the_tensor)
 	text_has("expected 100, seen 149");
 }
 
+Test(handshake, who_has_not_registered_is_named_whatever_heartbeats_say)
+{
+	const struct gp_client_tensor t = {.name = "w", .dims_count = 1, .dims = {ELEMS}};
+	const struct gp_heartbeat_reply r = {.missing_rank = GP_WIRE_RANK_NONE};
+	struct gp_header h = {.type = GP_WIRE_HEARTBEAT_REPLY, .session = SESSION};
+	uint8_t body[64];
+	char text[128];
+	join_begin(1472);
+	fx_welcome(&f);
+	cr_assert_eq(gp_ccore_register(f.core, &t, 1), 0);
+	fx_tick(&f, 0);
+	fx_layout(&f, 1, 0);
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_heartbeat_reply(body, &r));
+	gp_ccore_waiting(f.core, text, sizeof(text));
+	cr_assert_str_eq(text, "the other ranks to register (missing: rank 1)");
+}
+
 Test(handshake, a_first_view_that_is_lost_is_not_passed_over)
 {
 	const struct gp_client_tensor t = {.name = "w", .dims_count = 1, .dims = {ELEMS}};

@@ -80,19 +80,83 @@ Test(loss, three_later_acknowledgements_show_a_loss)
 	cr_assert_eq(f.core->stats.retransmits, 1);
 }
 
-Test(loss, silence_sends_all_again_ever_more_slowly)
+// With everything but its last packet accepted, `late` after it was sent that one is lost.
+Test(loss, what_three_later_packets_cannot_show_time_does)
+{
+	uint64_t pn = first_push();
+	struct gp_msg m;
+	struct gp_section s;
+	fx_ack(&f, pn + 7, 0x7e, true); // pn + 6 is missing
+	const struct cc_rtt *rtt = &f.core->lanes[0].rtt;
+	uint64_t late = GP_MAX(rtt->srtt, rtt->latest) * 9 / 8 + LATE_SLACK;
+	fx_tick(&f, late - 1);
+	cr_assert_eq(f.core->stats.retransmits, 0);
+	fx_tick(&f, 1);
+	cr_assert_eq(f.core->stats.retransmits, 1);
+	for (s.block = 0; s.block != 6; gp_wire_get_section(&m, 0, &s))
+		(void)fx_next(&f, GP_WIRE_PUSH, &m);
+}
+
+Test(loss, silence_sends_the_oldest_again_ever_more_slowly)
 {
 	(void)first_push();
 	uint64_t rto = cc_rtt_rto(&f.core->lanes[0].rtt);
 	fx_tick(&f, rto - 1);
 	cr_assert_eq(f.core->stats.retransmits, 0);
 	fx_tick(&f, 1);
-	cr_assert_eq(f.core->stats.retransmits, 8);
-	fx_tick(&f, rto);
-	cr_assert_eq(f.core->stats.retransmits, 8);
-	fx_tick(&f, rto);
-	cr_assert_eq(f.core->stats.retransmits, 16);
+	cr_assert_eq(f.core->stats.retransmits, 1);
+	fx_tick(&f, 2 * rto - 1);
+	cr_assert_eq(f.core->stats.retransmits, 1);
+	fx_tick(&f, 1);
+	cr_assert_eq(f.core->stats.retransmits, 2);
 	cr_assert_eq(f.core->lanes[0].outstanding, 8);
+}
+
+Test(loss, the_answer_after_silence_shows_all_that_was_lost)
+{
+	uint64_t pn = first_push();
+	fx_tick(&f, cc_rtt_rto(&f.core->lanes[0].rtt));
+	cr_assert_eq(f.core->stats.retransmits, 1);
+	fx_ack(&f, pn + 8, 0, true);
+	fx_tick(&f, 0);
+	cr_assert_eq(f.core->stats.retransmits, 8);
+	cr_assert_eq(f.core->lanes[0].reminders, 0);
+}
+
+Test(loss, what_waits_to_be_read_is_not_silence)
+{
+	uint64_t pn = first_push();
+	f.now += RTO_MAX;
+	gp_ccore_send(f.core, 0, f.now);
+	fx_ack(&f, pn + 7, 0x7f, true);
+	gp_ccore_send(f.core, 0, f.now);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 1); // the last two blocks
+	fx_tick(&f, 0);
+	cr_assert_eq(f.core->stats.retransmits, 0);
+}
+
+// The ring has no place for packets 64 apart: the old one is given up, and its block goes again.
+Test(loss, a_packet_whose_place_is_needed_goes_again)
+{
+	uint64_t pn = first_push();
+	struct cc_lane *l = &f.core->lanes[0];
+	l->tx_packet = pn + l->ring_mask;
+	fx_result(&f, 7, 1, 1, true, 1);
+	fx_tick(&f, 0);
+	cr_assert_eq(f.core->blocks[8].state, CC_SENT);
+	cr_assert_eq(f.core->blocks[0].state, CC_SENT);
+	cr_assert_eq(f.core->blocks[0].pn, pn + l->ring_mask + 2);
+	cr_assert_eq(l->outstanding, 8);
+}
+
+Test(loss, more_credit_than_the_window_is_not_used)
+{
+	(void)first_push();
+	struct gp_header h = {.type = GP_WIRE_ACK, .session = SESSION};
+	const struct gp_ack a = {0};
+	f.w.window = 4096;
+	fx_feed(&f, &h, NULL, &a, NULL, 0);
+	cr_assert_eq(f.core->lanes[0].credit, 16); // the smallest ring is for that many
 }
 
 Test(loss, an_acknowledgement_of_what_was_never_sent_is_rejected)
