@@ -27,8 +27,10 @@
 
 // Versions per block: visible, shadow, held by a cut or waiting for its grace period.
 #define GP_TABLE_VERSIONS_PER_BLOCK 3
-// And a few more, so that a table of one block does not wait for its own grace period.
-#define GP_TABLE_VERSIONS_EXTRA 8
+// And some more: while a cut is read all of those are in use, and a grace period (a few ms) has to
+// pass for each so many completions. A few, so that a table of one block does not wait either.
+#define GP_TABLE_VERSIONS_EXTRA	  8
+#define GP_TABLE_BLOCKS_PER_EXTRA 8
 
 struct gp_version {
 	struct gp_hold hold; // frames in transmission; owner only

@@ -10,7 +10,8 @@ static size_t version_size(uint32_t elems_max, uint32_t states_count)
 
 static uint32_t versions_count(uint32_t blocks_count)
 {
-	return blocks_count * GP_TABLE_VERSIONS_PER_BLOCK + GP_TABLE_VERSIONS_EXTRA;
+	return blocks_count * GP_TABLE_VERSIONS_PER_BLOCK +
+	       blocks_count / GP_TABLE_BLOCKS_PER_EXTRA + GP_TABLE_VERSIONS_EXTRA;
 }
 
 size_t gp_table_size(uint32_t blocks_count, uint32_t elems_max, uint32_t states_count)

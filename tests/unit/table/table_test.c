@@ -125,7 +125,8 @@ Test(table, values_and_states_are_apart_and_aligned)
 			gp_version_values(v)[i] = (float)n;
 		n++;
 	}
-	cr_assert_eq(n, BLOCKS * GP_TABLE_VERSIONS_PER_BLOCK + GP_TABLE_VERSIONS_EXTRA);
+	cr_assert_eq(n, BLOCKS * GP_TABLE_VERSIONS_PER_BLOCK + BLOCKS / GP_TABLE_BLOCKS_PER_EXTRA +
+				GP_TABLE_VERSIONS_EXTRA);
 	free(f.mem);
 }
 
@@ -187,5 +188,33 @@ Test(table, a_cut_that_ends_early_keeps_nothing)
 	step_once(&f, 0, 3);
 	cr_assert_null(gp_table_find(&f.t.blocks[0], 1));
 	cr_assert_eq(f.t.retired_count, 1);
+	free(f.mem);
+}
+
+// While a cut is read each block has three versions in use. Steps go on with the rest, which come
+// back with the grace periods: so many completions there are in each.
+Test(table, steps_beside_a_cut_do_not_wait_for_a_grace_period_each_few_blocks)
+{
+	enum { MANY = 1024 };
+	struct fixture f = {0};
+	struct gp_arena arena;
+	size_t size = gp_table_size(MANY, 16, 0);
+	f.mem = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
+	gp_arena_init(&arena, f.mem, size);
+	cr_assert_eq(gp_table_init(&f.t, &arena, MANY, 16, 0, &f.grace), 0);
+	for (uint32_t step = 1; step <= 4; step++) {
+		if (step == 3)
+			gp_table_cut_begin(&f.t, 2);
+		atomic_store(&f.grace.passed, 10 * step);
+		for (uint32_t b = 0; b < MANY; b++)
+			(void)step_once(&f, b, step);
+	}
+	uint32_t done = 0;
+	struct gp_version *v;
+	while (done < MANY && (v = gp_table_take(&f.t))) {
+		v->step = 5;
+		gp_table_publish(&f.t, &f.t.blocks[done++], v);
+	}
+	cr_assert_geq(done, MANY / GP_TABLE_BLOCKS_PER_EXTRA, "%u completions", done);
 	free(f.mem);
 }
