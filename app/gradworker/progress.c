@@ -3,6 +3,7 @@
 
 #include "trainer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -24,10 +25,14 @@ void gw_progress_init(struct gw_progress *p, const struct gw_options *opts, uint
 static void json_print(
 	const struct gw_progress *p, const struct gw_progress_now *now, double samples, double mbit)
 {
+	char loss[32] = "null"; // JSON has no word for what a diverged model gives
+
+	if (isfinite(now->loss))
+		snprintf(loss, sizeof(loss), "%.6g", now->loss);
 	fprintf(stderr,
-		"{\"rank\": %u, \"step\": %u, \"loss\": %.6g, \"samples_per_s\": %.0f, "
+		"{\"rank\": %u, \"step\": %u, \"loss\": %s, \"samples_per_s\": %.0f, "
 		"\"mbit_per_s\": %.1f, \"retransmits\": %llu}\n",
-		p->rank, now->step, now->loss, samples, mbit, (unsigned long long)now->retransmits);
+		p->rank, now->step, loss, samples, mbit, (unsigned long long)now->retransmits);
 }
 
 static void text_print(

@@ -15,7 +15,7 @@
 #define JOIN_TIMEOUT_MS	 2000
 #define LEAVE_TIMEOUT_MS 200
 #define PATH_MTU_MIN	 1280
-#define HELLO_MTU_TEXT	 "the path to it carries at least 1280 bytes"
+#define RANDOM_TRIES	 8
 
 static void *heap_take(void *arg, size_t size)
 {
@@ -33,10 +33,11 @@ static void heap_give(void *arg, void *mem)
 	free(mem);
 }
 
+// 0 when the kernel gives no random bytes.
 static uint64_t random_nonzero(void)
 {
 	uint64_t v = 0;
-	while (v == 0)
+	for (uint32_t i = 0; i < RANDOM_TRIES && v == 0; i++)
 		if (getrandom(&v, sizeof(v), 0) != (ssize_t)sizeof(v))
 			v = 0;
 	return v;
@@ -123,6 +124,8 @@ static int core_open(
 	};
 	(void)snprintf(cfg.job, sizeof(cfg.job), "%s", o->job);
 	memcpy(cfg.server, c->server_text, sizeof(cfg.server));
+	if (cfg.incarnation == 0 || cfg.nonce == 0)
+		return client_error(err, -EIO, "the kernel gives no random numbers (getrandom)");
 	c->incarnation = cfg.incarnation;
 	int rc = client_lane_open(c, 0, c->server.port);
 	if (rc)
@@ -176,8 +179,8 @@ static int join_explain(struct gp_client *c, int rc, uint32_t ms, struct gp_clie
 	gp_ccore_waiting(c->core, what, sizeof(what));
 	return client_error(err, rc,
 		"server %s did not answer within %u ms (waited for %s); check the address, that "
-		"gradplaned is running, and that %s",
-		c->server_text, ms, what, HELLO_MTU_TEXT);
+		"gradplaned is running, and that the path to it carries at least 1280 bytes",
+		c->server_text, ms, what);
 }
 
 static int client_join(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)

@@ -58,10 +58,15 @@ wait "$pid" || fail "SIGTERM: status $?"
 grep -q '^gradworker: ok local ' "$dir/out" || fail "SIGTERM: $(cat "$dir/out")"
 head -n 1 "$dir/err" | jq -e '.step > 0 and .samples_per_s > 0' >/dev/null || fail "json progress"
 
+diverged=("$gradworker" --local --world 1 --batch 8 --steps 60 --lr 1000 --momentum 1 --weight-decay 1)
+"${diverged[@]}" --progress json 2>&1 >"$dir/out" | jq -e '.loss == null' >/dev/null ||
+	fail "json progress of a model that diverged"
+
 refused 2 "--batch: '0' is not a number" --local --world 2 --steps 1 --batch 0
 refused 2 "unknown flag '--frobnicate'" --frobnicate
 refused 1 "dataset-fashion-mnist" "${train[@]}" --data "$dir"
 refused 1 "the data set has 60000" "${train[@]}" --batch 60000
 refused 1 "--dump-params $dir/none/x" "${train[@]}" --dump-params "$dir/none/x"
+"$gradworker" --version | grep -qE '^gradworker [0-9.]+$' || fail "--version"
 "$gradworker" --help | grep -q '^usage: gradworker' || fail "--help"
 echo "ok: $first"
