@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cluster.h"
+#include "sent.h"
 
 #include <gp_ccore.h>
 #include <gp_codec.h>
@@ -106,19 +107,23 @@ static struct gp_addr address(uint32_t host, uint32_t port)
 
 // ---- the reference, one step after the other as it is needed
 
-// A lossy codec sends what is nearest to gradient and residual together, and keeps the difference.
+// A lossy codec sends what is near to gradient and residual together, block by block, and keeps the
+// difference.
 static void grad_as_sent(struct cluster *c, uint32_t rank, float *grad)
 {
-	if (c->o->codec != GP_CODEC_BF16)
+	if (c->o->codec == GP_CODEC_F32)
 		return;
+	uint32_t block = sent_block_elems(c->job.payload_max);
 	float *residual = c->ref_residuals[rank];
-	for (uint32_t i = 0; i < c->model.elems_total; i++) {
-		float wanted = grad[i] + residual[i];
-		uint32_t u;
-		memcpy(&u, &wanted, sizeof(u));
-		u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
-		memcpy(&grad[i], &u, sizeof(u));
-		residual[i] = wanted - grad[i];
+	for (uint32_t t = 0; t < c->model.tensors_count; t++) {
+		uint32_t left = c->model.elems[t];
+		while (left > 0) {
+			uint32_t elems = left < block ? left : block;
+			sent_block(c->o->codec, grad, residual, elems);
+			grad += elems;
+			residual += elems;
+			left -= elems;
+		}
 	}
 }
 
@@ -197,6 +202,7 @@ static void worker_start(struct cluster *c, struct worker *w)
 		.incarnation = random_next(c) | 1,
 		.nonce = random_next(c),
 		.codec = c->o->codec,
+		.topk_ratio = SENT_TOPK_RATIO,
 		.take = mem_take,
 		.give = mem_give,
 	};
@@ -598,7 +604,8 @@ void cluster_opts_of_seed(struct cluster_opts *o, uint64_t seed, uint32_t steps)
 		.elems_max = bits[3] % 4 == 0 ? 20000 : 3000,
 		.train = bits[4] % 3 != 0,
 		.atomicity = (uint8_t)(GP_ATOM_BLOCK + bits[5] % 3),
-		.codec = bits[6] % 3 == 0 ? GP_CODEC_BF16 : GP_CODEC_F32,
+		.codec = (uint8_t)(bits[6] % 2 ? GP_CODEC_F32
+					       : GP_CODEC_F32 + bits[6] / 2 % GP_CODEC_TOPK_F16),
 		.slots = 1u << (bits[7] % 7),
 		.window = 1 + bits[8] % 64,
 		.ring_size = 64u << (bits[9] % 3),
