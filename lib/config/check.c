@@ -122,26 +122,11 @@ static int port_check(const struct check *k)
 	}
 }
 
-static bool same_network(const struct gp_config_ip *ip, const struct gp_config_ip *other)
-{
-	for (uint32_t i = 0; i < ip->prefix; i++) {
-		if ((ip->addr[i / 8] ^ other->addr[i / 8]) >> (7 - i % 8) & 1)
-			return false;
-	}
-	return true;
-}
-
 static int address_check(const struct check *k)
 {
 	const struct gp_config_address *a = &k->c->address;
 	if (!a->ipv4.present && a->ipv6_count == 0)
 		return REFUSE(k, "address", "has neither ipv4 nor ipv6; one is needed");
-	if (a->gateway4.present && !a->ipv4.present)
-		return REFUSE(k, "address.gateway4", "is given without address.ipv4");
-	if (a->gateway4.present && !same_network(&a->ipv4, &a->gateway4))
-		return REFUSE(k, "address.gateway4", "is not in the network of address.ipv4");
-	if (a->gateway6.present && a->ipv6_count == 0)
-		return REFUSE(k, "address.gateway6", "is given without address.ipv6");
 	if (a->ipv6_count > 0 && k->c->port.mtu < MTU_IPV6_MIN)
 		return REFUSE(k, "port.mtu", "%u is below %u, the least that IPv6 allows",
 			k->c->port.mtu, MTU_IPV6_MIN);

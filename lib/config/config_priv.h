@@ -20,8 +20,6 @@ enum value_type {
 	VALUE_FLOAT,
 	VALUE_IP4,
 	VALUE_IP6,
-	VALUE_GATEWAY4,
-	VALUE_GATEWAY6,
 	VALUE_ENDPOINT,
 	VALUE_MAC,     // offset is that of struct gp_config_port
 	VALUE_RESTORE, // offset is that of struct gp_config_snapshot

@@ -19,8 +19,6 @@ static const char *const type_names[VALUE_TYPES] = {
 	[VALUE_FLOAT] = "a number",
 	[VALUE_IP4] = "an IPv4 address with prefix",
 	[VALUE_IP6] = "an IPv6 address with prefix",
-	[VALUE_GATEWAY4] = "an IPv4 address",
-	[VALUE_GATEWAY6] = "an IPv6 address",
 	[VALUE_ENDPOINT] = "an address with port",
 	[VALUE_MAC] = "an Ethernet address",
 	[VALUE_RESTORE] = "a choice of snapshot",
@@ -33,8 +31,6 @@ static const char *const allowed_names[VALUE_TYPES] = {
 	[VALUE_BOOL] = "true, false",
 	[VALUE_IP4] = "a.b.c.d/prefix",
 	[VALUE_IP6] = "a:b::c/prefix",
-	[VALUE_GATEWAY4] = "a.b.c.d",
-	[VALUE_GATEWAY6] = "a:b::c",
 	[VALUE_ENDPOINT] = "a.b.c.d:port, [a:b::c]:port",
 	[VALUE_MAC] = "aa:bb:cc:dd:ee:ff",
 	[VALUE_RESTORE] = "latest, none, /path/of/a/snapshot",
@@ -128,16 +124,13 @@ static bool quoted_text(const char *s, char out[GP_CONFIG_WHY_SIZE])
 	return n > 2;
 }
 
-static bool ip_text(int family, const struct gp_config_ip *ip, bool prefix, char *out)
+static bool ip_text(int family, const struct gp_config_ip *ip, char *out)
 {
 	char host[INET6_ADDRSTRLEN];
 	if (!ip->present)
 		return false;
 	GP_ASSERT(inet_ntop(family, ip->addr, host, sizeof(host)));
-	if (prefix)
-		snprintf(out, GP_CONFIG_WHY_SIZE, "\"%s/%u\"", host, ip->prefix);
-	else
-		snprintf(out, GP_CONFIG_WHY_SIZE, "\"%s\"", host);
+	snprintf(out, GP_CONFIG_WHY_SIZE, "\"%s/%u\"", host, ip->prefix);
 	return true;
 }
 
@@ -208,10 +201,7 @@ bool gp_config_value_format(const struct row *r, const void *field, char out[GP_
 		return quoted_text(field, out);
 	case VALUE_IP4:
 	case VALUE_IP6:
-		return ip_text(r->type == VALUE_IP4 ? AF_INET : AF_INET6, field, true, out);
-	case VALUE_GATEWAY4:
-	case VALUE_GATEWAY6:
-		return ip_text(r->type == VALUE_GATEWAY4 ? AF_INET : AF_INET6, field, false, out);
+		return ip_text(r->type == VALUE_IP4 ? AF_INET : AF_INET6, field, out);
 	case VALUE_ENDPOINT:
 		return endpoint_text(r, field, out);
 	case VALUE_MAC:

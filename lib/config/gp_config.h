@@ -54,7 +54,7 @@ enum gp_optimizer { GP_OPTIMIZER_SGD, GP_OPTIMIZER_MOMENTUM, GP_OPTIMIZER_NESTER
 // Address with prefix length. Not given: present is false, all bytes 0. IPv4 uses addr[0..4).
 struct gp_config_ip {
 	uint8_t addr[16];
-	uint8_t prefix; // bits of the network part; full length for a gateway
+	uint8_t prefix; // bits of the network part
 	bool present;
 };
 
@@ -98,8 +98,6 @@ struct gp_config_address {
 	struct gp_config_ip ipv4;
 	uint32_t ipv6_count;
 	struct gp_config_ip ipv6[GP_CONFIG_IPV6_MAX];
-	struct gp_config_ip gateway4;
-	struct gp_config_ip gateway6;
 };
 
 struct gp_config_cores {

@@ -93,10 +93,6 @@ const struct row gp_config_rows[] = {
 	 .help = "IPv4 address with prefix."},
 	{"address.ipv6[]", VALUE_IP6, LIST(address.ipv6, GP_CONFIG_IPV6_MAX),
 	 .help = "IPv6 addresses with prefix."},
-	{"address.gateway4", VALUE_GATEWAY4, .flags = ROW_OPTIONAL, AT(address.gateway4),
-	 .help = "IPv4 gateway, inside the prefix of `address.ipv4`."},
-	{"address.gateway6", VALUE_GATEWAY6, .flags = ROW_OPTIONAL, AT(address.gateway6),
-	 .help = "IPv6 gateway."},
 
 	{"cores", VALUE_GROUP, .help = "The polled cores."},
 	{"cores.count", VALUE_UINT, AT(cores.count), .def = "1", .min = 1, .max = GP_CONFIG_CORES_MAX,

@@ -223,24 +223,22 @@ static void host_bits(const uint8_t *addr, uint32_t bits, uint32_t prefix, bool 
 	}
 }
 
-// `ADDRESS/PREFIX`, or `ADDRESS` alone for a gateway (prefix = all bits).
-static int ip_parse(const struct input *in, int family, bool with_prefix)
+// `ADDRESS/PREFIX`.
+static int ip_parse(const struct input *in, int family)
 {
 	struct gp_config_ip ip = {.present = true};
 	uint32_t bits = family == AF_INET ? 32 : 128;
-	uint64_t prefix = bits;
+	uint64_t prefix;
 	char host[INET6_ADDRSTRLEN] = "";
 	size_t len = strcspn(in->s, "/");
-	if (len >= sizeof(host) || (in->s[len] == '/') != with_prefix)
+	if (len >= sizeof(host) || in->s[len] != '/')
 		return refuse_type(in);
 	memcpy(host, in->s, len);
 	if (inet_pton(family, host, ip.addr) != 1)
 		return refuse_type(in);
-	if (with_prefix) {
-		size_t n = digits_parse(in->s + len + 1, &prefix);
-		if (n == 0 || n > 3 || len + 1 + n != in->len || prefix == 0 || prefix > bits)
-			return refuse_type(in);
-	}
+	size_t n = digits_parse(in->s + len + 1, &prefix);
+	if (n == 0 || n > 3 || len + 1 + n != in->len || prefix == 0 || prefix > bits)
+		return refuse_type(in);
 	ip.prefix = (uint8_t)prefix;
 	bool zero, one;
 	host_bits(ip.addr, bits, 0, &zero, &one);
@@ -255,22 +253,12 @@ static int ip_parse(const struct input *in, int family, bool with_prefix)
 
 static int ip4_parse(const struct input *in)
 {
-	return ip_parse(in, AF_INET, true);
+	return ip_parse(in, AF_INET);
 }
 
 static int ip6_parse(const struct input *in)
 {
-	return ip_parse(in, AF_INET6, true);
-}
-
-static int gateway4_parse(const struct input *in)
-{
-	return ip_parse(in, AF_INET, false);
-}
-
-static int gateway6_parse(const struct input *in)
-{
-	return ip_parse(in, AF_INET6, false);
+	return ip_parse(in, AF_INET6);
 }
 
 // The host part of `A.B.C.D:PORT` or `[V6]:PORT`; returns what follows the colon, or NULL.
@@ -366,8 +354,6 @@ static const struct value_reader readers[VALUE_TYPES] = {
 	[VALUE_FLOAT] = {float_parse, true},
 	[VALUE_IP4] = {ip4_parse, false},
 	[VALUE_IP6] = {ip6_parse, false},
-	[VALUE_GATEWAY4] = {gateway4_parse, false},
-	[VALUE_GATEWAY6] = {gateway6_parse, false},
 	[VALUE_ENDPOINT] = {endpoint_parse, false},
 	[VALUE_MAC] = {mac_parse, false},
 	[VALUE_RESTORE] = {restore_parse, false},

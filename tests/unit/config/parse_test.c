@@ -71,8 +71,7 @@ static const char every_key[] =
 	"port: {driver: pci, device: '0000:3b:00.0', devargs: a=b, mtu: 9000, rx_descriptors: "
 	"512,\n"
 	"  tx_descriptors: 256, mbufs: 8191, steering: off, mac: '02:00:00:00:00:0A'}\n"
-	"address: {ipv4: 10.0.0.1/24, ipv6: ['fd00::1/64', 'FE80:0::2/10'], gateway4: 10.0.0.254,\n"
-	"  gateway6: 'fe80::1'}\n"
+	"address: {ipv4: 10.0.0.1/24, ipv6: ['fd00::1/64', 'FE80:0::2/10']}\n"
 	"cores: {count: 32, udp_port: 1024, poll: busy, burst: 8, idle_sleep_max: 1ms, ring_size: "
 	"64}\n"
 	"control: {socket: /s, http: '[::1]:1'}\n"
@@ -98,7 +97,6 @@ Test(parse, every_key)
 	cr_assert_eq(config.address.ipv6_count, 2);
 	cr_assert_eq(config.address.ipv6[1].prefix, 10);
 	cr_assert_eq(config.address.ipv6[1].addr[0], 0xfe);
-	cr_assert_eq(config.address.gateway4.addr[3], 254);
 	cr_assert_eq(config.cores.idle_sleep_max_us, 1000);
 	cr_assert_str_eq(config.control.http.host, "::1");
 	cr_assert_eq(config.snapshot.restore, GP_RESTORE_PATH);

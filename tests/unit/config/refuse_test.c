@@ -196,10 +196,6 @@ Test(refuse, addresses)
 		{"address: {ipv4: 224.0.0.1/24}\n",
 			"t.yaml:1:17: address.ipv4: 224.0.0.1/24 is not the "
 			"address of one host"},
-		{"address: {gateway4: 10.0.0.1/24}\n",
-			"t.yaml:1:21: address.gateway4: 10.0.0.1/24 is not"},
-		{"address: {gateway6: 'ff02::1'}\n",
-			"t.yaml:1:21: address.gateway6: ff02::1 is not the a"},
 		{"control: {http: localhost:80}\n",
 			"t.yaml:1:17: control.http: localhost:80 is not an "
 			"address with port (allowed: a.b.c.d:port, "
@@ -263,12 +259,6 @@ Test(refuse, contradictions)
 			"t.yaml:2:21: port.device: eth0 is not a PCI address"},
 		{NODE_OK "port: {driver: memif, device: m}\n" ADDRESS_OK JOBS_OK,
 			"t.yaml:2:23: port.device: m is not the absolute path"},
-		{NODE_OK PORT_OK "address: {ipv4: 10.0.0.1/24, gateway4: 10.0.1.1}\n" JOBS_OK,
-			"t.yaml:3:30: address.gateway4: is not in the network"},
-		{NODE_OK PORT_OK "address: {gateway4: 10.0.1.1, ipv6: ['1::1/64']}\n" JOBS_OK,
-			"t.yaml:3:11: address.gateway4: is given without"},
-		{NODE_OK PORT_OK "address: {ipv4: 10.0.0.1/24, gateway6: 'fe80::1'}\n" JOBS_OK,
-			"t.yaml:3:30: address.gateway6: is given without"},
 		{NODE_OK "port: {driver: tap, device: t, mtu: 1000}\naddress: {ipv6: "
 			 "['1::1/64']}\n" JOBS_OK,
 			"t.yaml:2:32: port.mtu: 1000 is below 1280"},
