@@ -6,6 +6,8 @@
 
 #include "codec_priv.h"
 
+#ifdef __AVX2__
+
 static inline __m256i load8i(const void *p)
 {
 	return _mm256_loadu_si256((const __m256i *)p);
@@ -24,6 +26,8 @@ static inline __m256 codec_rest8(__m256 acc, __m256 sent)
 	__m256i infinite = _mm256_cmpeq_epi32(e, exp);
 	return _mm256_andnot_ps(_mm256_castsi256_ps(infinite), _mm256_sub_ps(acc, sent));
 }
+
+#endif
 
 bool codec_int8_legal_avx2(const uint8_t *q, uint32_t elems);
 void codec_int8_decode_avx2(float *dst, const uint8_t *q, uint32_t elems, float scale);
