@@ -45,6 +45,21 @@ static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
 		cc_low_advance(c, &c->lanes[i]);
 }
 
+// Every unit of the step is committed, says home. What this rank does not know of was committed
+// before it entered the view, in the middle of the step; the results of those units are in no view
+// of its own.
+void cc_step_committed(struct gp_ccore *c, uint32_t generation)
+{
+	if (!c->laid_out || c->mode != CC_STEP || gp_before(c->known, c->seen) ||
+		gp_before(generation, c->round_step))
+		return;
+	for (uint32_t u = 0; u < c->layout.units_count; u++) {
+		const struct gp_commit_entry e = {.unit = u, .step = c->round_step};
+		decided_commit(c, &e);
+	}
+	confirm(c);
+}
+
 static void decided_view(struct gp_ccore *c, const struct gp_commit_entry *e)
 {
 	c->view = e->view;

@@ -64,6 +64,8 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 		c->missing_count = r.missing;
 	}
 	c->gap_replies += gp_before(c->known, c->seen);
+	if (r.generation != UINT32_MAX && !cc_is_reader(c))
+		cc_step_committed(c, r.generation);
 	if (c->generation_wanted && r.generation != UINT32_MAX)
 		cc_round_pull(c, r.generation);
 }

@@ -89,6 +89,7 @@ void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r);
 
 // ccore_decide.c
 void cc_commit(struct gp_ccore *c, const struct gp_msg *m);
+void cc_step_committed(struct gp_ccore *c, uint32_t generation);
 void cc_decision_seen(struct gp_ccore *c, uint32_t decision);
 
 // ccore_home.c

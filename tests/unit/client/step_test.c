@@ -238,3 +238,34 @@ Test(step, decisions_are_taken_in_order_and_a_gap_is_asked_for)
 	cr_assert_eq(f.core->known, known + 2);
 	cr_assert_eq(f.core->todo, BLOCKS - 1);
 }
+
+static void generation_is(uint32_t generation)
+{
+	const struct gp_heartbeat_reply r = {.generation = generation,
+		.view = 1,
+		.members = 2,
+		.missing_rank = GP_WIRE_RANK_NONE,
+		.state = GP_STATE_RUNNING,
+		.next_step = generation + 1,
+		.view_first_step = 1};
+	uint8_t body[64];
+	struct gp_header h = {.type = GP_WIRE_HEARTBEAT_REPLY, .session = SESSION};
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_heartbeat_reply(body, &r));
+}
+
+// A rank that enters a view in the middle of a step never hears of the units committed before.
+Test(step, units_committed_before_the_rank_entered_are_done_when_home_says_so)
+{
+	fx_member(&f);
+	cr_assert_eq(gp_ccore_push(f.core, 0, f.grad, 1.0f, NULL), 0);
+	fx_tick(&f, 0);
+	for (uint32_t b = 3; b < BLOCKS; b++)
+		commit(b, 1);
+	cr_assert_not(gp_ccore_done(f.core));
+	generation_is(0);
+	cr_assert_not(gp_ccore_done(f.core), "the step is still open");
+	generation_is(1);
+	cr_assert(gp_ccore_done(f.core));
+	cr_assert_eq(gp_ccore_step_end(f.core), 0);
+	cr_assert_eq(gp_ccore_step(f.core), 2);
+}
