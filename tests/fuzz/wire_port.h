@@ -94,7 +94,8 @@ static inline void port_leave(struct port *p, uint32_t keep)
 		port_release(&p->x, &pf->f);
 	}
 	p->on_way_count -= n;
-	memmove(p->on_way, p->on_way + n, p->on_way_count * sizeof(p->on_way[0]));
+	for (uint32_t i = 0; i < p->on_way_count; i++)
+		p->on_way[i] = p->on_way[i + n];
 }
 
 static inline void port_send(struct gp_xport *x, struct gp_frame *f)
