@@ -18,6 +18,7 @@
 #define DESCRIPTOR_SIZE	   64			// no driver of ours keeps more for one descriptor
 #define EAL_BYTES	   (UINT64_C(24) << 20) // an allowance for DPDK's own tables
 #define BLOCK_ALIGN	   16			// elements
+#define TABLE_HEADER	   64			// of a block, and of a version
 #define BLOCK_OVERHEAD	   (40 + 8 + 108) // IPv6, UDP, and what a datagram holds beside its block
 
 static const struct {
@@ -56,10 +57,11 @@ bool gp_config_queues_mixed(const struct gp_config *c)
 	return c->cores.count > 1 && !steered;
 }
 
-uint32_t gp_config_bytes_per_parameter(const struct gp_config_job *j)
+uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements)
 {
 	uint32_t state = j->kind == GP_JOB_TRAIN && j->optimizer.name != GP_OPTIMIZER_SGD;
-	return GP_CONFIG_BLOCK_VERSIONS * (1 + state) * (uint32_t)sizeof(float);
+	uint64_t version = TABLE_HEADER + (1 + state) * sizeof(float) * elements;
+	return GP_CONFIG_GROUP_VERSIONS * version + GP_CONFIG_GROUP_BLOCKS * TABLE_HEADER;
 }
 
 static struct gp_capacity_row *row_add(struct gp_capacity *cap, const char *unit, const char *keys,
@@ -194,16 +196,15 @@ static void job_rows(const struct gp_config_job *j, struct gp_capacity *cap)
 	snprintf(what, sizeof(what), "window of job %s", j->name);
 	row_text(r, what, "window %u, slots %u: each datagram in flight may open a block",
 		j->window, j->slots);
-	uint32_t bytes = gp_config_bytes_per_parameter(j);
-	uint64_t fit = j->memory_max / bytes;
 	uint32_t block = block_elements(j->path_mtu_min);
+	uint64_t bytes = gp_config_group_bytes(j, block);
+	uint64_t fit = j->memory_max / bytes * GP_CONFIG_GROUP_BLOCKS * block;
 	r = row_add(cap, "parameters", "jobs[].memory_max", block, fit);
 	snprintf(what, sizeof(what), "parameters of job %s", j->name);
 	row_text(r, what,
-		"memory_max %" PRIu64 " / (%u versions x %u arrays x 4 bytes = %u) = %" PRIu64
-		" parameters fit; at least one block of %u",
-		j->memory_max, GP_CONFIG_BLOCK_VERSIONS, bytes / (GP_CONFIG_BLOCK_VERSIONS * 4),
-		bytes, fit, block);
+		"memory_max %" PRIu64 " / (%u blocks of %u with their %u versions = %" PRIu64
+		" bytes): about %" PRIu64 " parameters fit; at least one block",
+		j->memory_max, GP_CONFIG_GROUP_BLOCKS, block, GP_CONFIG_GROUP_VERSIONS, bytes, fit);
 }
 
 int gp_config_capacity(const struct gp_config *c, struct gp_capacity *out)

@@ -12,8 +12,10 @@
 
 // Frames that a core keeps for ARP, neighbour discovery, ICMP, hello and its own answers.
 #define GP_CONFIG_CONTROL_FRAMES 256
-// Versions of a block that may exist at once: current, shadow, and one held by a cut.
-#define GP_CONFIG_BLOCK_VERSIONS 3
+// What lib/table takes: 3 versions a block (current, shadow, held by a cut) and one more for 8
+// blocks.
+#define GP_CONFIG_GROUP_BLOCKS	 8
+#define GP_CONFIG_GROUP_VERSIONS 25
 // What RTE_PKTMBUF_HEADROOM is; lib/xport_dpdk asserts it.
 #define GP_CONFIG_HEADROOM 128
 // `available` where nothing in the configuration limits the row.
@@ -47,8 +49,10 @@ void gp_capacity_print(FILE *f, const struct gp_capacity *cap);
 uint32_t gp_config_mbuf_room(const struct gp_config *c);
 // framesz of net_af_packet for this port: 2048, or 10240 (with blocksz 40960) for long frames.
 uint32_t gp_config_af_packet_frame(const struct gp_config *c);
-// Bytes of server memory one f32 parameter of the job takes: versions x (1 + optimizer state) x 4.
-uint32_t gp_config_bytes_per_parameter(const struct gp_config_job *j);
+// Bytes of server memory that 8 blocks of `elements` f32 take: their 25 versions (visible, shadow
+// and one held by a cut or its grace period each, and one more for all), each with its optimizer
+// state, and the 64-byte heads of blocks and versions.
+uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements);
 // True where any queue may receive datagrams of any core (no hardware steering): frames then cross
 // between cores by ring, and one queue has to take the windows of all.
 bool gp_config_queues_mixed(const struct gp_config *c);
