@@ -6,11 +6,12 @@ set -euo pipefail
 . "$(dirname "$0")/_init.sh"
 . "$SMOKE_DIR/train.sh"
 
-# capture NAME MODEL STEPS [OPTION]...: trains with a new server; NAME.pcap
+# capture NAME MODEL STEPS [OPTION]...: trains with a new server; NAME.pcap. The buffer (KiB) holds nearly
+# all of it, because a busy disk may take nothing for seconds.
 capture() {
 	MODEL=$2
 	primary_start 2 snapshot.restore=none
-	proc_start capture server tcpdump -i gp0 -n -B 131072 -w "$RUN_DIR/$1.pcap" \
+	proc_start capture server tcpdump -i gp0 -n -B 786432 -w "$RUN_DIR/$1.pcap" \
 		udp portrange 9700-9701
 	wait_line capture 'listening on gp0' 10
 	workers_begin "${@:3}"
