@@ -15,10 +15,17 @@ static struct core_session *rank_session(struct gp_core *c, const struct home *h
 	return cs->id == id && cs->bound ? cs : NULL;
 }
 
+// Who reads the decision log: every core, and control where the job is recorded. One that falls
+// behind holds back the others, so the record has no gaps.
+static uint32_t log_readers(const struct gp_core *c, const struct home *h)
+{
+	return c->engine->cfg.cores_count + (h->recorded ? 1 : 0);
+}
+
 static uint32_t delivered_min(const struct gp_core *c, const struct home *h)
 {
 	uint32_t min = h->consist.decision;
-	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
+	for (uint32_t i = 0; i < log_readers(c, h); i++)
 		if (gp_before(h->delivered[i], min))
 			min = h->delivered[i];
 	return min;
@@ -76,8 +83,11 @@ static void cut_check(struct gp_core *c, struct job_core *jc)
 		!gp_before(generation, h->cut_step)) {
 		h->cut_seen = UINT32_MAX;
 		h->cut_ready_due = true;
+		h->cut_whole = h->consist.decision;
 	}
-	if (!h->cut_ready_due)
+	// What control records goes before what rests on it.
+	uint32_t control = h->delivered[c->engine->cfg.cores_count];
+	if (!h->cut_ready_due || (h->recorded && gp_before(control, h->cut_whole)))
 		return;
 	const struct cmd cmd = {.type = CMD_CUT_READY,
 		.job = jc->job->cfg->id,
@@ -184,6 +194,15 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 
 // ---- decisions outwards
 
+// False: no room. Control's ring is shared with joins, which shall not wait for the record.
+static bool decision_send(struct gp_core *c, uint32_t reader, const struct cmd *cmd)
+{
+	if (reader < c->engine->cfg.cores_count)
+		return gp_ring_push(c->to_core[reader], cmd);
+	return gp_ring_room(c->to_control) > c->engine->cfg.ring_size / 2 &&
+	       core_tell_control(c, cmd);
+}
+
 static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
@@ -192,7 +211,7 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 	uint32_t last = delivered_min(c, h) + h->consist.log_mask / 4;
 	struct cmd cmd = {.type = CMD_DECISION, .core = (uint8_t)c->idx, .job = jc->job->cfg->id};
 	uint32_t sent = 0;
-	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++) {
+	for (uint32_t i = 0; i < log_readers(c, h); i++) {
 		while (gp_before(h->delivered[i], h->consist.decision) &&
 			gp_before(h->delivered[i], last)) {
 			const struct gp_decision *d =
@@ -202,7 +221,7 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 				apply_decision(c, jc, d);
 			} else {
 				cmd.decision = *d;
-				if (!gp_ring_push(c->to_core[i], &cmd))
+				if (!decision_send(c, i, &cmd))
 					break;
 			}
 			h->delivered[i]++;

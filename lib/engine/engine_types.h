@@ -27,7 +27,7 @@
 
 enum cmd_type {
 	CMD_PART_DONE = 1, // core -> home: unit, step, view
-	CMD_DECISION,	   // home -> core
+	CMD_DECISION,	   // home -> core; home -> control, which records it
 	CMD_CUT_SEEN,	   // core -> home: step
 	CMD_CUT_ENDED,	   // core -> home: step
 	CMD_BIND,	   // control -> core: session's address
@@ -182,13 +182,14 @@ struct barrier {
 
 struct home {
 	struct gp_consist consist;
-	uint32_t delivered[GP_ENGINE_CORES_MAX]; // decisions given to each core
-	uint32_t announced;			 // decisions sent to members
-	uint32_t rank_session[GP_RANKS_MAX];	 // session id, 0 = none
-	struct gp_ranks lost_due;		 // control has not been told yet
+	uint32_t delivered[GP_ENGINE_CORES_MAX + 1]; // decisions given to each core and to control
+	uint32_t announced;			     // decisions sent to members
+	uint32_t rank_session[GP_RANKS_MAX];	     // session id, 0 = none
+	struct gp_ranks lost_due;		     // control has not been told yet
 	uint64_t scan_next;
 	uint64_t tick_last;   // when home ran last
 	uint64_t awake_since; // end of its last pause: nobody was silent towards it before
+	bool recorded;	      // control gets every decision
 	bool cut_wanted;
 	bool cut_active;
 	bool cut_ready_due;
@@ -196,6 +197,7 @@ struct home {
 	bool stopped;
 	uint32_t cut_step;
 	uint32_t cut_decision;
+	uint32_t cut_whole; // the decision that made the cut's generation whole
 	uint32_t cut_seen;  // cores that keep its versions
 	uint32_t cut_ended; // cores that let go of them
 	uint32_t cut_last;  // generation of the last cut made by interval

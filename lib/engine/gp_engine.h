@@ -20,6 +20,7 @@
 #define GP_ENGINE_H
 
 #include <gp_base.h>
+#include <gp_consist.h>
 #include <gp_metrics.h>
 #include <gp_optim.h>
 #include <gp_rcu.h>
@@ -58,6 +59,7 @@ struct gp_job_config {
 	uint64_t memory_max;
 	uint64_t timeout_ns;
 	uint32_t cut_interval; // steps between cuts that home makes by itself, 0 = none
+	bool recorded;	       // every decision is told by gp_registrar_events.decided
 	struct gp_optim_params optim;
 };
 
@@ -127,6 +129,9 @@ struct gp_registrar_events {
 	void (*session_closed)(void *arg, uint16_t job, uint32_t rank, const char *why);
 	void (*refused)(void *arg, const struct gp_refuse *refuse, const struct gp_addr *from);
 	void (*layout_ready)(void *arg, uint16_t job);
+	// Of a recorded job, which must have this: every decision, in order, before a cut_ready
+	// that rests on it.
+	void (*decided)(void *arg, uint16_t job, const struct gp_decision *decision);
 };
 void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_events *ev);
 

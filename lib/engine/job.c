@@ -159,6 +159,8 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision)
 	h->consist.decision = decision;
 	h->announced = decision;
 	h->cut_last = generation;
+	h->recorded = j->cfg->recorded;
+	h->delivered[j->by_cores.d] = decision;
 	for (uint32_t u = 0; u < j->units_count; u++)
 		h->consist.committed[u] = generation;
 	for (uint32_t i = 0; i < j->by_cores.d; i++) {

@@ -242,6 +242,9 @@ static void message_handle(struct gp_registrar *r, uint32_t core, const struct c
 	case CMD_LOST:
 		on_session_end(r, cmd, "silent for the worker time-out");
 		return;
+	case CMD_DECISION:
+		r->events.decided(r->events.arg, cmd->job, &cmd->decision);
+		return;
 	case CMD_CUT_READY:
 		if (r->events.cut_ready)
 			r->events.cut_ready(r->events.arg, cmd->job, cmd->step, cmd->unit);

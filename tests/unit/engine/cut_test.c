@@ -215,6 +215,7 @@ Test(restore, goes_on_from_the_step_with_its_state)
 	struct restored s;
 	restored_fill(&s, 100, 3.0f);
 	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].recorded = true;
 	r->cfg.cores_count = 3;
 	rig_start(r);
 	cr_assert_eq(gp_registrar_restore(r->reg, 9, &s.x), -ENOENT);
@@ -245,6 +246,8 @@ Test(restore, goes_on_from_the_step_with_its_state)
 	float g = rig_value(0, 101, 3, 2) + rig_value(1, 101, 3, 2);
 	float kept = 0.9f * 0.25f;
 	cr_assert_eq(v[2], kept + g, "the momentum went on from the snapshot's");
+	cr_assert_eq(r->decided_count, 2);
+	cr_assert_eq(r->decided[0].number, 41);
 	rig_free(r);
 }
 

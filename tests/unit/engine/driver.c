@@ -43,6 +43,7 @@ static void on_cut(void *arg, uint16_t job, uint32_t step, uint32_t decision)
 	struct rig *r = arg;
 	r->cuts_ready++;
 	r->cut_step = step;
+	r->decided_before_cut = r->decided_count;
 }
 
 static void on_closed(void *arg, uint16_t job, uint32_t rank, const char *why)
@@ -56,6 +57,14 @@ static void on_layout(void *arg, uint16_t job)
 {
 	(void)job;
 	((struct rig *)arg)->layouts_ready++;
+}
+
+static void on_decided(void *arg, uint16_t job, const struct gp_decision *d)
+{
+	struct rig *r = arg;
+	cr_assert_eq(job, 1);
+	cr_assert_lt(r->decided_count, RIG_DECIDED_MAX);
+	r->decided[r->decided_count++] = *d;
 }
 
 struct rig *rig_new(void)
@@ -141,7 +150,8 @@ void rig_start(struct rig *r)
 	const struct gp_registrar_events ev = {.arg = r,
 		.cut_ready = on_cut,
 		.session_closed = on_closed,
-		.layout_ready = on_layout};
+		.layout_ready = on_layout,
+		.decided = on_decided};
 	gp_registrar_set_events(r->reg, &ev);
 }
 

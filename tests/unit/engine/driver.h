@@ -14,6 +14,7 @@
 #define RIG_CORES_MAX	4
 #define RIG_WORKERS_MAX 12
 #define RIG_SEEN_MAX	8192
+#define RIG_DECIDED_MAX 2048
 #define RIG_PAYLOAD	1452 // IP MTU 1500
 #define RIG_TIMEOUT_NS	UINT64_C(1000000000)
 #define RIG_MS		UINT64_C(1000000)
@@ -83,6 +84,9 @@ struct rig {
 	uint32_t cuts_ready;
 	uint32_t cut_step;
 	uint32_t layouts_ready;
+	struct gp_decision decided[RIG_DECIDED_MAX]; // of recorded jobs
+	uint32_t decided_count;
+	uint32_t decided_before_cut; // decisions known when the last cut was ready
 	char closed_why[128];
 };
 
