@@ -17,22 +17,24 @@ local F_ACK, F_TAG, F_TENTATIVE, F_WANT = 1, 2, 4, 8
 local TYPES = {
 	"HELLO", "HELLO_REPLY", "JOIN", "WELCOME", "REGISTER", "LAYOUT", "PUSH", "PULL", "RESULT",
 	"COMMIT", "ACK", "HEARTBEAT", "HEARTBEAT_REPLY", "BARRIER", "BARRIER_REPLY", "LEAVE",
-	"LEAVE_REPLY", "REFUSE", "NACK", "BUSY",
+	"LEAVE_REPLY", "REFUSE", "NACK", "BUSY", "READ", "READ_REPLY",
 }
 local REASONS = {
 	"version", "unknown_job", "rank_taken", "world_size", "rank_range", "mtu", "shape_mismatch",
 	"tensor_count", "unknown_tensor", "over_quota", "stale", "other_view", "fenced",
 	"wrong_partition", "not_leader", "gone", "not_ready", "bad_payload", "stopping", "too_early",
-	"nonfinite",
+	"nonfinite", "too_stale",
 }
 local CODECS = { [0] = "none", "f32", "bf16", "topk", "f16", "int8", "sign", "topk_bf16", "topk_f16" }
 local KINDS = { "reduce", "train" }
 local ATOMICITIES = { "block", "tensor", "step" }
-local CONSISTENCIES = { "bsp" }
+local CONSISTENCIES = { "bsp", "ssp", "asp", "quorum", "adaptive" }
 local DTYPES = { "f32" }
 local DECISIONS = { "commit", "view", "cut", "stop" }
 local STATES = { [0] = "waiting for workers", "running", "standby", "stopping" }
 local LAYOUT_STATES = { [0] = "waits for ranks", "ready" }
+local READ_STATES = { [0] = "parked", "granted", "nothing there yet" }
+local BOUND_NONE = { [0xffffffff] = "none" }
 local BARRIER_STATES = { [0] = "waiting", "complete" }
 local RANK_NONE = { [0xffff] = "none" }
 local STEP_NEWEST = { [0xffffffff] = "newest" }
@@ -136,6 +138,7 @@ field("uint8", "welcome.flags", "Flags", base.HEX)
 flag8("welcome.flags.mean", "Mean", 1)
 flag8("welcome.flags.deterministic", "Deterministic", 2)
 flag8("welcome.flags.standby", "Standby", 4)
+flag8("welcome.flags.stale_refused", "Stale contributions are refused", 8)
 field("uint32", "welcome.next_step", "Next step")
 field("uint32", "welcome.heartbeat_us", "Heartbeat (us)")
 field("uint32", "welcome.timeout_us", "Time-out (us)")
@@ -147,7 +150,8 @@ field("uint32", "welcome.payload_max", "Largest payload")
 field("uint16", "welcome.world", "World")
 field("uint16", "welcome.rank", "Rank", base.DEC, RANK_NONE)
 field("uint64", "welcome.incarnation", "Incarnation", base.HEX)
-field("uint64", "welcome.reserved", "Reserved")
+field("uint32", "welcome.rto_min_us", "Shortest time-out (us)")
+field("uint32", "welcome.rto_max_us", "Longest time-out (us)")
 
 field("uint32", "register.tensors_count", "Tensors in all")
 field("uint32", "register.first", "First")
@@ -188,6 +192,8 @@ field("none", "commit.entry", "Decision")
 field("uint8", "commit.entry.kind", "Kind", base.DEC, DECISIONS)
 field("uint8", "commit.entry.flags", "Flags", base.HEX)
 flag8("commit.entry.flags.member", "Addressee is a member", 1)
+flag8("commit.entry.flags.yours", "Contribution of the addressee", 2)
+flag8("commit.entry.flags.late", "Earlier contribution of the addressee", 4)
 field("uint16", "commit.entry.ranks", "Ranks")
 field("uint32", "commit.entry.unit", "Unit")
 field("uint32", "commit.entry.step", "Step")
@@ -208,6 +214,16 @@ field("uint32", "heartbeat.next_step", "Next step")
 field("uint32", "heartbeat.view_first_step", "First step of the view")
 field("uint16", "heartbeat.lowest", "Lowest rank of the view", base.DEC, RANK_NONE)
 field("bytes", "heartbeat.reserved", "Reserved")
+
+field("uint32", "read.request", "Request")
+field("uint32", "read.clock", "Clock")
+field("uint32", "read.flags", "Flags", base.HEX)
+flag("read.flags.reserve", "Reserve", 1)
+field("bytes", "read.reserved", "Reserved")
+field("uint16", "read.state", "State", base.DEC, READ_STATES)
+field("uint16", "read.rank", "Waits for rank", base.DEC, RANK_NONE)
+field("uint32", "read.generation", "Generation")
+field("uint32", "read.bound", "Bound", base.DEC, BOUND_NONE)
 
 field("uint32", "barrier.name", "Name", base.HEX)
 field("uint32", "barrier.reserved", "Reserved")
@@ -244,9 +260,11 @@ local FLAG_BITS = {
 	["join.flags"] = { fields["join.flags.reader"], fields["join.flags.replace"],
 		fields["join.flags.attach"] },
 	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
-		fields["welcome.flags.standby"] },
+		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"] },
 	["layout.flags"] = { fields["layout.flags.initialised"] },
-	["commit.entry.flags"] = { fields["commit.entry.flags.member"] },
+	["commit.entry.flags"] = { fields["commit.entry.flags.member"],
+		fields["commit.entry.flags.yours"], fields["commit.entry.flags.late"] },
+	["read.flags"] = { fields["read.flags.reserve"] },
 	["section.flags"] = { fields["section.flags.ranks"] },
 	["ack.flags"] = { fields["ack.flags.accepted"] },
 	["flags"] = { fields["flags.ack"], fields["flags.tag"], fields["flags.tentative"],
@@ -403,13 +421,12 @@ local WELCOME = {
 	{ "welcome.next_step", 4 }, { "welcome.heartbeat_us", 4 }, { "welcome.timeout_us", 4 },
 	{ "welcome.slots", 4 }, { "welcome.window", 4 }, { "welcome.decision", 4 },
 	{ "welcome.server_nonce", 8 }, { "welcome.payload_max", 4 }, { "welcome.world", 2 },
-	{ "welcome.rank", 2 }, { "welcome.incarnation", 8 },
+	{ "welcome.rank", 2 }, { "welcome.incarnation", 8 }, { "welcome.rto_min_us", 4 },
+	{ "welcome.rto_max_us", 4 },
 }
 
 local function body_welcome(c)
-	if take_all(c, c.tree, WELCOME) then
-		take_zero(c, c.tree, "welcome.reserved", 8)
-	end
+	take_all(c, c.tree, WELCOME)
 end
 
 local function tensor(c)
@@ -542,6 +559,23 @@ local function body_heartbeat_reply(c)
 	end
 end
 
+local function body_read(c)
+	if take_all(c, c.tree, { { "read.request", 4 }, { "read.clock", 4 }, { "read.flags", 4 } }) then
+		take_zero(c, c.tree, "read.reserved", 4)
+	end
+end
+
+local READ_REPLY = {
+	{ "read.request", 4 }, { "read.state", 2 }, { "read.rank", 2 }, { "read.generation", 4 },
+	{ "read.clock", 4 }, { "read.bound", 4 },
+}
+
+local function body_read_reply(c)
+	if take_all(c, c.tree, READ_REPLY) then
+		take_zero(c, c.tree, "read.reserved", 12)
+	end
+end
+
 local function body_barrier(c)
 	if take(c, c.tree, "barrier.name", 4) then
 		take_zero(c, c.tree, "barrier.reserved", 4)
@@ -619,6 +653,8 @@ local RULES = {
 	REFUSE = { flags = F_ACK, body = body_refuse },
 	NACK = { flags = F_ACK, sections = true, body = body_none },
 	BUSY = { flags = F_ACK, sections = true, body = body_busy },
+	READ = { flags = 0, body = body_read },
+	READ_REPLY = { flags = F_ACK, body = body_read_reply },
 }
 
 -- Parts before the body --------------------------------------------------------------------------
@@ -658,8 +694,8 @@ local function section(c, rule, kind)
 	if tvb(at + 9, 1):uint() ~= 0 then
 		return complain(c, "flags of a section")
 	end
-	local finite = weight == weight and weight >= 0 and weight < math.huge
-	if not finite or (kind == "PUSH" and weight == 0) or (not rule.payload and weight ~= 0) then
+	local finite = weight == weight and tvb(at + 15, 1):uint() < 0x80 and weight < math.huge
+	if not finite or (kind == "PUSH" and weight == 0 and len > 0) or (not rule.payload and weight ~= 0) then
 		return complain(c, "weight of a section")
 	end
 	return true

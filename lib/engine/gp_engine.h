@@ -41,6 +41,14 @@ enum gp_nonfinite_policy {
 	GP_NONFINITE_IS_ZERO,	 // its block counts as zeros
 };
 
+// What becomes of a contribution that comes late (docs/protocol.md 5): quorum: after its step was
+// closed; ssp, asp and adaptive: more than stale_max steps behind the fastest rank.
+enum gp_stale_policy {
+	GP_STALE_HOLD,	 // quorum: counts whole in the next step
+	GP_STALE_SCALE,	 // counts, multiplied by 1 / (1 + steps late)
+	GP_STALE_REFUSE, // is dropped, and its worker told
+};
+
 struct gp_job_config {
 	char name[GP_WIRE_JOB_NAME_SIZE];
 	uint16_t id; // 1 .. 64
@@ -59,6 +67,18 @@ struct gp_job_config {
 	uint64_t memory_max;
 	uint64_t timeout_ns;
 	uint32_t cut_interval; // steps between cuts that home makes by itself, 0 = none
+	// Asynchronous jobs (every consistency but bsp).
+	uint8_t stale;		 // enum gp_stale_policy
+	bool staleness_lr;	 // learning rate / (1 + staleness)
+	uint32_t bound;		 // ssp: steps; adaptive: the largest that it takes
+	uint32_t bound_min;	 // adaptive: the smallest
+	uint32_t stale_max;	 // steps, UINT32_MAX = none
+	uint32_t quorum_min;	 // contributions that close a step
+	uint64_t quorum_wait_ns; // for the others then; UINT64_MAX = adapted from measured arrivals
+	uint64_t cut_age_ns;	 // a read may join a cut that old
+	uint32_t cuts_max;	 // live cuts, 3 .. GP_TABLE_CUTS_MAX
+	uint64_t rto_min_ns;	 // bounds of the clients' time-out, 0 = theirs
+	uint64_t rto_max_ns;
 	bool recorded;	       // every decision is told by gp_registrar_events.decided
 	struct gp_optim_params optim;
 };
@@ -90,6 +110,8 @@ struct gp_engine_config {
 	uint64_t hello_rate; // hellos answered per second and core
 	struct gp_cookie_key cookie_key;
 	uint64_t seed; // server nonces and session generations
+	uint32_t flight_cells; // flight recorder: cells of each core, a power of two; 0: none
+	bool flight_payloads;  // and it keeps whole datagrams
 	uint32_t jobs_count;
 	const struct gp_job_config *jobs; // copied
 	// Memory for tables: `take` returns zeroed, 64-byte aligned memory or NULL.

@@ -94,6 +94,8 @@ void gp_wire_get_welcome(const struct gp_msg *m, struct gp_welcome *x)
 		.world = gp_load16(b + 60),
 		.rank = gp_load16(b + 62),
 		.incarnation = gp_load64(b + 64),
+		.rto_min_us = gp_load32(b + 72),
+		.rto_max_us = gp_load32(b + 76),
 	};
 }
 
@@ -203,6 +205,28 @@ void gp_wire_get_heartbeat_reply(const struct gp_msg *m, struct gp_heartbeat_rep
 		.next_step = gp_load32(b + 24),
 		.view_first_step = gp_load32(b + 28),
 		.lowest = gp_load16(b + 32),
+	};
+}
+
+void gp_wire_get_read(const struct gp_msg *m, struct gp_read *x)
+{
+	body_expect(m, GP_WIRE_READ, WIRE_READ_BODY);
+	const uint8_t *b = m->body;
+	*x = (struct gp_read){
+		.request = gp_load32(b), .clock = gp_load32(b + 4), .flags = gp_load32(b + 8)};
+}
+
+void gp_wire_get_read_reply(const struct gp_msg *m, struct gp_read_reply *x)
+{
+	body_expect(m, GP_WIRE_READ_REPLY, WIRE_READ_REPLY_BODY);
+	const uint8_t *b = m->body;
+	*x = (struct gp_read_reply){
+		.request = gp_load32(b),
+		.state = gp_load16(b + 4),
+		.rank = gp_load16(b + 6),
+		.generation = gp_load32(b + 8),
+		.clock = gp_load32(b + 12),
+		.bound = gp_load32(b + 16),
 	};
 }
 

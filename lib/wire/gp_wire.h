@@ -99,6 +99,8 @@ struct gp_welcome {
 	uint16_t world;
 	uint16_t rank;
 	uint64_t incarnation;
+	uint32_t rto_min_us; // 0: the client's own
+	uint32_t rto_max_us;
 };
 
 struct gp_register {
@@ -141,7 +143,11 @@ struct gp_commit {
 	uint16_t n;
 };
 
-enum gp_wire_commit_flags { GP_COMMIT_MEMBER = 1 }; // of a view: the addressee belongs to it
+enum gp_wire_commit_flags {
+	GP_COMMIT_MEMBER = 1, // view: the addressee belongs to it
+	GP_COMMIT_YOURS = 2,  // commit: the addressee's contribution of this step is in it
+	GP_COMMIT_LATE = 4,   // commit: one of an earlier step of the addressee is
+};
 
 struct gp_commit_entry {
 	uint8_t kind;
@@ -169,6 +175,21 @@ struct gp_heartbeat_reply {
 	uint32_t next_step;
 	uint32_t view_first_step;
 	uint16_t lowest;
+};
+
+struct gp_read {
+	uint32_t request;
+	uint32_t clock; // the step that is to be computed
+	uint32_t flags;
+};
+
+struct gp_read_reply {
+	uint32_t request;
+	uint16_t state;
+	uint16_t rank;	     // parked: one that it waits for
+	uint32_t generation; // granted
+	uint32_t clock;	     // lowest step that all members have committed
+	uint32_t bound;	     // in steps, GP_WIRE_BOUND_NONE
 };
 
 struct gp_refuse {
@@ -208,6 +229,8 @@ void gp_wire_get_commit(const struct gp_msg *m, struct gp_commit *x);
 void gp_wire_get_commit_entry(const struct gp_msg *m, uint32_t i, struct gp_commit_entry *e);
 void gp_wire_get_heartbeat(const struct gp_msg *m, struct gp_heartbeat *x);
 void gp_wire_get_heartbeat_reply(const struct gp_msg *m, struct gp_heartbeat_reply *x);
+void gp_wire_get_read(const struct gp_msg *m, struct gp_read *x);
+void gp_wire_get_read_reply(const struct gp_msg *m, struct gp_read_reply *x);
 void gp_wire_get_refuse(const struct gp_msg *m, struct gp_refuse *x);
 // BARRIER, BARRIER_REPLY: two u32; LEAVE, LEAVE_REPLY, BUSY: one u64 at the start of the body.
 void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *state);
@@ -236,6 +259,8 @@ uint32_t gp_wire_put_commit(uint8_t *body, const struct gp_commit *x);
 uint32_t gp_wire_put_commit_entry(uint8_t *at, const struct gp_commit_entry *e);
 uint32_t gp_wire_put_heartbeat(uint8_t *body, const struct gp_heartbeat *x);
 uint32_t gp_wire_put_heartbeat_reply(uint8_t *body, const struct gp_heartbeat_reply *x);
+uint32_t gp_wire_put_read(uint8_t *body, const struct gp_read *x);
+uint32_t gp_wire_put_read_reply(uint8_t *body, const struct gp_read_reply *x);
 uint32_t gp_wire_put_refuse(uint8_t *body, const struct gp_refuse *x);
 uint32_t gp_wire_put_barrier(uint8_t *body, uint32_t name, uint32_t state);
 uint32_t gp_wire_put_u64(uint8_t *body, uint64_t v);

@@ -27,6 +27,7 @@
 #define GP_WIRE_VERSIONS_MAX	7
 #define GP_WIRE_STEP_NEWEST	UINT32_MAX
 #define GP_WIRE_RANK_NONE	UINT16_MAX
+#define GP_WIRE_BOUND_NONE	UINT32_MAX // READ_REPLY: no bound
 
 enum gp_wire_type {
 	GP_WIRE_HELLO = 1,
@@ -49,6 +50,8 @@ enum gp_wire_type {
 	GP_WIRE_REFUSE,
 	GP_WIRE_NACK,
 	GP_WIRE_BUSY,
+	GP_WIRE_READ,
+	GP_WIRE_READ_REPLY,
 	GP_WIRE_TYPE_END
 };
 
@@ -63,11 +66,18 @@ enum gp_wire_section_flags { GP_WIRE_S_RANKS = 1 };
 
 enum gp_wire_kind { GP_KIND_REDUCE = 1, GP_KIND_TRAIN = 2 };
 enum gp_wire_atomicity { GP_ATOM_BLOCK = 1, GP_ATOM_TENSOR = 2, GP_ATOM_STEP = 3 };
-enum gp_wire_consistency { GP_CONSIST_BSP = 1 };
+enum gp_wire_consistency {
+	GP_CONSIST_BSP = 1,
+	GP_CONSIST_SSP = 2,
+	GP_CONSIST_ASP = 3,
+	GP_CONSIST_QUORUM = 4,
+	GP_CONSIST_ADAPTIVE = 5,
+};
 enum gp_wire_welcome_flags {
 	GP_WELCOME_MEAN = 1,
 	GP_WELCOME_DETERMINISTIC = 2,
-	GP_WELCOME_STANDBY = 4
+	GP_WELCOME_STANDBY = 4,
+	GP_WELCOME_STALE_REFUSED = 8, // contributions that come too late are dropped
 };
 enum gp_wire_join_flags { GP_JOIN_READER = 1, GP_JOIN_REPLACE = 2, GP_JOIN_ATTACH = 4 };
 enum gp_wire_layout_flags { GP_LAYOUT_INITIALISED = 1 };
@@ -77,6 +87,8 @@ enum gp_wire_decision {
 	GP_DECISION_CUT = 3,
 	GP_DECISION_STOP = 4,
 };
+enum gp_wire_read_flags { GP_READ_RESERVE = 1 };
+enum gp_wire_read_state { GP_READ_PARKED, GP_READ_GRANTED, GP_READ_NOTHING };
 enum gp_wire_state { GP_STATE_WAITING, GP_STATE_RUNNING, GP_STATE_STANDBY, GP_STATE_STOPPING };
 
 #define GP_REFUSALS(X)                                                                             \
@@ -100,7 +112,8 @@ enum gp_wire_state { GP_STATE_WAITING, GP_STATE_RUNNING, GP_STATE_STANDBY, GP_ST
 	X(18, BAD_PAYLOAD, "bad_payload")                                                          \
 	X(19, STOPPING, "stopping")                                                                \
 	X(20, TOO_EARLY, "too_early")                                                              \
-	X(21, NONFINITE, "nonfinite")
+	X(21, NONFINITE, "nonfinite")                                                              \
+	X(22, TOO_STALE, "too_stale")
 
 enum gp_refusal {
 	GP_REFUSAL_NONE = 0,

@@ -40,6 +40,8 @@ static const char *const type_names[] = {
 	[GP_WIRE_REFUSE] = "REFUSE",
 	[GP_WIRE_NACK] = "NACK",
 	[GP_WIRE_BUSY] = "BUSY",
+	[GP_WIRE_READ] = "READ",
+	[GP_WIRE_READ_REPLY] = "READ_REPLY",
 };
 
 _Static_assert(GP_ARRAY_SIZE(verdict_names) == GP_VERDICT_COUNT, "every verdict has a name");

@@ -10,6 +10,8 @@
 #define CODEC_LAST	8
 #define ELEMENTS_MAX	(UINT64_C(1) << 48)
 #define DTYPE_F32	1
+#define WELCOME_FLAGS                                                                              \
+	(GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC | GP_WELCOME_STANDBY | GP_WELCOME_STALE_REFUSED)
 
 struct rule {
 	uint8_t flags_allowed;
@@ -101,16 +103,16 @@ static enum gp_verdict welcome_check(const uint8_t *b, uint32_t len)
 	(void)len;
 	uint32_t cores = gp_load16(b + 14);
 	uint32_t base_port = gp_load16(b + 16);
-	if (b[23] & ~(GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC | GP_WELCOME_STANDBY))
+	if (b[23] & ~WELCOME_FLAGS)
 		return GP_VERDICT_BAD_FLAGS;
 	if (cores == 0 || base_port + cores > UINT16_MAX + 1u)
 		return GP_VERDICT_BAD_COUNT;
 	bool kind_ok = b[20] >= GP_KIND_REDUCE && b[20] <= GP_KIND_TRAIN;
 	bool atomicity_ok = b[21] >= GP_ATOM_BLOCK && b[21] <= GP_ATOM_STEP;
-	bool consistency_ok = b[22] == GP_CONSIST_BSP;
+	bool consistency_ok = b[22] >= GP_CONSIST_BSP && b[22] <= GP_CONSIST_ADAPTIVE;
 	if (!kind_ok || !atomicity_ok || !consistency_ok || gp_load16(b + 18) >= cores)
 		return GP_VERDICT_BAD_BODY;
-	return gp_load64(b + 72) == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+	return GP_VERDICT_OK;
 }
 
 // One descriptor at `p` with `left` bytes to the end of the body; its size comes back in *size.
@@ -179,6 +181,18 @@ static enum gp_verdict layout_check(const uint8_t *b, uint32_t len)
 	return reserved == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
+static uint32_t commit_flags(uint8_t kind)
+{
+	switch (kind) {
+	case GP_DECISION_COMMIT:
+		return GP_COMMIT_YOURS | GP_COMMIT_LATE;
+	case GP_DECISION_VIEW:
+		return GP_COMMIT_MEMBER;
+	default:
+		return 0;
+	}
+}
+
 static enum gp_verdict commit_check(const uint8_t *b, uint32_t len)
 {
 	uint32_t n = gp_load16(b + 4);
@@ -191,7 +205,7 @@ static enum gp_verdict commit_check(const uint8_t *b, uint32_t len)
 		const uint8_t *e = b + WIRE_COMMIT_BODY + i * WIRE_COMMIT_ENTRY;
 		if (e[0] < GP_DECISION_COMMIT || e[0] > GP_DECISION_STOP)
 			return GP_VERDICT_BAD_BODY;
-		if (e[1] & ~(e[0] == GP_DECISION_VIEW ? GP_COMMIT_MEMBER : 0))
+		if (e[1] & ~commit_flags(e[0]))
 			return GP_VERDICT_BAD_FLAGS;
 		reserved_ok &= bytes_zero(e + 18, 6);
 	}
@@ -222,6 +236,22 @@ static enum gp_verdict barrier_reply_check(const uint8_t *b, uint32_t len)
 {
 	(void)len;
 	return gp_load32(b + 4) <= 1 ? GP_VERDICT_OK : GP_VERDICT_BAD_BODY;
+}
+
+static enum gp_verdict read_check(const uint8_t *b, uint32_t len)
+{
+	(void)len;
+	if (gp_load32(b + 8) & ~(uint32_t)GP_READ_RESERVE)
+		return GP_VERDICT_BAD_FLAGS;
+	return gp_load32(b + 12) == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+}
+
+static enum gp_verdict read_reply_check(const uint8_t *b, uint32_t len)
+{
+	(void)len;
+	if (gp_load16(b + 4) > GP_READ_NOTHING)
+		return GP_VERDICT_BAD_BODY;
+	return bytes_zero(b + 20, 12) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
 static enum gp_verdict refuse_check(const uint8_t *b, uint32_t len)
@@ -285,10 +315,14 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 		.body_check = refuse_check},
 	[GP_WIRE_NACK] = {.flags_allowed = GP_WIRE_F_ACK, ANY_SECTIONS},
 	[GP_WIRE_BUSY] = {.flags_allowed = GP_WIRE_F_ACK, ANY_SECTIONS, BODY(WIRE_U64_BODY)},
+	[GP_WIRE_READ] = {BODY(WIRE_READ_BODY), .body_check = read_check},
+	[GP_WIRE_READ_REPLY] = {.flags_allowed = GP_WIRE_F_ACK,
+		BODY(WIRE_READ_REPLY_BODY),
+		.body_check = read_reply_check},
 };
 
 // Whether section `p` obeys the rule; the comparison of weights as bits refuses NaN, infinities,
-// negative values and -0 at once.
+// negative values and -0 at once. Weight +0 without a payload passes a block.
 static bool section_legal(const uint8_t *p, const struct rule *r)
 {
 	uint32_t last = UINT32_MAX - gp_load32(p);
@@ -298,8 +332,8 @@ static bool section_legal(const uint8_t *p, const struct rule *r)
 	uint32_t weight_bits = gp_load32(p + 12);
 	bool run_ok = run - 1 <= last && (run == 1 || (run > 1 && len == 0));
 	bool codec_ok = (codec == 0) == (len == 0) && codec <= r->codec_max;
-	bool weight_ok =
-		weight_bits - r->weight_min_bits <= r->weight_max_bits - r->weight_min_bits;
+	uint32_t min_bits = len > 0 ? r->weight_min_bits : 0;
+	bool weight_ok = weight_bits - min_bits <= r->weight_max_bits - min_bits;
 	return run_ok & codec_ok & weight_ok & (p[9] == 0);
 }
 

@@ -121,7 +121,8 @@ uint32_t gp_wire_put_welcome(uint8_t *body, const struct gp_welcome *x)
 	gp_store16(body + 60, x->world);
 	gp_store16(body + 62, x->rank);
 	gp_store64(body + 64, x->incarnation);
-	gp_store64(body + 72, 0);
+	gp_store32(body + 72, x->rto_min_us);
+	gp_store32(body + 76, x->rto_max_us);
 	return WIRE_WELCOME_BODY;
 }
 
@@ -225,6 +226,27 @@ uint32_t gp_wire_put_heartbeat_reply(uint8_t *body, const struct gp_heartbeat_re
 	gp_store16(body + 32, x->lowest);
 	memset(body + 34, 0, 6);
 	return WIRE_HEARTBEAT_REPLY_BODY;
+}
+
+uint32_t gp_wire_put_read(uint8_t *body, const struct gp_read *x)
+{
+	gp_store32(body, x->request);
+	gp_store32(body + 4, x->clock);
+	gp_store32(body + 8, x->flags);
+	gp_store32(body + 12, 0);
+	return WIRE_READ_BODY;
+}
+
+uint32_t gp_wire_put_read_reply(uint8_t *body, const struct gp_read_reply *x)
+{
+	gp_store32(body, x->request);
+	gp_store16(body + 4, x->state);
+	gp_store16(body + 6, x->rank);
+	gp_store32(body + 8, x->generation);
+	gp_store32(body + 12, x->clock);
+	gp_store32(body + 16, x->bound);
+	memset(body + 20, 0, 12);
+	return WIRE_READ_REPLY_BODY;
 }
 
 uint32_t gp_wire_put_refuse(uint8_t *body, const struct gp_refuse *x)

@@ -35,6 +35,8 @@ EXPECTED = {
                 "welcome.flags.mean": ["1"], "welcome.flags.standby": ["0"],
                 "welcome.timeout_us": ["5000000"], "welcome.window": ["48"],
                 "welcome.incarnation": ["0x7172737475767778"]},
+    "welcome_async": {"welcome.consistency": ["5"], "welcome.flags.stale_refused": ["1"],
+                      "welcome.rto_min_us": ["1500"], "welcome.rto_max_us": ["200000"]},
     "register": {"type": ["5"], "register.n": ["2"], "tensor.name": ["fc1.wght", "fc2.bias and more"],
                  "tensor.dim": ["784", "256", "10"], "tensor.priority": ["10", "16909060"]},
     "register_ask": {"register.first": ["2"], "register.n": ["0"]},
@@ -48,6 +50,7 @@ EXPECTED = {
                  "packet": ["2387509390608836392"], "step": ["286397204"], "rank": ["5"]},
     "push_mixed": {"section.block": ["16", "17", "22"], "section.run": ["1", "5", "1"],
                    "section.codec": ["3", "0", "2"], "section.len": ["20", "0", "4"]},
+    "push_pass": {"section.run": ["4", "1"], "section.weight": ["0", "1.5"]},
     "push_codecs": {"section.codec": ["4", "5", "5", "6", "7", "8"],
                     "section.len": ["6", "8", "8", "8", "12", "8"]},
     "pull": {"type": ["8"], "step": ["4294967295"], "section.run": ["300", "1"]},
@@ -58,6 +61,9 @@ EXPECTED = {
     "commit": {"type": ["10"], "commit.first": ["256"], "commit.entry.kind": ["1", "2"],
                "commit.entry.unit": ["1286", "0"], "commit.entry.ranks": ["8", "7"],
                "commit.entry.flags.member": ["0", "1"], "commit.entry.lowest": ["0", "1"]},
+    "commit_async": {"commit.first": ["4294967295"], "commit.entry.unit": ["6", "5", "2"],
+                     "commit.entry.flags.yours": ["0", "1", "0"],
+                     "commit.entry.flags.late": ["0", "0", "1"]},
     "ack": {"type": ["11"]},
     "heartbeat": {"type": ["12"], "heartbeat.known": ["4660"],
                   "heartbeat.time": ["0xa1a2a3a4a5a6a7a8"]},
@@ -72,11 +78,17 @@ EXPECTED = {
                "refuse.text": ["rank 5 is taken – wait"], "refuse.age_ms": ["250"]},
     "nack": {"type": ["19"], "section.block": ["3", "9"], "section.run": ["4", "1"]},
     "busy": {"type": ["20"], "busy.packet": ["2387509390608836392"]},
+    "read": {"type": ["21"], "read.request": ["202182159"], "read.clock": ["286397205"],
+             "read.flags.reserve": ["1"]},
+    "read_reply": {"type": ["22"], "read.state": ["1"], "read.rank": ["65535"],
+                   "read.generation": ["707472429"], "read.bound": ["4294967295"]},
+    "read_parked": {"read.state": ["0"], "read.rank": ["6"], "read.clock": ["286397203"],
+                    "read.bound": ["2"]},
 }
 
 # Vector, offset, new bytes: refused by the validator, so flagged here.
 BROKEN = (
-    ("push_f32", 0, b"\2"), ("push_f32", 1, b"\x15"), ("push_f32", 2, b"\2"),
+    ("push_f32", 0, b"\2"), ("push_f32", 1, b"\x17"), ("push_f32", 2, b"\2"),
     ("push_f32", 3, b"\x40"), ("push_f32", 38, b"\0"), ("push_f32", 46, b"\0"),
     ("push_f32", 48, b"\0"), ("push_f32", 48, b"\x09"), ("push_f32", 49, b"\1"),
     ("push_f32", 50, b"\1"), ("push_f32", 52, b"\0\0\0\0"), ("push_f32", 52, b"\0\0\x80\x7f"),
@@ -85,6 +97,7 @@ BROKEN = (
     ("commit", 68, b"\1"), ("commit", 72, b"\5"), ("join", 167, b"\1"), ("join", 104, b"\0"),
     ("register", 61, b"\x09"), ("register", 127, b"\1"), ("refuse", 40, b"\x63"),
     ("barrier", 44, b"\1"), ("hello", 44, b"\x08"), ("hello", 40, b"\0"), ("layout", 96, b"\3"),
+    ("push_pass", 55, b"\x80"), ("read", 100, b"\1"), ("read_reply", 90, b"\1"),
 )
 
 
@@ -186,8 +199,8 @@ def main():
     vectors = {p.stem: vector(p) for p in sorted((HERE / "vectors").glob("*.hex"))}
     failures = vectors_check(vectors) + broken_check(vectors) + snapped_check(vectors)
     types = {data[1] for data in vectors.values()}
-    if types != set(range(1, 21)):
-        failures.append(f"types without a vector: {set(range(1, 21)) - types}")
+    if types != set(range(1, 23)):
+        failures.append(f"types without a vector: {set(range(1, 23)) - types}")
     for failure in failures:
         print(failure)
     print(f"{len(vectors)} vectors, {len(failures)} failures")

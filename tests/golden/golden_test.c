@@ -211,35 +211,12 @@ Test(golden, join_attach)
 	join_compare("join_attach", outside_session(GP_WIRE_JOIN), &x);
 }
 
-Test(golden, welcome)
+static void welcome_compare(const char *name, const struct gp_welcome *want)
 {
 	struct golden g;
 	struct gp_welcome got;
-	const struct gp_welcome *want = &(struct gp_welcome){
-		.nonce = 0x6162636465666768,
-		.session = 0x00070009,
-		.job = 0x0203,
-		.cores = 2,
-		.base_port = 9700,
-		.home = 1,
-		.kind = GP_KIND_TRAIN,
-		.atomicity = GP_ATOM_STEP,
-		.consistency = GP_CONSIST_BSP,
-		.flags = GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC,
-		.next_step = 0x11121315,
-		.heartbeat_us = 500000,
-		.timeout_us = 5000000,
-		.slots = 256,
-		.window = 48,
-		.decision = 0x31323334,
-		.server_nonce = 0x9192939495969798,
-		.payload_max = 8952,
-		.world = 8,
-		.rank = 5,
-		.incarnation = 0x7172737475767778,
-	};
 	struct gp_header h = of_server(GP_WIRE_WELCOME, 0);
-	golden_open(&g, "welcome", &h);
+	golden_open(&g, name, &h);
 	gp_wire_get_welcome(&g.m, &got);
 	SAME(nonce);
 	SAME(session);
@@ -262,7 +239,43 @@ Test(golden, welcome)
 	SAME(world);
 	SAME(rank);
 	SAME(incarnation);
+	SAME(rto_min_us);
+	SAME(rto_max_us);
 	golden_close(&g, gp_wire_put_welcome(g.out + g.body_at, want));
+}
+
+Test(golden, welcome)
+{
+	struct gp_welcome x = {
+		.nonce = 0x6162636465666768,
+		.session = 0x00070009,
+		.job = 0x0203,
+		.cores = 2,
+		.base_port = 9700,
+		.home = 1,
+		.kind = GP_KIND_TRAIN,
+		.atomicity = GP_ATOM_STEP,
+		.consistency = GP_CONSIST_BSP,
+		.flags = GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC,
+		.next_step = 0x11121315,
+		.heartbeat_us = 500000,
+		.timeout_us = 5000000,
+		.slots = 256,
+		.window = 48,
+		.decision = 0x31323334,
+		.server_nonce = 0x9192939495969798,
+		.payload_max = 8952,
+		.world = 8,
+		.rank = 5,
+		.incarnation = 0x7172737475767778,
+	};
+	welcome_compare("welcome", &x);
+	x.atomicity = GP_ATOM_BLOCK;
+	x.consistency = GP_CONSIST_ADAPTIVE;
+	x.flags = GP_WELCOME_STALE_REFUSED;
+	x.rto_min_us = 1500;
+	x.rto_max_us = 200000;
+	welcome_compare("welcome_async", &x);
 }
 
 static uint32_t register_compare(struct golden *g, const struct gp_register *want)
@@ -419,6 +432,17 @@ Test(golden, push_mixed)
 	golden_close(&g, 24);
 }
 
+Test(golden, push_pass)
+{
+	struct golden g;
+	struct gp_header h = of_worker(GP_WIRE_PUSH);
+	h.sections = 2;
+	golden_open(&g, "push_pass", &h);
+	golden_section(&g, 0, &(struct gp_section){.block = 3, .run = 4});
+	golden_section(&g, 1, &(struct gp_section){.block = 11, .run = 1, .weight = 1.5f});
+	golden_close(&g, 0);
+}
+
 Test(golden, push_codecs)
 {
 	struct golden g;
@@ -479,31 +503,20 @@ Test(golden, result)
 	golden_close(&g, 0);
 }
 
-Test(golden, commit)
+static void commit_compare(const char *name, uint8_t flags, const struct gp_commit *want_commit,
+	const struct gp_commit_entry *entries)
 {
 	struct golden g;
-	struct gp_header h = of_server(GP_WIRE_COMMIT, GP_WIRE_F_ACK);
-	golden_open(&g, "commit", &h);
-	golden_ack(&g);
+	struct gp_header h = of_server(GP_WIRE_COMMIT, flags);
+	golden_open(&g, name, &h);
+	if (flags)
+		golden_ack(&g);
 	struct gp_commit c;
 	gp_wire_get_commit(&g.m, &c);
-	cr_assert_eq(c.first, 0x100);
-	cr_assert_eq(c.n, 2);
-	uint32_t at = gp_wire_put_commit(g.out + g.body_at, &(struct gp_commit){0x100, 2});
-	const struct gp_commit_entry entries[2] = {
-		{.kind = GP_DECISION_COMMIT,
-			.ranks = 8,
-			.unit = 0x0506,
-			.step = 0x11121314,
-			.view = 0x0a0b0c0d},
-		{.kind = GP_DECISION_VIEW,
-			.flags = GP_COMMIT_MEMBER,
-			.ranks = 7,
-			.step = 0x11121315,
-			.view = 0x0a0b0c0e,
-			.lowest = 1},
-	};
-	for (uint32_t i = 0; i < 2; i++) {
+	cr_assert_eq(c.first, want_commit->first);
+	cr_assert_eq(c.n, want_commit->n);
+	uint32_t at = gp_wire_put_commit(g.out + g.body_at, want_commit);
+	for (uint32_t i = 0; i < want_commit->n; i++) {
 		struct gp_commit_entry got;
 		const struct gp_commit_entry *want = &entries[i];
 		gp_wire_get_commit_entry(&g.m, i, &got);
@@ -517,6 +530,37 @@ Test(golden, commit)
 		at += gp_wire_put_commit_entry(g.out + g.body_at + at, want);
 	}
 	golden_close(&g, at);
+}
+
+Test(golden, commit)
+{
+	const struct gp_commit_entry entries[2] = {
+		{.kind = GP_DECISION_COMMIT,
+			.ranks = 8,
+			.unit = 0x0506,
+			.step = 0x11121314,
+			.view = 0x0a0b0c0d},
+		{.kind = GP_DECISION_VIEW,
+			.flags = GP_COMMIT_MEMBER,
+			.ranks = 7,
+			.step = 0x11121315,
+			.view = 0x0a0b0c0e,
+			.lowest = 1},
+	};
+	commit_compare("commit", GP_WIRE_F_ACK, &(struct gp_commit){0x100, 2}, entries);
+}
+
+Test(golden, commit_async)
+{
+	struct gp_commit_entry entries[3];
+	for (int i = 0; i < 3; i++)
+		entries[i] = (struct gp_commit_entry){.kind = GP_DECISION_COMMIT,
+			.flags = (const uint8_t[]){0, GP_COMMIT_YOURS, GP_COMMIT_LATE}[i],
+			.ranks = (const uint16_t[]){1, 1, 3}[i],
+			.unit = (const uint32_t[]){6, 5, 2}[i],
+			.step = (const uint32_t[]){0x11121310, 0x11121314, 0x11121315}[i],
+			.view = 0x0a0b0c0d};
+	commit_compare("commit_async", 0, &(struct gp_commit){UINT32_MAX, 3}, entries);
 }
 
 Test(golden, ack)
@@ -605,6 +649,56 @@ Test(golden, leave)
 	golden_open(&g, "leave_reply", &h);
 	cr_assert_eq(gp_wire_get_u64(&g.m), 0x7172737475767778);
 	golden_close(&g, gp_wire_put_u64(g.out + g.body_at, 0x7172737475767778));
+}
+
+Test(golden, read)
+{
+	struct golden g;
+	struct gp_read got;
+	const struct gp_read *want = &(struct gp_read){
+		.request = 0x0c0d0e0f, .clock = 0x11121315, .flags = GP_READ_RESERVE};
+	struct gp_header h = of_worker(GP_WIRE_READ);
+	h.pad = 48;
+	golden_open(&g, "read", &h);
+	gp_wire_get_read(&g.m, &got);
+	SAME(request);
+	SAME(clock);
+	SAME(flags);
+	golden_close(&g, gp_wire_put_read(g.out + g.body_at, want));
+}
+
+static void read_reply_compare(const char *name, uint8_t flags, const struct gp_read_reply *want)
+{
+	struct golden g;
+	struct gp_read_reply got;
+	struct gp_header h = of_server(GP_WIRE_READ_REPLY, flags);
+	golden_open(&g, name, &h);
+	if (flags)
+		golden_ack(&g);
+	gp_wire_get_read_reply(&g.m, &got);
+	SAME(request);
+	SAME(state);
+	SAME(rank);
+	SAME(generation);
+	SAME(clock);
+	SAME(bound);
+	golden_close(&g, gp_wire_put_read_reply(g.out + g.body_at, want));
+}
+
+Test(golden, read_reply)
+{
+	struct gp_read_reply x = {.request = 0x0c0d0e0f,
+		.state = GP_READ_GRANTED,
+		.rank = GP_WIRE_RANK_NONE,
+		.generation = 0x2a2b2c2d,
+		.clock = 0x11121313,
+		.bound = GP_WIRE_BOUND_NONE};
+	read_reply_compare("read_reply", GP_WIRE_F_ACK, &x);
+	x.state = GP_READ_PARKED;
+	x.rank = 6;
+	x.generation = 0;
+	x.bound = 2;
+	read_reply_compare("read_parked", 0, &x);
 }
 
 Test(golden, refuse)

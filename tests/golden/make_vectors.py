@@ -167,6 +167,33 @@ def join_body(v, previous, flags, rank, world, session, job):
     v.raw(job.encode().ljust(64, b"\0"), f"char[64] job = {job}")
 
 
+def welcome_body(v, atomicity, consistency, flags, rto):
+    v.part("body")
+    v.u64("nonce", 0x6162636465666768)
+    v.u32("session", 0x00070009)
+    v.u16("job", 0x0203)
+    v.u16("cores", 2)
+    v.u16("base_port", 9700)
+    v.u16("home", 1)
+    v.u8("kind", 2)
+    v.u8("atomicity", atomicity)
+    v.u8("consistency", consistency)
+    v.u8("flags", flags)
+    v.u32("next_step", 0x11121315)
+    v.u32("heartbeat_us", 500000)
+    v.u32("timeout_us", 5000000)
+    v.u32("slots", 256)
+    v.u32("window", 48)
+    v.u32("decision", 0x31323334)
+    v.u64("server_nonce", 0x9192939495969798)
+    v.u32("payload_max", 8952)
+    v.u16("world", 8)
+    v.u16("rank", 5)
+    v.u64("incarnation", 0x7172737475767778)
+    v.u32("rto_min_us", rto[0])
+    v.u32("rto_max_us", rto[1])
+
+
 def join():
     v = Vector("join", "rank 5 of 8 replaces its own earlier incarnation")
     outside(v, 3, rank=5)
@@ -180,29 +207,12 @@ def join():
 
     v = Vector("welcome", "session opened, two cores, home is the second")
     server(v, 4)
-    v.part("body")
-    v.u64("nonce", 0x6162636465666768)
-    v.u32("session", 0x00070009)
-    v.u16("job", 0x0203)
-    v.u16("cores", 2)
-    v.u16("base_port", 9700)
-    v.u16("home", 1)
-    v.u8("kind", 2)
-    v.u8("atomicity", 3)
-    v.u8("consistency", 1)
-    v.u8("flags", 3)
-    v.u32("next_step", 0x11121315)
-    v.u32("heartbeat_us", 500000)
-    v.u32("timeout_us", 5000000)
-    v.u32("slots", 256)
-    v.u32("window", 48)
-    v.u32("decision", 0x31323334)
-    v.u64("server_nonce", 0x9192939495969798)
-    v.u32("payload_max", 8952)
-    v.u16("world", 8)
-    v.u16("rank", 5)
-    v.u64("incarnation", 0x7172737475767778)
-    v.u64("reserved", 0)
+    welcome_body(v, 3, 1, 3, (0, 0))
+    yield v
+
+    v = Vector("welcome_async", "an adaptive job that drops late contributions and bounds time-outs")
+    server(v, 4)
+    welcome_body(v, 1, 5, 8, (1500, 0x00030D40))
     yield v
 
 
@@ -302,6 +312,14 @@ def push():
     yield v
 
 
+def push_pass():
+    v = Vector("push_pass", "passes four blocks of this step, and gives zeros to one")
+    header(v, 7, sections=2)
+    section(v, 3, 0, 4, 0, 0.0)
+    section(v, 11, 0, 1, 0, 1.5)
+    yield v
+
+
 def push_codecs():
     v = Vector("push_codecs", "f16, int8, sign, and top-k with 16-bit values, of a NaN block too")
     header(v, 7, sections=6)
@@ -354,16 +372,10 @@ def result():
     yield v
 
 
-def commit():
-    v = Vector("commit", "decision 0x100 commits a unit, 0x101 changes the view")
-    server(v, 10, flags=ACK)
-    ack(v)
-    v.part("body")
-    v.u32("first", 0x100)
-    v.u16("n", 2)
+def entries(v, rows):
+    v.u16("n", len(rows))
     v.u16("reserved", 0)
-    for kind, flags, ranks, unit, step, view, lowest in (
-            (1, 0, 8, 0x0506, 0x11121314, 0x0A0B0C0D, 0), (2, 1, 7, 0, 0x11121315, 0x0A0B0C0E, 1)):
+    for kind, flags, ranks, unit, step, view, lowest in rows:
         v.part("entry")
         v.u8("kind", kind)
         v.u8("flags", flags)
@@ -373,6 +385,24 @@ def commit():
         v.u32("view", view)
         v.u16("lowest", lowest)
         v.zeros(6, "reserved")
+
+
+def commit():
+    v = Vector("commit", "decision 0x100 commits a unit, 0x101 changes the view")
+    server(v, 10, flags=ACK)
+    ack(v)
+    v.part("body")
+    v.u32("first", 0x100)
+    entries(v, ((1, 0, 8, 0x0506, 0x11121314, 0x0A0B0C0D, 0),
+                (2, 1, 7, 0, 0x11121315, 0x0A0B0C0E, 1)))
+    yield v
+
+    v = Vector("commit_async", "steps of rank 6, of the addressee, and one with its earlier step")
+    server(v, 10)
+    v.part("body")
+    v.u32("first", 0xFFFFFFFF)
+    entries(v, ((1, 0, 1, 6, 0x11121310, 0x0A0B0C0D, 0), (1, 2, 1, 5, 0x11121314, 0x0A0B0C0D, 0),
+                (1, 4, 3, 2, 0x11121315, 0x0A0B0C0D, 0)))
     yield v
 
     v = Vector("ack", "nothing but the ack block")
@@ -423,6 +453,35 @@ def small():
         yield v
 
 
+def read():
+    v = Vector("read", "before step 0x11121315, of a generation that stays for this reader")
+    header(v, 21, pad=48)
+    v.zeros(48, "pad")
+    v.part("body")
+    v.u32("request", 0x0C0D0E0F)
+    v.u32("clock", 0x11121315)
+    v.u32("flags", 1)
+    v.u32("reserved", 0)
+    yield v
+
+    for name, about, flags, state, rank, generation, bound in (
+            ("read_reply", "granted: generation 0x2a2b2c2d, no bound", ACK, 1, 0xFFFF, 0x2A2B2C2D,
+             0xFFFFFFFF), ("read_parked", "waits for rank 6, bound 2", 0, 0, 6, 0, 2)):
+        v = Vector(name, about)
+        server(v, 22, flags=flags)
+        if flags:
+            ack(v)
+        v.part("body")
+        v.u32("request", 0x0C0D0E0F)
+        v.u16("state", state)
+        v.u16("rank", rank)
+        v.u32("generation", generation)
+        v.u32("clock", 0x11121313)
+        v.u32("bound", bound)
+        v.zeros(12, "reserved")
+        yield v
+
+
 def refuse():
     v = Vector("refuse", "rank 5 is taken by ::ffff:192.0.2.7 port 40000, heard 250 ms ago")
     server(v, 18, session=0)
@@ -459,7 +518,8 @@ def refuse():
     yield v
 
 
-MAKERS = (hello, join, register, layout, push, push_codecs, pull, result, commit, small, refuse)
+MAKERS = (hello, join, register, layout, push, push_pass, push_codecs, pull, result, commit,
+          small, read, refuse)
 
 
 def files():

@@ -108,6 +108,10 @@ static uint64_t walk_body(const struct gp_msg *m)
 	case GP_WIRE_LEAVE_REPLY:
 	case GP_WIRE_BUSY:
 		return gp_wire_get_u64(m);
+	case GP_WIRE_READ:
+		return WALK_GET(gp_wire_get_read, m, struct gp_read);
+	case GP_WIRE_READ_REPLY:
+		return WALK_GET(gp_wire_get_read_reply, m, struct gp_read_reply);
 	case GP_WIRE_REFUSE:
 		return walk_refuse(m);
 	default:
