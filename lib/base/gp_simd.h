@@ -81,6 +81,13 @@ static inline __m512 gp_fadd16(__m512 a, __m512 b)
 	__asm__("vaddps %2, %1, %0" : "=v"(r) : "v"(a), "v"(b));
 	return r;
 }
+
+static inline __m512 gp_fmul16(__m512 a, __m512 b)
+{
+	__m512 r;
+	__asm__("vmulps %2, %1, %0" : "=v"(r) : "v"(a), "v"(b));
+	return r;
+}
 #endif
 
 #endif

@@ -103,10 +103,12 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	if (j->cfg->mean && !initial)
 		gp_aggr_scale(sum, b->elems, v->weight);
 	if (initial)
-		memset(gp_version_state(&jc->table, v, 0), 0,
-			sizeof(float) * jc->table.elems_max * jc->table.states_count);
+		gp_optim_state_init(&j->cfg->optim, gp_version_state(&jc->table, v, 0),
+			jc->table.elems_max, jc->table.elems_max);
 	if (!job_trains(j) || initial)
 		return;
+	if (!jc->plan.kernel || jc->plan.step != slot->step)
+		gp_optim_plan_init(&jc->plan, &j->cfg->optim, slot->step);
 
 	struct gp_version *old =
 		gp_block_visible(&jc->table.blocks[slot->local], jc->committed[b->unit]);
@@ -119,8 +121,11 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 		.w_out = gp_version_values(v),
 		.state_out = state ? gp_version_state(&jc->table, v, 0) : NULL,
 		.elems = b->elems,
+		.stride = jc->table.elems_max,
+		.step = slot->step,
+		.lr_scale = 1.0f,
 	};
-	gp_optim_apply(&j->cfg->optim, &ob);
+	gp_optim_run(&jc->plan, &ob);
 }
 
 static void slot_answer(

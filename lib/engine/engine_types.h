@@ -170,6 +170,7 @@ struct job_core {
 	bool cut_seen_due;   // home has not been told yet that the cut began or ended here
 	bool cut_ended;
 	uint32_t cut_seen_step;
+	struct gp_optim_plan plan; // of the last step computed; kernel NULL: none yet
 };
 
 struct barrier {

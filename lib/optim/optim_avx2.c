@@ -1,59 +1,63 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The updates for AVX2, eight elements at a time; each operation rounds on its own, as in the
-// scalar twin.
-#include "optim_priv.h"
+// The updates for AVX2, eight elements at a time.
+#include <gp_simd.h>
 
 #define LANES 8u
+typedef __m256 vec;
 
-// `kind` and `decay` are constant at every call, so their branches fold away.
-static inline __attribute__((always_inline)) void update(const struct gp_optim_params *p,
-	const struct gp_optim_block *blk, const enum gp_optim_kind kind, const bool decay)
+static inline vec vec_load(const float *p)
 {
-	const struct gp_optim_block b = *blk; // the outputs cannot change it
-	const __m256 lr = _mm256_set1_ps(p->lr), mu = _mm256_set1_ps(p->momentum);
-	const __m256 wd = _mm256_set1_ps(p->weight_decay);
-	uint32_t i = 0;
-	for (; i + LANES <= b.elems; i += LANES) {
-		__m256 g = _mm256_loadu_ps(b.grad + i), w = _mm256_loadu_ps(b.w + i);
-		if (decay)
-			g = gp_fadd8(g, gp_fmul8(wd, w));
-		if (kind != GP_OPTIM_SGD) {
-			__m256 v = gp_fadd8(gp_fmul8(mu, _mm256_loadu_ps(b.state + i)), g);
-			_mm256_storeu_ps(b.state_out + i, v);
-			g = kind == GP_OPTIM_NESTEROV ? gp_fadd8(g, gp_fmul8(mu, v)) : v;
-		}
-		_mm256_storeu_ps(b.w_out + i, _mm256_sub_ps(w, gp_fmul8(lr, g)));
-	}
-	optim_rest(p, blk, kind, i);
+	return _mm256_loadu_ps(p);
 }
 
-static void sgd(const struct gp_optim_params *p, const struct gp_optim_block *b)
+static inline void vec_store(float *p, vec a)
 {
-	if (p->weight_decay != 0)
-		update(p, b, GP_OPTIM_SGD, true);
-	else
-		update(p, b, GP_OPTIM_SGD, false);
+	_mm256_storeu_ps(p, a);
 }
 
-static void momentum(const struct gp_optim_params *p, const struct gp_optim_block *b)
+static inline vec vec_set(float a)
 {
-	if (p->weight_decay != 0)
-		update(p, b, GP_OPTIM_MOMENTUM, true);
-	else
-		update(p, b, GP_OPTIM_MOMENTUM, false);
+	return _mm256_set1_ps(a);
 }
 
-static void nesterov(const struct gp_optim_params *p, const struct gp_optim_block *b)
+static inline vec vec_add(vec a, vec b)
 {
-	if (p->weight_decay != 0)
-		update(p, b, GP_OPTIM_NESTEROV, true);
-	else
-		update(p, b, GP_OPTIM_NESTEROV, false);
+	return gp_fadd8(a, b);
 }
 
-const struct optim_kernels optim_kernels_avx2 = {.apply = {
-							 [GP_OPTIM_SGD] = sgd,
-							 [GP_OPTIM_MOMENTUM] = momentum,
-							 [GP_OPTIM_NESTEROV] = nesterov,
-						 }};
+static inline vec vec_sub(vec a, vec b)
+{
+	return _mm256_sub_ps(a, b);
+}
+
+static inline vec vec_mul(vec a, vec b)
+{
+	return gp_fmul8(a, b);
+}
+
+static inline vec vec_div(vec a, vec b)
+{
+	return _mm256_div_ps(a, b);
+}
+
+static inline vec vec_sqrt(vec a)
+{
+	return _mm256_sqrt_ps(a);
+}
+
+static inline vec vec_sign_of(vec a, vec sign)
+{
+	const vec bit = _mm256_set1_ps(-0.0f);
+	return _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign));
+}
+
+static inline vec vec_zero_within(vec a, vec limit, vec otherwise)
+{
+	vec size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+	return _mm256_andnot_ps(_mm256_cmp_ps(size, limit, _CMP_LE_OQ), otherwise);
+}
+
+#include "optim_vec.h"
+
+OPTIM_KERNELS(optim_kernels_avx2)

@@ -3,23 +3,18 @@
 // The updates in plain C: what the SIMD kernels are compared with.
 #include "optim_priv.h"
 
-static void sgd(const struct gp_optim_params *p, const struct gp_optim_block *b)
+static inline __attribute__((always_inline)) void update(const struct gp_optim_plan *n,
+	const struct gp_optim_block *b, const enum gp_optim_kind kind)
 {
-	optim_rest(p, b, GP_OPTIM_SGD, 0);
+	const struct optim_rates r = optim_rates_of(n, b);
+	optim_rest(n, b, &r, kind, 0);
 }
 
-static void momentum(const struct gp_optim_params *p, const struct gp_optim_block *b)
+static void rowwise(const struct gp_optim_plan *n, const struct gp_optim_block *b)
 {
-	optim_rest(p, b, GP_OPTIM_MOMENTUM, 0);
+	float lane[OPTIM_ROW_LANES] = {0};
+	optim_row_lanes(n, b, lane, 0);
+	optim_row_rest(n, b, optim_row_rate(n, b, optim_rates_of(n, b).lr, lane), 0);
 }
 
-static void nesterov(const struct gp_optim_params *p, const struct gp_optim_block *b)
-{
-	optim_rest(p, b, GP_OPTIM_NESTEROV, 0);
-}
-
-const struct optim_kernels optim_kernels_scalar = {.apply = {
-							   [GP_OPTIM_SGD] = sgd,
-							   [GP_OPTIM_MOMENTUM] = momentum,
-							   [GP_OPTIM_NESTEROV] = nesterov,
-						   }};
+OPTIM_KERNELS(optim_kernels_scalar)
