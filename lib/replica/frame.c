@@ -78,10 +78,20 @@ static int header_check(const uint8_t *header, struct gp_snapshot_error *err)
 	return 0;
 }
 
+// The first bytes of a TLS record, as a handshake or as an alert that refuses our plain text.
+static bool is_tls(const uint8_t *bytes, ssize_t len)
+{
+	return len >= 3 && (bytes[0] == 0x16 || bytes[0] == 0x15) && bytes[1] == 3 && bytes[2] <= 4;
+}
+
 int frame_take(struct evbuffer *in, struct frame *f, struct gp_snapshot_error *err)
 {
 	uint8_t header[FRAME_HEADER_SIZE];
-	if (evbuffer_copyout(in, header, sizeof(header)) < (ssize_t)sizeof(header))
+	ssize_t got = evbuffer_copyout(in, header, sizeof(header));
+	if (is_tls(header, got))
+		return replica_fail(err, -EPROTO,
+			"the peer speaks TLS and this end does not: configure it on both ends");
+	if (got < (ssize_t)sizeof(header))
 		return 0;
 	int rc = header_check(header, err);
 	if (rc != 0)

@@ -15,7 +15,9 @@
 // Memory: at most GP_REPLICA_JOBS_MAX entries and a few chunks of 256 KiB a connection; a receiver
 // takes at most GP_REPLICA_PEERS_MAX connections.
 //
-// Security: plain TCP, for networks that are trusted (configurations say `insecure: true`).
+// Security: TLS 1.3 with certificates on both sides when `tls` is given; both ends must have it,
+// and the frames inside are the same. Without it plain TCP, for networks that are trusted
+// (configurations say `insecure: true`).
 //
 // Errors: 0 or -errno with a text that says what to do. What happens later (lost connection,
 // refusal, full disk at the replica) is in the status and in the log, and is tried again.
@@ -31,6 +33,12 @@
 
 struct event_base;
 
+// PEM files and the name that the peer's certificate must carry; see gp_tls.h.
+struct gp_replica_tls {
+	const char *cert, *key, *ca;
+	const char *peer_name;
+};
+
 // Sender.
 struct gp_replica_sender;
 
@@ -41,6 +49,7 @@ struct gp_replica_sender_opts {
 	uint32_t backoff_ms_max; // 0 = 5000
 	uint32_t
 		answer_ms_max; // 0 = 60000: without progress for so long the connection is given up
+	const struct gp_replica_tls *tls; // NULL: plain TCP
 };
 
 struct gp_replica_status {
@@ -58,7 +67,8 @@ struct gp_replica_status {
 	char last_error[GP_SNAPSHOT_ERROR_SIZE]; // "" if none yet
 };
 
-// Connects at once and again after every failure, with backoff. -EINVAL: the address.
+// Connects at once and again after every failure, with backoff. -EINVAL: the address or a
+// certificate.
 int gp_replica_sender_create(struct event_base *base, const struct gp_replica_sender_opts *opts,
 	struct gp_replica_sender **out, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Takes NULL. What is under way is given up.
@@ -88,6 +98,7 @@ struct gp_replica_receiver_opts {
 	uint32_t keep;	      // snapshots of each job to keep, 0 = 3
 	uint64_t size_max;    // bytes of one snapshot, 0 = 1 TiB; more is refused by name
 	uint32_t idle_ms_max; // 0 = 60000: a transfer without a byte for so long is given up
+	const struct gp_replica_tls *tls;   // NULL: plain TCP
 	gp_replica_snapshot_fn on_snapshot; // may be NULL
 	void *arg;
 };

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/bufferevent.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -74,4 +75,41 @@ void socket_tune(int fd)
 	for (size_t i = 0; i < GP_ARRAY_SIZE(options); i++)
 		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
 			sizeof(options[i].value));
+}
+
+int link_tls_create(const struct gp_replica_tls *files, enum gp_tls_side side, struct gp_tls **out,
+	struct gp_snapshot_error *err)
+{
+	struct gp_tls_error why;
+	if (!files) {
+		*out = NULL;
+		return 0;
+	}
+	const struct gp_tls_opts opts = {.side = side,
+		.cert = files->cert,
+		.key = files->key,
+		.ca = files->ca,
+		.peer_name = files->peer_name};
+	int rc = gp_tls_create(&opts, out, &why);
+	if (rc != 0)
+		return replica_fail(err, rc, "%s", why.text);
+	return 0;
+}
+
+struct bufferevent *link_open(struct event_base *base, struct gp_tls *tls, int fd)
+{
+	struct bufferevent *bev = NULL;
+	if (!tls)
+		return bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+	return gp_tls_connection(tls, base, fd, NULL, &bev) == 0 ? bev : NULL;
+}
+
+void link_error(
+	struct bufferevent *bev, int errno_code, const char *during, struct gp_snapshot_error *err)
+{
+	char why[GP_TLS_TEXT_SIZE];
+	if (gp_tls_reason(bev, why))
+		replica_fail(err, -EPROTO, "%s: %s", during, why);
+	else
+		replica_fail_sys(err, errno_code, during);
 }

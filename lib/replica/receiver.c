@@ -38,6 +38,7 @@ struct peer {
 struct gp_replica_receiver {
 	struct event_base *base;
 	struct evconnlistener *listener;
+	struct gp_tls *tls; // NULL: plain TCP
 	char dir[PATH_MAX];
 	char product[GP_SNAPSHOT_TEXT_SIZE];
 	uint32_t keep;
@@ -228,7 +229,13 @@ static void peer_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct peer *p = arg;
 	struct gp_snapshot_error err;
-	(void)bev;
+	int e = EVUTIL_SOCKET_ERROR();
+	if (what & BEV_EVENT_CONNECTED) // and proved: TLS only
+		return;
+	if (p->state == PEER_NEW && p->r->tls && (what & BEV_EVENT_ERROR)) {
+		link_error(bev, e, "a connection", &err);
+		receiver_note(p->r, err.text);
+	}
 	if (p->state == PEER_BUSY) {
 		replica_fail(&err, -ECONNRESET, "snapshot %s: the primary %s in the middle of it",
 			p->incoming.begin.entry.name,
@@ -249,8 +256,7 @@ static void receiver_accept(struct evconnlistener *listener, evutil_socket_t fd,
 	for (uint32_t i = 0; !p && i < GP_REPLICA_PEERS_MAX; i++)
 		if (r->peers[i].state == PEER_FREE)
 			p = &r->peers[i];
-	struct bufferevent *bev =
-		p ? bufferevent_socket_new(r->base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+	struct bufferevent *bev = p ? link_open(r->base, r->tls, fd) : NULL;
 	if (!bev) {
 		receiver_note(r,
 			p ? "out of memory for a connection" : "a connection too many was closed");
@@ -343,8 +349,11 @@ int gp_replica_receiver_create(struct event_base *base, const struct gp_replica_
 	if (rc == 0)
 		rc = holds_load(r, err);
 	if (rc == 0)
+		rc = link_tls_create(opts->tls, GP_TLS_SERVER, &r->tls, err);
+	if (rc == 0)
 		rc = receiver_listen(r, &a, err);
 	if (rc != 0) {
+		gp_tls_destroy(r->tls);
 		free(r);
 		return rc;
 	}
@@ -360,6 +369,7 @@ void gp_replica_receiver_destroy(struct gp_replica_receiver *r)
 		if (r->peers[i].state != PEER_FREE)
 			peer_close(&r->peers[i]);
 	evconnlistener_free(r->listener);
+	gp_tls_destroy(r->tls);
 	free(r);
 }
 

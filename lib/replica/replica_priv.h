@@ -9,10 +9,12 @@
 #include <gp_replica.h>
 #include <gp_snapshot.h>
 #include <gp_snapshot_dir.h>
+#include <gp_tls.h>
 
 #include <limits.h>
 #include <sys/socket.h>
 
+struct bufferevent;
 struct evbuffer;
 
 // Frame header: magic u32, version u16, type u16, body length u32, zero u32, xxh3 u64 of these 16
@@ -102,6 +104,14 @@ int address_parse(const char *text, bool port_needed, struct address *out,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
 // No delay, and a dead peer is noticed within 20 s also while nothing is sent.
 void socket_tune(int fd);
+// NULL for plain TCP.
+int link_tls_create(const struct gp_replica_tls *files, enum gp_tls_side side, struct gp_tls **out,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// A connection of either kind over `fd`, -1: one to be connected. NULL: out of memory.
+struct bufferevent *link_open(struct event_base *base, struct gp_tls *tls, int fd);
+// Why the link failed, after BEV_EVENT_ERROR; `errno_code` as it was when the event came.
+void link_error(
+	struct bufferevent *bev, int errno_code, const char *during, struct gp_snapshot_error *err);
 
 // A snapshot that arrives: files on a stage, filled strictly in order.
 struct incoming {

@@ -39,6 +39,7 @@ struct gp_replica_sender {
 	char product[GP_SNAPSHOT_TEXT_SIZE];
 	uint32_t backoff_ms_min, backoff_ms_max, backoff_ms, answer_ms_max;
 	struct event *timer;
+	struct gp_tls *tls; // NULL: plain TCP
 	struct bufferevent *bev;
 	enum sender_state state;
 	struct gp_snapshot *snap; // under way
@@ -312,7 +313,8 @@ static void sender_event(struct bufferevent *bev, short what, void *arg)
 			sender_fail(s, "out of memory for a message");
 		return;
 	}
-	const char *during = s->state == SENDER_GREETING ? "connecting"
+	const char *greeting = s->tls ? "connecting" : "connecting without TLS";
+	const char *during = s->state == SENDER_GREETING ? greeting
 			     : s->snap			 ? "sending a snapshot"
 							 : "waiting";
 	if (what & BEV_EVENT_TIMEOUT)
@@ -321,7 +323,7 @@ static void sender_event(struct bufferevent *bev, short what, void *arg)
 	else if (what & BEV_EVENT_EOF)
 		replica_fail(&err, -ECONNRESET, "%s: the replica closed the connection", during);
 	else
-		replica_fail_sys(&err, e, during);
+		link_error(bev, e, during, &err);
 	sender_fail(s, err.text);
 }
 
@@ -331,7 +333,7 @@ static void sender_connect(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	GP_ASSERT(!s->bev);
-	struct bufferevent *bev = bufferevent_socket_new(s->base, -1, BEV_OPT_CLOSE_ON_FREE);
+	struct bufferevent *bev = link_open(s->base, s->tls, -1);
 	if (!bev) {
 		sender_fail(s, "out of memory for a connection");
 		return;
@@ -370,15 +372,23 @@ int gp_replica_sender_create(struct event_base *base, const struct gp_replica_se
 	s->backoff_ms_max = GP_MAX(s->backoff_ms_min, s->backoff_ms_max);
 	s->backoff_ms = s->backoff_ms_min;
 	s->answer_ms_max = opts->answer_ms_max ? opts->answer_ms_max : ANSWER_MS_DEFAULT;
+	rc = link_tls_create(opts->tls, GP_TLS_CLIENT, &s->tls, err);
+	if (rc != 0)
+		goto sender;
 	s->timer = evtimer_new(base, sender_connect, s);
 	if (!s->timer || evtimer_add(s->timer, &now) != 0) {
-		if (s->timer)
-			event_free(s->timer);
-		free(s);
-		return replica_fail(err, -ENOMEM, "out of memory for the replica sender");
+		rc = replica_fail(err, -ENOMEM, "out of memory for the replica sender");
+		goto timer;
 	}
 	*out = s;
 	return 0;
+timer:
+	if (s->timer)
+		event_free(s->timer);
+	gp_tls_destroy(s->tls);
+sender:
+	free(s);
+	return rc;
 }
 
 void gp_replica_sender_destroy(struct gp_replica_sender *s)
@@ -387,6 +397,7 @@ void gp_replica_sender_destroy(struct gp_replica_sender *s)
 		return;
 	sender_disconnect(s);
 	event_free(s->timer);
+	gp_tls_destroy(s->tls);
 	free(s);
 }
 

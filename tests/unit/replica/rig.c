@@ -68,7 +68,7 @@ static void rig_snapshot(
 	strcpy(r->last_job, job);
 }
 
-void rig_receiver_start(struct rig *r, uint16_t port)
+static void receiver_make(struct rig *r, uint16_t port, const struct gp_replica_tls *tls)
 {
 	struct gp_snapshot_error err;
 	char listen[32];
@@ -78,6 +78,7 @@ void rig_receiver_start(struct rig *r, uint16_t port)
 		.product = "0.1.0",
 		.idle_ms_max = 300,
 		.size_max = 64 << 20,
+		.tls = tls,
 		.on_snapshot = rig_snapshot,
 		.arg = r};
 	cr_assert_eq(
@@ -86,7 +87,17 @@ void rig_receiver_start(struct rig *r, uint16_t port)
 	cr_assert_neq(r->port, 0);
 }
 
-void rig_sender_start(struct rig *r, uint16_t port)
+void rig_receiver_start(struct rig *r, uint16_t port)
+{
+	receiver_make(r, port, NULL);
+}
+
+void rig_receiver_tls(struct rig *r, const struct gp_replica_tls *tls)
+{
+	receiver_make(r, 0, tls);
+}
+
+static void sender_make(struct rig *r, uint16_t port, const struct gp_replica_tls *tls)
 {
 	struct gp_snapshot_error err;
 	char peer[32];
@@ -95,8 +106,19 @@ void rig_sender_start(struct rig *r, uint16_t port)
 		.product = "0.1.0",
 		.backoff_ms_min = 1,
 		.backoff_ms_max = 20,
-		.answer_ms_max = 500};
+		.answer_ms_max = 500,
+		.tls = tls};
 	cr_assert_eq(gp_replica_sender_create(r->base, &opts, &r->sender, &err), 0, "%s", err.text);
+}
+
+void rig_sender_start(struct rig *r, uint16_t port)
+{
+	sender_make(r, port, NULL);
+}
+
+void rig_sender_tls(struct rig *r, const struct gp_replica_tls *tls)
+{
+	sender_make(r, r->port, tls);
 }
 
 void rig_write(struct rig *r, const char *job, uint32_t step, uint64_t rows, char *path)

@@ -30,6 +30,9 @@ void rig_fini(struct rig *r);
 void rig_receiver_start(struct rig *r, uint16_t port);
 // Connects to `port`, with back-off of 1..20 ms and a time-out of 500 ms.
 void rig_sender_start(struct rig *r, uint16_t port);
+// The same with TLS (NULL: without), at any free port and to r->port.
+void rig_receiver_tls(struct rig *r, const struct gp_replica_tls *tls);
+void rig_sender_tls(struct rig *r, const struct gp_replica_tls *tls);
 // Writes a snapshot at the primary and hands it to the sender.
 void rig_ship(struct rig *r, const char *job, uint32_t step, uint64_t rows);
 void rig_write(struct rig *r, const char *job, uint32_t step, uint64_t rows, char *path);
