@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <gp_consist.h>
+#include "consist_priv.h"
 
 #include <errno.h>
 
@@ -45,6 +45,7 @@ int gp_consist_init(
 void gp_consist_join(struct gp_consist *c, uint32_t rank, uint32_t incarnation)
 {
 	gp_ranks_add(&c->live, rank);
+	gp_ranks_add(&c->async.joined, rank);
 	if (gp_before(c->admitted, incarnation))
 		c->admitted = incarnation;
 }
@@ -52,6 +53,7 @@ void gp_consist_join(struct gp_consist *c, uint32_t rank, uint32_t incarnation)
 void gp_consist_lose(struct gp_consist *c, uint32_t rank)
 {
 	gp_ranks_del(&c->live, rank);
+	gp_ranks_del(&c->async.joined, rank);
 	if (gp_ranks_has(&c->members, rank))
 		gp_ranks_add(&c->lost, rank);
 }
@@ -67,7 +69,7 @@ const struct gp_decision *gp_consist_log(const struct gp_consist *c, uint32_t nu
 	return d->kind != 0 && d->number == number ? d : NULL;
 }
 
-static struct gp_decision *log_add(struct gp_consist *c)
+struct gp_decision *consist_log_add(struct gp_consist *c)
 {
 	struct gp_decision *d = &c->log[++c->decision & c->log_mask];
 	*d = (struct gp_decision){
@@ -81,7 +83,7 @@ static struct gp_decision *log_add(struct gp_consist *c)
 
 bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, uint32_t view)
 {
-	GP_ASSERT(unit < c->cfg.units_count);
+	GP_ASSERT(unit < c->cfg.units_count && !gp_consist_is_async(c));
 	if (c->view == 0 || view != c->view || step != c->committed[unit] + 1)
 		return false;
 	GP_ASSERT(c->parts[unit] < c->cfg.unit_parts[unit]);
@@ -90,7 +92,7 @@ bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, ui
 
 	c->parts[unit] = 0;
 	c->committed[unit] = step;
-	struct gp_decision *d = log_add(c);
+	struct gp_decision *d = consist_log_add(c);
 	d->kind = GP_DECIDED_COMMIT;
 	d->unit = unit;
 	d->step = step;
@@ -100,6 +102,8 @@ bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, ui
 	if (++c->units_done == c->cfg.units_count) {
 		c->units_done = 0;
 		c->generation++;
+		if (c->cfg.mode != GP_CONSIST_SYNC)
+			gp_async_start(c, NULL, c->generation);
 	}
 	return true;
 }
@@ -127,7 +131,8 @@ static bool next_members(const struct gp_consist *c, struct gp_ranks *next)
 bool gp_consist_try_view(struct gp_consist *c)
 {
 	struct gp_ranks next;
-	if (!next_members(c, &next))
+	bool async = gp_consist_is_async(c);
+	if (!(async ? async_next_members(c, &next) : next_members(c, &next)))
 		return false;
 	c->members = next;
 	c->members_count = gp_ranks_count(&next);
@@ -137,11 +142,15 @@ bool gp_consist_try_view(struct gp_consist *c)
 	c->view_first_step = c->generation + 1;
 	memset(c->parts, 0, sizeof(c->parts[0]) * c->cfg.units_count);
 
-	struct gp_decision *d = log_add(c);
+	struct gp_decision *d = consist_log_add(c);
 	d->kind = GP_DECIDED_VIEW;
 	d->step = c->view_first_step;
 	d->members = c->members;
 	d->admitted = c->admitted;
+	d->others = c->async.joined;
+	if (async)
+		async_view(c, d);
+	gp_ranks_foreach(r, &c->members) gp_ranks_del(&c->async.joined, r);
 	return true;
 }
 
@@ -152,15 +161,16 @@ uint32_t gp_consist_cut(struct gp_consist *c)
 	uint32_t step = c->generation + (c->units_done > 0 ? 1 : 0);
 	if (step == UINT32_MAX)
 		return UINT32_MAX;
-	struct gp_decision *d = log_add(c);
+	struct gp_decision *d = consist_log_add(c);
 	d->kind = GP_DECIDED_CUT;
+	d->unit = GP_NO_CUT;
 	d->step = step;
 	return step;
 }
 
 void gp_consist_stop(struct gp_consist *c)
 {
-	struct gp_decision *d = log_add(c);
+	struct gp_decision *d = consist_log_add(c);
 	d->kind = GP_DECIDED_STOP;
-	d->step = c->generation + 1;
+	d->step = (gp_consist_is_async(c) ? gp_async_clock_max(c) : c->generation) + 1;
 }

@@ -13,6 +13,14 @@
 // joined enters where no unit of the open step is committed yet (a step boundary), or at once when
 // the survivors alone are too few.
 //
+// Asynchronous jobs (ssp, asp, adaptive, quorum), once generation 0 is there: a contribution is one
+// rank's whole push of one step, and a generation is a cut. In ssp, asp and adaptive each push is
+// committed by itself when all cores have all of it. In quorum a step is closed with those members
+// whose push is whole on all cores: when that is everybody, or when quorum_min have been for
+// quorum_wait; what becomes whole later is a separate contribution to the next step, or is dropped.
+// A view changes whenever a rank was lost or joined: contributions of different ranks never meet
+// before their commit, so that aborts nothing of those who stay.
+//
 // The decision log is also the queue to the cores and to workers that missed some: a ring whose
 // overrun gp_consist_room prevents.
 #ifndef GP_CONSIST_H
@@ -33,22 +41,55 @@ struct gp_decision {
 	uint8_t kind;
 	uint8_t reserved;
 	uint16_t ranks;	 // members whose contributions are in it
-	uint32_t unit;	 // commit
+	uint32_t unit;	 // commit; asynchronous: lowest rank; cut: the one that ends, or NO_CUT
 	uint32_t step;	 // commit: of the unit; view: first step
 	uint32_t view;	 // commit: of the attempt; view: its number
 	uint16_t lowest; // lowest member
 	uint16_t reserved2;
-	struct gp_ranks members; // view
-	uint32_t admitted;	 // view: the latest incarnation that may be in it
+	struct gp_ranks members; // view; asynchronous commit: whose push of `step` is in it
+	struct gp_ranks
+		others;	    // view: who joined with it; quorum commit: late pushes used up by it
+	uint32_t admitted;  // view: the latest incarnation that may be in it
+	uint32_t staleness; // asynchronous commit: steps that it is behind the fastest rank
 };
 
+#define GP_NO_CUT UINT32_MAX
+
+enum gp_consist_mode { GP_CONSIST_SYNC, GP_CONSIST_EACH, GP_CONSIST_QUORUMS };
+
 struct gp_consist_config {
+	uint8_t mode;	   // enum gp_consist_mode
+	bool late_refused; // quorum: late pushes are dropped
+	uint32_t quorum_min;
+	uint64_t quorum_wait_ns; // UINT64_MAX: twice the mean time from the first to the
+				 // quorum_min-th
 	uint32_t units_count;
 	const uint16_t *unit_parts; // per unit: cores that own blocks of it
 	uint32_t generation; // committed so far in all units; UINT32_MAX = nothing, step 0 is next
 	uint32_t workers;
 	uint32_t workers_min;
 	uint32_t first_decision; // number of the last decision of an earlier life, 0 = none
+};
+
+// A push of one rank on its way: which step, and how many cores have all of it. A rank has at most
+// two: one late, one of the step in hand; ssp and asp use both for steps in a row.
+struct gp_arrival {
+	uint32_t step;
+	uint16_t parts;
+	bool used;
+};
+
+struct gp_async {
+	uint32_t clock[GP_RANKS_MAX]; // highest step of the rank that was committed (quorum: used)
+	uint32_t committed_at[GP_RANKS_MAX]; // decision of its last commit
+	uint32_t joined_view[GP_RANKS_MAX];  // its contributions count from this view on
+	struct gp_arrival arrival[GP_RANKS_MAX][2];
+	struct gp_ranks joined; // since the view began
+	uint32_t updates;	// commits so far
+	uint32_t closed;	// quorum: highest step closed
+	uint64_t first_at;	// quorum: first push of the step in hand whole, 0 = none
+	uint64_t enough_at;	// quorum_min are
+	uint64_t gap_ns;	// mean of enough_at - first_at, exponential, 1/8
 };
 
 struct gp_consist {
@@ -68,7 +109,14 @@ struct gp_consist {
 	uint32_t decision;   // highest number given
 	uint32_t log_mask;
 	struct gp_decision *log;
+	struct gp_async async;
 };
+
+// Whether contributions of different ranks are committed apart from each other now.
+static inline bool gp_consist_is_async(const struct gp_consist *c)
+{
+	return c->cfg.mode != GP_CONSIST_SYNC && c->generation != UINT32_MAX;
+}
 
 size_t gp_consist_size(uint32_t units_count) GP_MUST_CHECK;
 // 0 or -ENOMEM.
@@ -89,6 +137,24 @@ bool gp_consist_try_view(struct gp_consist *c);
 // Decides a cut of the lowest generation that no unit has passed; returns its step, or UINT32_MAX
 // when nothing was ever committed.
 uint32_t gp_consist_cut(struct gp_consist *c) GP_MUST_CHECK;
+// ---- asynchronous jobs
+
+// Where they begin: every rank has contributed through clock[rank], or, NULL, through `step`.
+void gp_async_start(struct gp_consist *c, const uint32_t *clock, uint32_t step);
+// One core has all of (rank, step), told in `view`. True when this made a decision. Stale ones are
+// ignored.
+bool gp_async_part_done(
+	struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view, uint64_t now);
+// Quorum: closes the step in hand if that is due. True when it did.
+bool gp_async_try_close(struct gp_consist *c, uint64_t now);
+// Decides a cut, the next generation; the cut `ends` (or GP_NO_CUT) is let go of by the same
+// decision. Returns its number.
+uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends);
+// Lowest and highest step that members of the view have had committed; *slowest is the rank of the
+// lowest. 0 and GP_RANKS_MAX without members.
+uint32_t gp_async_clock_min(const struct gp_consist *c, uint32_t *slowest);
+uint32_t gp_async_clock_max(const struct gp_consist *c);
+
 // Decides that the step in hand is the last.
 void gp_consist_stop(struct gp_consist *c);
 

@@ -3,6 +3,9 @@
 // A polled core: one verdict for each datagram, then the deferred work of the burst.
 #include "engine_priv.h"
 
+// Blocks looked at in a burst for versions that only an ended cut needed.
+#define SWEEP_BLOCKS 64
+
 static enum gp_verdict handle_register(
 	struct gp_core *c, const struct gp_session *s, struct gp_frame *f)
 {
@@ -95,6 +98,7 @@ uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 		struct job_core *jc = c->jobs[c->engine->jobs_cfg[i].id];
 		if (!jc)
 			continue;
+		work += gp_table_sweep(&jc->table, SWEEP_BLOCKS);
 		if (jc->deferred_count > 0)
 			slot_retry_deferred(c, jc);
 		if (jc->job->home_core == c->idx)

@@ -45,7 +45,7 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 		job_ready(c, cmd->ptr);
 		return;
 	case CMD_CUT_END:
-		gp_table_cut_end(&jc->table);
+		gp_table_cut_end(&jc->table, jc->cut_seen_step);
 		jc->cut_ended = true;
 		jc->cut_seen_due = true;
 		return;

@@ -42,6 +42,24 @@ static size_t core_size(const struct gp_job_config *cfg, uint64_t units_count)
 	       sizeof(uint32_t) * (cfg->slots + 4 * units_count) + 8 * (size_t)GP_CACHE_LINE;
 }
 
+static struct gp_table_config table_config(
+	const struct gp_job_config *cfg, const struct layout *l, uint32_t cores, uint32_t core)
+{
+	return (struct gp_table_config){
+		.blocks_count = core_blocks(l->blocks_count, cores, core),
+		.elems_max = l->block_elems,
+		.states_count = l->states_count,
+		.cuts_max = cfg->consistency == GP_CONSIST_BSP ? 1 : cfg->cuts_max,
+	};
+}
+
+static size_t table_size(
+	const struct gp_job_config *cfg, const struct layout *l, uint32_t cores, uint32_t core)
+{
+	const struct gp_table_config t = table_config(cfg, l, cores, core);
+	return gp_table_size(&t);
+}
+
 size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t block_elems,
 	const struct job_tensor *tensors, uint32_t count)
 {
@@ -54,17 +72,14 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 		      sizeof(struct home) + gp_consist_size((uint32_t)l.units_count) +
 		      8 * (size_t)GP_CACHE_LINE;
 	for (uint32_t i = 0; i < cores; i++)
-		size += core_size(cfg, l.units_count) +
-			gp_table_size(
-				core_blocks(l.blocks_count, cores, i), block_elems, l.states_count);
+		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i);
 	return size;
 }
 
 static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena,
-	uint32_t states_count)
+	const struct layout *l)
 {
 	const struct gp_job_config *cfg = j->cfg;
-	uint32_t blocks = core_blocks(j->blocks_count, j->by_cores.d, core);
 	jc->job = j;
 	jc->slot_mask = cfg->slots - 1;
 	jc->lowest = GP_RANKS_MAX;
@@ -81,8 +96,8 @@ static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, str
 	}
 	if (!ok)
 		return -ENOMEM;
-	return gp_table_init(
-		&jc->table, arena, blocks, j->block_elems, states_count, &j->engine->grace);
+	const struct gp_table_config t = table_config(cfg, l, j->by_cores.d, core);
+	return gp_table_init(&jc->table, arena, &t, &j->engine->grace);
 }
 
 static void tensor_blocks(struct gp_job *j, uint32_t t)
@@ -132,7 +147,7 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 	GP_ASSERT(j->tensors && j->unit_parts && j->home);
 	memcpy(j->tensors, tensors, sizeof(*tensors) * count);
 	for (uint32_t i = 0; i < cores; i++)
-		if (core_create(j, &j->cores[i], i, arena, l.states_count) != 0)
+		if (core_create(j, &j->cores[i], i, arena, &l) != 0)
 			return NULL;
 	uint32_t block = 0;
 	for (uint32_t t = 0; t < count; t++) {

@@ -177,9 +177,10 @@ static bool core_at_rest(const struct gp_job *j, uint32_t core, char *why, size_
 	uint32_t named = 0;
 	for (uint32_t i = 0; i < t->blocks_count; i++) {
 		const struct gp_block *b = &t->blocks[i];
-		named += atomic_load_explicit(&b->cur, memory_order_relaxed) != NULL;
 		named += atomic_load_explicit(&b->shadow, memory_order_relaxed) != NULL;
-		named += atomic_load_explicit(&b->kept, memory_order_relaxed) != NULL;
+		struct gp_version *v = atomic_load_explicit(&b->cur, memory_order_relaxed);
+		for (; v; v = atomic_load_explicit(&v->older, memory_order_relaxed))
+			named++;
 	}
 	if (named + t->free_count + t->retired_count != t->versions_count) {
 		snprintf(why, size, "job %s core %u: %u versions named, %u free, %u retired of %u",

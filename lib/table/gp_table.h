@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The block store of one job on one core: for each block that the core owns, the version that
-// readers see (`cur`), the version that waits for its unit's decision (`shadow`) and the version
-// that a cut still needs (`kept`). Versions are never changed after they are published; a block
-// moves from one to the next by pointer.
+// readers see (`cur`), behind it those that a cut still needs, newest first (`older`), and the
+// version that waits for its unit's decision (`shadow`). A block moves from one version to the next
+// by pointer, and what a cut can reach never changes.
 //
-// Owner: one core; only it calls anything here but gp_table_find. Readers on other threads
-// (snapshot, digest) call gp_table_find inside an RCU read section and may use the version until
-// they pass a quiescent state, or for as long as the cut that covers it lives.
+// Each version bears the number of the generation that it belongs to (`step`). In a synchronous job
+// every generation has a version of every block. In an asynchronous one a generation is a cut, a
+// block's version of it is the newest that is not after it, and a version after the newest cut may
+// be written in place: nobody else looks at its values.
+//
+// Owner: one core; only it calls anything here but gp_table_find, gp_table_find_at and
+// gp_table_cut_is_live. Readers on other threads (snapshot, digest) call those inside an RCU read
+// section and may use the version until they pass a quiescent state, or for as long as the cut that
+// covers it lives.
 //
 // Memory: a fixed pool of versions, taken at registration. A version that no block names any more
 // is retired: it is used again once two grace periods have ended (all readers have let go) and no
@@ -25,8 +31,11 @@
 
 #include <stdatomic.h>
 
-// Versions per block: visible, shadow, held by a cut or waiting for its grace period.
-#define GP_TABLE_VERSIONS_PER_BLOCK 3
+// Cuts that may live at once.
+#define GP_TABLE_CUTS_MAX 8
+
+// Versions per block beside one for each cut: visible, shadow or waiting for its grace period.
+#define GP_TABLE_VERSIONS_PER_BLOCK 2
 // And some more: while a cut is read all of those are in use, and a grace period (a few ms) has to
 // pass for each so many completions. A few, so that a table of one block does not wait either.
 #define GP_TABLE_VERSIONS_EXTRA	  8
@@ -41,6 +50,7 @@ struct gp_version {
 	uint32_t reserved;
 	uint64_t stamp; // grace period whose end allows reuse
 	struct gp_version *next;
+	struct gp_version *_Atomic older; // that a cut still needs; read by other threads
 	GP_ALIGNED(GP_CACHE_LINE) float data[];
 };
 _Static_assert(sizeof(struct gp_version) == GP_CACHE_LINE, "data starts on its own line");
@@ -49,13 +59,12 @@ struct gp_block {
 	struct gp_version *_Atomic cur; // NULL until the first commit
 	struct gp_version
 		*_Atomic shadow; // newest completed, or NULL; visible once its unit committed
-	struct gp_version *_Atomic kept; // held by the cut
-	uint32_t done_step;		 // last step completed in this view
+	uint32_t done_step;	 // last step completed in this view
 	uint32_t unit;
 	uint32_t elems;
 	uint32_t tensor;
 	uint32_t idx; // block within its tensor
-	uint32_t reserved[5];
+	uint32_t reserved[7];
 };
 _Static_assert(sizeof(struct gp_block) == GP_CACHE_LINE, "one line a block");
 
@@ -70,17 +79,24 @@ struct gp_table {
 	struct gp_version *free_list;
 	struct gp_version *retired_first;
 	struct gp_version *retired_last;
-	const struct gp_rcu_grace *grace; // turned by the control thread
-	bool cut_active;
-	uint32_t cut_step;
+	const struct gp_rcu_grace *grace;	  // turned by the control thread
+	_Atomic uint32_t cuts[GP_TABLE_CUTS_MAX]; // live, in no order; read by other threads
+	_Atomic uint32_t cuts_count;
+	uint32_t sweep_at; // blocks from here on may have versions that only ended cuts needed
+};
+
+struct gp_table_config {
+	uint32_t blocks_count;
+	uint32_t elems_max; // a multiple of 16
+	uint32_t states_count;
+	uint32_t cuts_max; // 1 .. GP_TABLE_CUTS_MAX
 };
 
 // Bytes that gp_table_init takes from the arena.
-size_t gp_table_size(
-	uint32_t blocks_count, uint32_t elems_max, uint32_t states_count) GP_MUST_CHECK;
+size_t gp_table_size(const struct gp_table_config *cfg) GP_MUST_CHECK;
 // 0 or -ENOMEM. The caller fills blocks[i].{unit, elems, tensor, idx}.
-int gp_table_init(struct gp_table *t, struct gp_arena *arena, uint32_t blocks_count,
-	uint32_t elems_max, uint32_t states_count, const struct gp_rcu_grace *grace) GP_MUST_CHECK;
+int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_table_config *cfg,
+	const struct gp_rcu_grace *grace) GP_MUST_CHECK;
 
 static inline float *gp_version_values(struct gp_version *v)
 {
@@ -108,16 +124,29 @@ static inline struct gp_version *gp_block_visible(const struct gp_block *b, uint
 }
 
 // Owner: makes `v` the shadow of `b`. The previous shadow must be visible (its unit committed); it
-// becomes `cur`, and the version it replaces is retired, or kept if the cut needs it.
+// becomes `cur`, and the version it replaces is retired, or kept if a cut needs it.
 void gp_table_publish(struct gp_table *t, struct gp_block *b, struct gp_version *v);
+// Owner: makes `v` what readers see at once: asynchronous jobs have no shadow.
+void gp_table_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v);
+// Owner: what was committed as a shadow becomes `cur`.
+void gp_table_settle(struct gp_table *t, struct gp_block *b);
 // Owner: drops a shadow whose step was not committed; done_step falls back to `committed`.
 void gp_table_abort(struct gp_table *t, struct gp_block *b, uint32_t committed);
-// Owner: from now on versions of generation `step` outlive their replacement, until the end.
+// Owner: from now on the versions of generation `step` outlive their replacement, until its end; at
+// most cuts_max of them.
 void gp_table_cut_begin(struct gp_table *t, uint32_t step);
-void gp_table_cut_end(struct gp_table *t);
+void gp_table_cut_end(struct gp_table *t, uint32_t step);
+// Owner: lets go of what only ended cuts needed, in the next `blocks_max` blocks. Returns how many
+// blocks it looked at: 0 when there is nothing left to do.
+uint32_t gp_table_sweep(struct gp_table *t, uint32_t blocks_max);
+// Any thread; exact for the owner.
+bool gp_table_cut_is_live(const struct gp_table *t, uint32_t step) GP_MUST_CHECK;
 
-// Any thread, in an RCU read section: the version of generation `step` of block `b`, or NULL. Found
-// for certain while a cut of that step is active.
+// Any thread, in an RCU read section: the version of exactly generation `step` of block `b`, or
+// NULL. Found for certain while a cut of that step is live.
 struct gp_version *gp_table_find(const struct gp_block *b, uint32_t step);
+// The same of an asynchronous job: the newest that is not after `step`. It is the right one while
+// that cut is live.
+struct gp_version *gp_table_find_at(const struct gp_block *b, uint32_t step);
 
 #endif

@@ -8,33 +8,35 @@ static size_t version_size(uint32_t elems_max, uint32_t states_count)
 	return sizeof(struct gp_version) + sizeof(float) * elems_max * (1 + (size_t)states_count);
 }
 
-static uint32_t versions_count(uint32_t blocks_count)
+static uint32_t versions_count(const struct gp_table_config *cfg)
 {
-	return blocks_count * GP_TABLE_VERSIONS_PER_BLOCK +
-	       blocks_count / GP_TABLE_BLOCKS_PER_EXTRA + GP_TABLE_VERSIONS_EXTRA;
+	return cfg->blocks_count * (GP_TABLE_VERSIONS_PER_BLOCK + cfg->cuts_max) +
+	       cfg->blocks_count / GP_TABLE_BLOCKS_PER_EXTRA + GP_TABLE_VERSIONS_EXTRA;
 }
 
-size_t gp_table_size(uint32_t blocks_count, uint32_t elems_max, uint32_t states_count)
+size_t gp_table_size(const struct gp_table_config *cfg)
 {
-	return sizeof(struct gp_block) * (size_t)blocks_count +
-	       version_size(elems_max, states_count) * versions_count(blocks_count) +
+	return sizeof(struct gp_block) * (size_t)cfg->blocks_count +
+	       version_size(cfg->elems_max, cfg->states_count) * versions_count(cfg) +
 	       2 * GP_CACHE_LINE;
 }
 
-int gp_table_init(struct gp_table *t, struct gp_arena *arena, uint32_t blocks_count,
-	uint32_t elems_max, uint32_t states_count, const struct gp_rcu_grace *grace)
+int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_table_config *cfg,
+	const struct gp_rcu_grace *grace)
 {
-	GP_ASSERT(elems_max > 0 && elems_max % 16 == 0);
+	GP_ASSERT(cfg->elems_max > 0 && cfg->elems_max % 16 == 0);
+	GP_ASSERT(cfg->cuts_max > 0 && cfg->cuts_max <= GP_TABLE_CUTS_MAX);
 	*t = (struct gp_table){
-		.blocks_count = blocks_count,
-		.elems_max = elems_max,
-		.states_count = states_count,
-		.versions_count = versions_count(blocks_count),
+		.blocks_count = cfg->blocks_count,
+		.elems_max = cfg->elems_max,
+		.states_count = cfg->states_count,
+		.versions_count = versions_count(cfg),
 		.grace = grace,
+		.sweep_at = cfg->blocks_count,
 	};
-	size_t size = version_size(elems_max, states_count);
-	t->blocks =
-		gp_arena_take(arena, sizeof(struct gp_block) * (size_t)blocks_count, GP_CACHE_LINE);
+	size_t size = version_size(cfg->elems_max, cfg->states_count);
+	t->blocks = gp_arena_take(
+		arena, sizeof(struct gp_block) * (size_t)cfg->blocks_count, GP_CACHE_LINE);
 	uint8_t *versions = gp_arena_take(arena, size * t->versions_count, GP_CACHE_LINE);
 	if (!t->blocks || !versions)
 		return -ENOMEM;
@@ -100,23 +102,79 @@ static void table_retire(struct gp_table *t, struct gp_version *v)
 	t->retired_last = v;
 }
 
+// ---- versions that cuts need
+
+// Whether a live cut sees the version of generation `from` when the next one is of `to`.
+static bool is_needed(const struct gp_table *t, uint32_t from, uint32_t to)
+{
+	uint32_t n = atomic_load_explicit(&t->cuts_count, memory_order_relaxed);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t cut = atomic_load_explicit(&t->cuts[i], memory_order_relaxed);
+		if (!gp_before(cut, from) && gp_before(cut, to))
+			return true;
+	}
+	return false;
+}
+
+static struct gp_version *older_of(const struct gp_version *v)
+{
+	return atomic_load_explicit(&v->older, memory_order_relaxed);
+}
+
+// `v` takes the place of `cur`; that stays behind it if a cut needs it.
+static void head_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v)
+{
+	struct gp_version *old = atomic_load_explicit(&b->cur, memory_order_relaxed);
+	bool keep = old && is_needed(t, old->step, v->step);
+	atomic_store_explicit(&v->older,
+		keep  ? old
+		: old ? older_of(old)
+		      : NULL,
+		memory_order_relaxed);
+	gp_rcu_publish(&b->cur, v);
+	if (old && !keep)
+		table_retire(t, old);
+}
+
+// Drops from behind `cur` what no live cut needs.
+static void chain_prune(struct gp_table *t, struct gp_block *b)
+{
+	struct gp_version *newer = atomic_load_explicit(&b->cur, memory_order_relaxed);
+	while (newer && older_of(newer)) {
+		struct gp_version *v = older_of(newer);
+		if (is_needed(t, v->step, newer->step)) {
+			newer = v;
+			continue;
+		}
+		gp_rcu_publish(&newer->older, older_of(v));
+		table_retire(t, v);
+	}
+}
+
 void gp_table_publish(struct gp_table *t, struct gp_block *b, struct gp_version *v)
 {
 	struct gp_version *shadow = atomic_load_explicit(&b->shadow, memory_order_relaxed);
-	struct gp_version *cur = atomic_load_explicit(&b->cur, memory_order_relaxed);
-	if (shadow) {
-		if (cur && t->cut_active && cur->step == t->cut_step) {
-			GP_ASSERT(!atomic_load_explicit(&b->kept, memory_order_relaxed));
-			gp_rcu_publish(&b->kept, cur);
-			gp_rcu_publish(&b->cur, shadow);
-		} else {
-			gp_rcu_publish(&b->cur, shadow);
-			if (cur)
-				table_retire(t, cur);
-		}
-	}
+	if (shadow)
+		head_replace(t, b, shadow);
+	atomic_store_explicit(&v->older, NULL, memory_order_relaxed);
 	gp_rcu_publish(&b->shadow, v);
 	b->done_step = v->step;
+}
+
+void gp_table_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v)
+{
+	GP_ASSERT(!atomic_load_explicit(&b->shadow, memory_order_relaxed));
+	head_replace(t, b, v);
+	chain_prune(t, b);
+}
+
+void gp_table_settle(struct gp_table *t, struct gp_block *b)
+{
+	struct gp_version *shadow = atomic_load_explicit(&b->shadow, memory_order_relaxed);
+	if (!shadow)
+		return;
+	head_replace(t, b, shadow);
+	gp_rcu_publish(&b->shadow, NULL);
 }
 
 void gp_table_abort(struct gp_table *t, struct gp_block *b, uint32_t committed)
@@ -131,35 +189,59 @@ void gp_table_abort(struct gp_table *t, struct gp_block *b, uint32_t committed)
 
 void gp_table_cut_begin(struct gp_table *t, uint32_t step)
 {
-	GP_ASSERT(!t->cut_active);
-	t->cut_active = true;
-	t->cut_step = step;
+	uint32_t n = atomic_load_explicit(&t->cuts_count, memory_order_relaxed);
+	GP_ASSERT(n < GP_TABLE_CUTS_MAX && !gp_table_cut_is_live(t, step));
+	atomic_store_explicit(&t->cuts[n], step, memory_order_relaxed);
+	atomic_store_explicit(&t->cuts_count, n + 1, memory_order_release);
 }
 
-void gp_table_cut_end(struct gp_table *t)
+void gp_table_cut_end(struct gp_table *t, uint32_t step)
 {
-	GP_ASSERT(t->cut_active);
-	t->cut_active = false;
-	for (uint32_t i = 0; i < t->blocks_count; i++) {
-		struct gp_version *v =
-			atomic_load_explicit(&t->blocks[i].kept, memory_order_relaxed);
-		if (!v)
-			continue;
-		gp_rcu_publish(&t->blocks[i].kept, NULL);
-		table_retire(t, v);
-	}
+	uint32_t n = atomic_load_explicit(&t->cuts_count, memory_order_relaxed);
+	uint32_t i = 0;
+	while (i < n && atomic_load_explicit(&t->cuts[i], memory_order_relaxed) != step)
+		i++;
+	GP_ASSERT(i < n);
+	uint32_t last = atomic_load_explicit(&t->cuts[n - 1], memory_order_relaxed);
+	atomic_store_explicit(&t->cuts[i], last, memory_order_relaxed);
+	atomic_store_explicit(&t->cuts_count, n - 1, memory_order_release);
+	t->sweep_at = 0;
+}
+
+uint32_t gp_table_sweep(struct gp_table *t, uint32_t blocks_max)
+{
+	uint32_t n = GP_MIN(blocks_max, t->blocks_count - t->sweep_at);
+	for (uint32_t i = 0; i < n; i++)
+		chain_prune(t, &t->blocks[t->sweep_at + i]);
+	t->sweep_at += n;
+	return n;
+}
+
+bool gp_table_cut_is_live(const struct gp_table *t, uint32_t step)
+{
+	uint32_t n = atomic_load_explicit(&t->cuts_count, memory_order_acquire);
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load_explicit(&t->cuts[i], memory_order_relaxed) == step)
+			return true;
+	return false;
+}
+
+struct gp_version *gp_table_find_at(const struct gp_block *b, uint32_t step)
+{
+	struct gp_version *v = gp_rcu_dereference(&b->cur);
+	while (v && gp_before(step, v->step))
+		v = gp_rcu_dereference(&v->older);
+	return v;
 }
 
 struct gp_version *gp_table_find(const struct gp_block *b, uint32_t step)
 {
-	// The owner moves a version shadow -> cur -> kept and writes the new place before it
-	// overwrites the old one, so looking in that order, newest place last, cannot miss it.
+	// The owner moves a version from shadow to cur, writes the new place before it overwrites
+	// the old one, and links what it replaces behind it before it does: looking in that order
+	// cannot miss a version that stays.
 	struct gp_version *v = gp_rcu_dereference(&b->shadow);
 	if (v && v->step == step)
 		return v;
-	v = gp_rcu_dereference(&b->cur);
-	if (v && v->step == step)
-		return v;
-	v = gp_rcu_dereference(&b->kept);
+	v = gp_table_find_at(b, step);
 	return v && v->step == step ? v : NULL;
 }

@@ -74,8 +74,9 @@ static void cut_turn(struct stress *s, uint32_t step)
 	// pairs with the release in cut_check
 	if (cut != 0 && atomic_load_explicit(&s->cut_done, memory_order_acquire) == cut) {
 		atomic_store_explicit(&s->cut_step, 0, memory_order_relaxed);
-		gp_table_cut_end(&s->table);
+		gp_table_cut_end(&s->table, cut);
 	}
+	(void)gp_table_sweep(&s->table, BLOCKS);
 }
 
 static void *owner_run(void *arg)
@@ -172,11 +173,13 @@ int main(int argc, char **argv)
 {
 	static struct stress s;
 	struct gp_arena arena;
-	size_t size = gp_align_up(gp_table_size(BLOCKS, ELEMS, 0), GP_CACHE_LINE);
+	const struct gp_table_config cfg = {
+		.blocks_count = BLOCKS, .elems_max = ELEMS, .cuts_max = 1};
+	size_t size = gp_align_up(gp_table_size(&cfg), GP_CACHE_LINE);
 	void *mem = aligned_alloc(GP_CACHE_LINE, size);
 	s.plant = argc > 1 && strcmp(argv[1], "--plant") == 0;
 	gp_arena_init(&arena, mem, size);
-	if (!mem || gp_table_init(&s.table, &arena, BLOCKS, ELEMS, 0, &s.grace) != 0)
+	if (!mem || gp_table_init(&s.table, &arena, &cfg, &s.grace) != 0)
 		return 2;
 	void *(*const runs[])(void *) = {
 		owner_run, control_run, cutter_run, reader_run, reader_run};

@@ -175,7 +175,9 @@ Test(capacity, counts_what_the_table_takes)
 	config.jobs[0].kind = GP_JOB_TRAIN;
 	config.jobs[0].optimizer.name = GP_OPTIMIZER_MOMENTUM;
 	uint64_t proof = 1000 * gp_config_group_bytes(&config.jobs[0], 336);
-	uint64_t table = gp_table_size(8000, 336, 1);
+	const struct gp_table_config cfg = {
+		.blocks_count = 8000, .elems_max = 336, .states_count = 1, .cuts_max = 1};
+	uint64_t table = gp_table_size(&cfg);
 	cr_assert_geq(table, proof);
 	cr_assert_leq(table - proof, 40000, "%lu more", (unsigned long)(table - proof));
 }
