@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A polled core: one verdict for each datagram, then the deferred work of the burst.
+#include "flight.h"
+
 #include "engine_priv.h"
 
 // Blocks looked at in a burst for versions that only an ended cut needed.
@@ -82,8 +84,10 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 	for (uint32_t i = 0; i < n; i++)
 		__builtin_prefetch(frames[i]->data);
 	for (uint32_t i = 0; i < n; i++) {
+		flight_datagram(c, frames[i]);
 		enum gp_verdict v = handle_frame(c, frames[i]);
 		GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
+		flight_verdict(c, v);
 		gp_counter_add(&c->stats.verdicts[v], 1);
 		c->xport->ops->release(c->xport, frames[i]);
 	}

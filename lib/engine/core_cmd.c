@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Commands that reach a core over its rings: from the other cores and from control.
+#include "flight.h"
+
 #include "engine_priv.h"
 
 // Per ring and burst, so that a busy ring cannot starve the port.
@@ -30,6 +32,7 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 {
 	struct gp_frame *f = cmd->ptr;
 	struct job_core *jc = cmd->job ? c->jobs[cmd->job] : NULL;
+	flight_command(c, cmd, UINT8_MAX);
 	switch (cmd->type) {
 	case CMD_BIND:
 		session_bind(c, cmd->session, cmd->unit, &cmd->addr);
@@ -60,6 +63,7 @@ static void from_core(struct gp_core *c, const struct cmd *cmd)
 	if (!c->jobs[cmd->job])
 		job_ready(c, gp_rcu_dereference(&c->engine->jobs[cmd->job]));
 	struct job_core *jc = c->jobs[cmd->job];
+	flight_command(c, cmd, cmd->core);
 	if (cmd->type == CMD_DECISION)
 		apply_decision(c, jc, &cmd->decision);
 	else

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A core applies home's decisions, in their order.
+#include "flight.h"
+
 #include "engine_priv.h"
 
 static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp_decision *d)
@@ -13,6 +15,7 @@ static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp
 	if (++jc->units_next == jc->job->units_count) {
 		jc->units_next = 0;
 		jc->generation++;
+		flight_mark(c, jc);
 		if (jc->deferred_count > 0)
 			slot_retry_deferred(c, jc);
 	}
@@ -62,6 +65,7 @@ static void apply_cut(struct job_core *jc, const struct gp_decision *d)
 void apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_decision *d)
 {
 	GP_ASSERT(d->number == jc->decision + 1);
+	flight_decision(c, jc, d);
 	jc->decision = d->number;
 	switch (d->kind) {
 	case GP_DECIDED_COMMIT:

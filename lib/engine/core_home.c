@@ -2,6 +2,8 @@
 //
 // The job's home core: feeds the decision machine (lib/consist), carries its decisions to the cores
 // and to the workers, and notices silent members.
+#include "flight.h"
+
 #include "engine_priv.h"
 
 #define HOME_PAUSE_NS UINT64_C(100000000)
@@ -132,6 +134,7 @@ static void members_scan(struct gp_core *c, struct job_core *jc)
 		uint64_t last = GP_MAX(rank_last_rx(c, h, r), h->awake_since);
 		if (c->now <= last || c->now - last <= jc->job->cfg->timeout_ns)
 			continue;
+		flight_lost(c, jc, r);
 		gp_consist_lose(&h->consist, r);
 		gp_ranks_add(&h->lost_due, r);
 	}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // One node: memory, rings, and what other threads may see.
+#include "flight.h"
+
 #include "registrar_priv.h"
 
 #include <errno.h>
@@ -13,7 +15,8 @@ static bool config_legal(const struct gp_engine_config *cfg)
 	if (cfg->cores_count < 1 || cfg->cores_count > GP_ENGINE_CORES_MAX || cfg->jobs_count < 1 ||
 		cfg->jobs_count > GP_ENGINE_JOBS_MAX || cfg->sessions_max < SESSIONS_MIN ||
 		cfg->sessions_max > GP_ENGINE_SESSIONS_MAX || cfg->ring_size < 64 ||
-		cfg->epoch == 0 || cfg->hello_rate == 0 || cfg->payload_max < PAYLOAD_MIN)
+		cfg->epoch == 0 || cfg->hello_rate == 0 || cfg->payload_max < PAYLOAD_MIN ||
+		!flight_legal(cfg))
 		return false;
 	for (uint32_t i = 0; i < cfg->jobs_count; i++) {
 		const struct gp_job_config *j = &cfg->jobs[i];
@@ -135,7 +138,7 @@ static bool engine_take(struct gp_engine *e, struct gp_arena *a)
 	for (uint32_t i = 0; i < cfg->cores_count; i++)
 		if (!core_take(e, &e->cores[i], a))
 			return false;
-	return registrar_take(e, a) && rings_take(e, a);
+	return registrar_take(e, a) && rings_take(e, a) && flight_take(e, a);
 }
 
 static size_t engine_size(const struct gp_engine_config *cfg)
@@ -147,7 +150,7 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 				sizeof(struct gp_contrib) * GP_RANKS_MAX + 1024);
 	size += cores * cfg->sessions_max * (sizeof(struct core_session) + sizeof(uint16_t));
 	size += cfg->sessions_max * (sizeof(struct reg_session) + sizeof(void *));
-	size += (cores * cores + 2 * cores) * ring;
+	size += (cores * cores + 2 * cores) * ring + flight_size(cfg);
 	for (uint32_t i = 0; i < cfg->jobs_count; i++) {
 		size_t n = cfg->jobs[i].tensors_max;
 		size_t slots = cfg->jobs[i].workers + READERS_MAX;

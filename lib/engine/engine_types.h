@@ -236,8 +236,11 @@ struct gp_job {
 
 // ---- cores
 
+struct flight;
+
 struct gp_core {
 	struct gp_engine *engine;
+	struct flight *flight; // its recorder; NULL: none
 	struct gp_xport *xport;
 	uint32_t idx;
 	uint64_t now;
@@ -265,6 +268,7 @@ struct gp_engine {
 	struct gp_session *_Atomic *sessions;		     // [sessions_max]; published by control
 	struct gp_core *cores;
 	struct gp_registrar *registrar;
+	struct flight *flights; // [cores_count + 1], the last is control's; NULL: no recorder
 	struct gp_rcu_grace grace;
 	void *mem;				  // everything above
 	uint16_t job_idx[GP_ENGINE_JOBS_MAX + 1]; // id -> index, NONE_U16

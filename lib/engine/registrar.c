@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The control side of the engine: sessions, and the traffic between control and the cores.
+#include "flight.h"
+
 #include "registrar_priv.h"
 
 #include <errno.h>
@@ -148,6 +150,7 @@ struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join
 			rj->readers_count++;
 		else
 			rj->joined++;
+		flight_session(r->engine, &rs->s, true, r->now);
 		gp_rcu_publish(&r->engine->sessions[i], &rs->s);
 		if (r->events.session_opened)
 			r->events.session_opened(r->events.arg, rs->s.job, rs->s.rank, from);
@@ -160,6 +163,7 @@ void reg_session_close(struct gp_registrar *r, struct reg_session *rs, const cha
 {
 	GP_ASSERT(rs->used);
 	struct reg_job *rj = reg_job_by_id(r, rs->s.job);
+	flight_session(r->engine, &rs->s, false, r->now);
 	gp_rcu_publish(&r->engine->sessions[session_idx(rs->s.id)], NULL);
 	rs->used = false;
 	rs->free_stamp = gp_rcu_grace_stamp(&r->engine->grace);
