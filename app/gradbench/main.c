@@ -3,7 +3,8 @@
 // gradbench COMMAND: chooses the command.
 #include "gradbench.h"
 
-static const struct command *const commands[] = {&command_codec};
+static const struct command *const commands[] = {
+	&command_roofline, &command_engine, &command_codec};
 
 static int usage(FILE *to)
 {
