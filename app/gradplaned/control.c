@@ -54,6 +54,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	if (elapsed < PERIOD_NS_MIN)
 		return;
 	c->second_at = now;
+	views_flush(n);
 	for (uint32_t i = 0; i < n->cfg.cores.count; i++) {
 		uint64_t busy = gp_counter_read(&n->lcores[i].busy_ns);
 		uint64_t polls = gp_counter_read(&gp_core_stats(n->lcores[i].core)->polls);
@@ -201,6 +202,7 @@ void control_down(struct node *n)
 {
 	struct control *c = &n->control;
 	if (c->base) {
+		(void)gp_registrar_poll(n->registrar, clock_now()); // what was decided last
 		if (n->snapshots.task)
 			snapshots_stop(n);
 		replica_stop(n);

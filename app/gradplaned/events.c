@@ -41,6 +41,7 @@ static const char *rank_format(uint32_t rank, char *text, size_t size)
 
 static void on_cut_ready(void *arg, uint16_t job, uint32_t step, uint32_t decision)
 {
+	views_flush(arg);
 	snapshots_cut_ready(arg, job, step, decision);
 }
 
@@ -90,11 +91,17 @@ static void on_layout_ready(void *arg, uint16_t job)
 	uint32_t idx = node_job_idx(n, job);
 	gp_engine_job_view(n->engine, idx, &v);
 	restore_close(n, idx); // its values are in the tables now
+	views_layout(n, idx, &v);
 	if (n->cfg.node.role == GP_ROLE_PRIMARY)
 		gp_info("job %s: layout of %u tensors in %u blocks of %u elements, %lu of %lu MiB, "
 			"next step %u",
 			v.name, v.tensors_count, v.blocks_count, v.block_elems, v.memory_used >> 20,
 			v.memory_max >> 20, v.generation + 1);
+}
+
+static void on_decided(void *arg, uint16_t job, const struct gp_decision *d)
+{
+	views_decided(arg, node_job_idx(arg, job), d);
 }
 
 void events_connect(struct node *n)
@@ -106,6 +113,7 @@ void events_connect(struct node *n)
 		.session_closed = on_session_closed,
 		.refused = on_refused,
 		.layout_ready = on_layout_ready,
+		.decided = on_decided,
 	};
 	gp_registrar_set_events(n->registrar, &ev);
 }

@@ -11,6 +11,8 @@
 #ifndef GRADPLANED_H
 #define GRADPLANED_H
 
+#include "events.h"
+
 #include <gp_config.h>
 #include <gp_ctlproto.h>
 #include <gp_engine.h>
@@ -218,16 +220,6 @@ struct stop {
 void stop_begin(struct node *n, const char *why);
 void stop_tick(struct node *n, uint64_t now);
 
-// ---- events.c: what the registrar tells, as log lines
-
-struct events {
-	uint64_t second;
-	uint32_t lines;
-	uint64_t left_out;
-};
-
-void events_connect(struct node *n);
-
 // ---- metrics.c, metrics_state.c
 
 int metrics_start(struct node *n) GP_MUST_CHECK;
@@ -285,6 +277,7 @@ struct node {
 	struct snapshots snapshots;
 	struct replica replica;
 	struct stop stop;
+	struct views_job views[GP_CONFIG_JOBS_MAX];
 	struct events events;
 	struct control control;
 	struct lcore lcores[GP_DPDK_CORES_MAX];

@@ -90,11 +90,12 @@ static int node_run(struct node *n)
 {
 	int status = EXIT_FAILED;
 	n->started = clock_now();
-	if (!machine_allows(&n->cfg) || directory_prepare(n) != 0 || restore_open(n) != 0)
+	if (!machine_allows(&n->cfg) || directory_prepare(n) != 0 || restore_open(n) != 0 ||
+		views_open(n) != 0)
 		return status;
 	signals_block();
 	if (port_up(n) != 0)
-		return status;
+		goto views;
 	if (node_up(n) != 0)
 		goto port;
 	if (control_up(n) == 0 && control_run(n) == 0)
@@ -103,6 +104,8 @@ static int node_run(struct node *n)
 	node_down(n);
 port:
 	port_down(n);
+views:
+	views_close(n);
 	return status;
 }
 

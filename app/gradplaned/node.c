@@ -74,6 +74,7 @@ static void job_fill(
 		.payload_max = j->path_mtu_min - LOWER_HEADERS,
 		.memory_max = j->memory_max,
 		.timeout_ns = j->worker_timeout_us * US,
+		.recorded = j->views_log[0] != 0,
 		.cut_interval = j->kind == GP_JOB_TRAIN ? c->snapshot.interval_steps : 0,
 		.optim = {.kind = optimizers[j->optimizer.name],
 			.lr = j->optimizer.lr,

@@ -157,6 +157,7 @@ void snapshot_write(struct node *n, struct snapshot_task *t)
 {
 	struct plan p = {0};
 	uint64_t begin = clock_now();
+	views_sync(n, t->job_idx);
 	t->error = plan_make(n, t, &p);
 	if (t->error == 0)
 		t->error = plan_write(n, t, &p);

@@ -4,6 +4,7 @@
 #include "digest.h"
 #include "progress.h"
 #include "trainer.h"
+#include "views.h"
 
 #include <errno.h>
 #include <math.h>
@@ -18,6 +19,9 @@ struct local {
 	float *velocity;
 	uint32_t step;
 	double loss; // mean over the ranks, of the last step
+	struct gw_views views;
+	struct gw_view all; // without a record: every rank, all elements
+	struct gw_span whole;
 };
 
 static void momentum_element(
@@ -34,6 +38,29 @@ void gw_momentum_apply(const struct gw_momentum *how, float *params, float *velo
 {
 	for (size_t i = 0; i < count; i++)
 		momentum_element(how, &params[i], &velocity[i], sum[i] / weight);
+}
+
+static int local_views(struct local *l, const struct gw_options *opts, struct gw_error *err)
+{
+	struct gw_trainer *t = &l->trainer;
+	int rc;
+
+	l->whole.count = t->model.params_count;
+	l->all.spans = &l->whole;
+	l->all.spans_count = 1;
+	l->all.ranks_count = opts->world;
+	memset(l->all.has, true, opts->world);
+	if (!opts->views_path)
+		return 0;
+	rc = gw_views_load(&l->views, opts->views_path, &t->model, opts->world, err);
+	if (rc)
+		return rc;
+	if (t->steps_end == UINT32_MAX)
+		t->steps_end = l->views.steps_end;
+	if (t->steps_end <= l->views.steps_end)
+		return 0;
+	return gw_error_set(err, -EINVAL, "--views %s: the record ends at step %u, not at %u",
+		opts->views_path, l->views.steps_end, t->steps_end);
 }
 
 static int local_init(struct local *l, const struct gw_options *opts, struct gw_error *err)
@@ -54,36 +81,72 @@ static int local_init(struct local *l, const struct gw_options *opts, struct gw_
 	l->how.weight_decay = (float)opts->weight_decay;
 	if (!l->sum || !l->velocity)
 		return gw_error_set(err, -ENOMEM, "no memory for the optimizer");
-	return 0;
+	return local_views(l, opts, err);
 }
 
 static void local_fini(struct local *l)
 {
+	gw_views_fini(&l->views);
 	free(l->sum);
 	free(l->velocity);
 	gw_trainer_fini(&l->trainer);
 }
 
+// Adds a rank's gradient where it counts; the lowest rank of a view begins the sum.
+static void view_add(struct local *l, const struct gw_view *view, uint32_t rank)
+{
+	const float *gradient = l->trainer.gradient;
+	bool begins = true;
+
+	for (uint32_t lower = 0; lower < rank; lower++)
+		begins &= !view->has[lower];
+	for (uint32_t s = 0; view->has[rank] && s < view->spans_count; s++) {
+		const struct gw_span *span = &view->spans[s];
+
+		if (begins)
+			memcpy(l->sum + span->at, gradient + span->at, span->count * sizeof(float));
+		for (size_t i = span->at; !begins && i < span->at + span->count; i++)
+			l->sum[i] += gradient[i];
+	}
+}
+
+static void rank_add(struct local *l, const struct gw_view *views, uint32_t count, uint32_t rank)
+{
+	struct gw_trainer *t = &l->trainer;
+	bool counts = false;
+	double loss;
+
+	for (uint32_t v = 0; v < count; v++)
+		counts |= views[v].has[rank];
+	if (!counts)
+		return;
+	gw_trainer_load(t, l->step, rank);
+	// Without hooks nothing can end it early.
+	gw_net_gradient(&t->net, t->params, t->gradient, &loss, NULL);
+	for (uint32_t v = 0; v < count; v++)
+		view_add(l, &views[v], rank);
+	if (views[0].has[rank])
+		l->loss += loss / views[0].ranks_count;
+}
+
 static void local_step(struct local *l)
 {
 	struct gw_trainer *t = &l->trainer;
-	size_t count = t->model.params_count;
-	uint32_t world = t->opts->world;
+	const struct gw_view *views = &l->all;
+	uint32_t count = 1;
 
+	if (t->opts->views_path) // the server counts the initial parameters as step 0
+		views = gw_views_find(&l->views, l->step + 1, &count);
 	l->loss = 0;
-	for (uint32_t rank = 0; rank < world; rank++) {
-		double loss;
+	for (uint32_t rank = 0; rank < t->opts->world; rank++)
+		rank_add(l, views, count, rank);
+	for (uint32_t v = 0; v < count; v++)
+		for (uint32_t s = 0; s < views[v].spans_count; s++) {
+			size_t at = views[v].spans[s].at;
 
-		gw_trainer_load(t, l->step, rank);
-		// Without hooks nothing can end it early.
-		gw_net_gradient(&t->net, t->params, t->gradient, &loss, NULL);
-		if (rank == 0)
-			memcpy(l->sum, t->gradient, count * sizeof(float));
-		for (size_t i = 0; i < count && rank > 0; i++)
-			l->sum[i] += t->gradient[i];
-		l->loss += loss / world;
-	}
-	gw_momentum_apply(&l->how, t->params, l->velocity, l->sum, (float)world, count);
+			gw_momentum_apply(&l->how, t->params + at, l->velocity + at, l->sum + at,
+				(float)views[v].ranks_count, views[v].spans[s].count);
+		}
 	l->step++;
 }
 

@@ -43,6 +43,8 @@ static const char HELP[] =
 	"  --progress KIND      text, json or none, on stderr (default text)\n"
 	"  --dump-params FILE   write the parameters at the end, raw f32\n"
 	"  --stop-file FILE     finish the step in hand and leave when FILE exists\n"
+	"  --views FILE         with --local only: sum in each step the ranks that the server's\n"
+	"                       record (jobs[].views_log) names; without --steps to its end\n"
 	"  --lr X --momentum X --weight-decay X   with --local only (default 0.1, 0.9, 0);\n"
 	"                       otherwise the server's optimizer decides\n"
 	"  --version, --help\n"
@@ -70,6 +72,7 @@ enum option_id {
 	OPT_PREVIOUS_INCARNATION,
 	OPT_DUMP_PARAMS,
 	OPT_STOP_FILE,
+	OPT_VIEWS,
 	OPT_TIMEOUT_MS,
 	OPT_EVAL,
 	OPT_LOCAL,
@@ -98,6 +101,7 @@ static const struct option LONG_OPTIONS[] = {
 	{"previous-incarnation", required_argument, NULL, OPT_PREVIOUS_INCARNATION},
 	{"dump-params", required_argument, NULL, OPT_DUMP_PARAMS},
 	{"stop-file", required_argument, NULL, OPT_STOP_FILE},
+	{"views", required_argument, NULL, OPT_VIEWS},
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
 	{"eval", no_argument, NULL, OPT_EVAL},
 	{"local", no_argument, NULL, OPT_LOCAL},
@@ -235,6 +239,9 @@ static int plain_parse(struct parse *p, int id, const char *text)
 	case OPT_STOP_FILE:
 		o->stop_path = text;
 		return 0;
+	case OPT_VIEWS:
+		o->views_path = text;
+		return 0;
 	case OPT_REPLACE:
 		o->replace = true;
 		return 0;
@@ -314,7 +321,7 @@ static int local_check(struct parse *p)
 	if (!p->flags.has_world)
 		return gw_error_set(p->err, -EINVAL, "--local: --world N is missing");
 	p->o->world = p->flags.world;
-	if (!p->o->steps && !p->o->epochs)
+	if (!p->o->steps && !p->o->epochs && !p->o->views_path)
 		return gw_error_set(p->err, -EINVAL, "--local: give --steps N or --epochs N");
 	return 0;
 }
@@ -329,6 +336,8 @@ static int remote_check(struct parse *p)
 		return gw_error_set(p->err, -EINVAL, "--server ADDR:PORT is missing (see --help)");
 	if (!o->job)
 		return gw_error_set(p->err, -EINVAL, "--job NAME is missing (see --help)");
+	if (o->views_path)
+		return gw_error_set(p->err, -EINVAL, "--views is for --local");
 	if (p->has_optimizer)
 		return gw_error_set(p->err, -EINVAL,
 			"--lr, --momentum and --weight-decay are for --local: on a server its "

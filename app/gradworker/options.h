@@ -31,8 +31,9 @@ struct gw_options {
 	const char *job;
 	const char *model;
 	const char *data;
-	const char *dump_path; // NULL: none
-	const char *stop_path; // NULL: none
+	const char *dump_path;	// NULL: none
+	const char *stop_path;	// NULL: none
+	const char *views_path; // NULL: every rank in every step
 	uint32_t rank, world;
 	uint32_t batch;
 	uint32_t steps, epochs; // one of them is 0; both: as long as nobody stops it

@@ -187,6 +187,9 @@ static int job_unique_check(const struct check *k)
 		if (other->id == k->job->id)
 			return REFUSE(
 				k, "jobs[].id", "%u is also the id of jobs[%u]", k->job->id, i);
+		if (k->job->views_log[0] && strcmp(other->views_log, k->job->views_log) == 0)
+			return REFUSE(k, "jobs[].views_log", "%.200s is also that of jobs[%u]",
+				k->job->views_log, i);
 	}
 	return 0;
 }

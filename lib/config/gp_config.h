@@ -157,6 +157,7 @@ struct gp_config_job {
 	uint32_t worker_timeout_us;	      // silence after which a rank counts as dead
 	uint32_t path_mtu_min;		      // blocks fit this IP MTU; not given = port.mtu
 	uint32_t tensors_max;
+	char views_log[GP_CONFIG_PATH_SIZE]; // empty: none
 };
 
 struct gp_config {

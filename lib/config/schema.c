@@ -177,6 +177,9 @@ const struct row gp_config_rows[] = {
 	 .help = "Blocks are sized for this IP MTU; a worker with a smaller path is refused."},
 	{"jobs[].tensors_max", VALUE_UINT, JOB(tensors_max), .def = "1024", .min = 1, .max = 131072,
 	 .help = "Tensors that workers may register."},
+	{"jobs[].views_log", VALUE_PATH, .flags = ROW_JOB | ROW_OPTIONAL, JOB_AT(views_log),
+	 .help = "File to which the ranks of every step are appended (docs/operations.md); `gradworker "
+		 "--local --views` replays it. Only a primary writes it."},
 	{"jobs[].optimizer", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for jobs of kind train."},
 	{"jobs[].optimizer.name", VALUE_ENUM, JOB(optimizer.name), .def = "sgd",
 	 .names = optimizer_names, .help = "The rule that turns gradients into updates."},

@@ -3,7 +3,9 @@
 # shellcheck disable=SC2034 # read by demo-lib.sh and by the tests
 # Sourced after _init.sh by tests in which workers train: one primary on a tap, $WORKERS workers of
 # $MODEL, and the same training in one process without a network to compare with.
-. "$ROOT/scripts/demo-lib.sh"
+keep=$KEEP
+. "$ROOT/scripts/demo-lib.sh" # which has a KEEP of its own
+KEEP=$keep
 
 MODEL=softmax HUGE=off REFUSED_S=4
 
@@ -67,11 +69,12 @@ wait_step() { # STEP SECONDS
 	wait_for "$2" step_is_past "$1" || fail "the job is not past step $1 after $2 s"
 }
 
-# expect_reference STEPS: every worker has the parameters of that many steps without a network.
+# expect_reference STEPS [OPTION]...: every worker has the parameters of that many steps without a
+# network.
 expect_reference() {
 	local r
 	"$GRADWORKER" --local --world "$WORKERS" --model "$MODEL" --steps "$1" --progress none \
-		--dump-params "$RUN_DIR/local.params" >"$RUN_DIR/local.log" 2>&1 ||
+		--dump-params "$RUN_DIR/local.params" "${@:2}" >"$RUN_DIR/local.log" 2>&1 ||
 		fail "reference: $(tail -n 1 "$RUN_DIR/local.log")"
 	for ((r = 0; r < WORKERS; r++)); do
 		cmp -s "$RUN_DIR/local.params" "$RUN_DIR/worker$r.params" ||

@@ -82,7 +82,7 @@ static const char every_key[] =
 	"  atomicity: block, consistency: bsp, deterministic: false,\n"
 	"  optimizer: {name: momentum, lr: 0.3, momentum: 0.5, weight_decay: 1.5e-05},\n"
 	"  memory_max: 1536KiB, slots: 2, window: 1, worker_timeout: 1500ms, path_mtu_min: 576,\n"
-	"  tensors_max: 131072}]\n";
+	"  tensors_max: 131072, views_log: /var/views}]\n";
 
 Test(parse, every_key)
 {

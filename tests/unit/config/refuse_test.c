@@ -275,6 +275,9 @@ Test(refuse, contradictions)
 			"t.yaml:6:15: jobs[1].id: 1 is also the id of jobs[0]"},
 		{ALL_OK "  - {name: j, id: 2, kind: reduce, workers: 1}\n",
 			"t.yaml:6:6: jobs[1].name: j is also the name of jobs[0]"},
+		{JOB("views_log: /v") "  - {name: k, id: 2, kind: reduce, workers: 1, views_log: "
+				      "/v}\n",
+			"t.yaml:6:48: jobs[1].views_log: /v is also that of jobs[0]"},
 		{NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, workers: 1,\n"
 					    "     optimizer: {lr: 1, momentum: 0.5}}\n",
 			"t.yaml:6:25: jobs[0].optimizer.momentum: is for momentum and nesterov"},

@@ -67,6 +67,19 @@ refused 2 "unknown flag '--frobnicate'" --frobnicate
 refused 1 "dataset-fashion-mnist" "${train[@]}" --data "$dir"
 refused 1 "the data set has 60000" "${train[@]}" --batch 60000
 refused 1 "--dump-params $dir/none/x" "${train[@]}" --dump-params "$dir/none/x"
+refused 1 "--views $dir/none: " "${train[@]}" --views "$dir/none"
+refused 2 "--views is for --local" --server 127.0.0.1:1 --job j --rank 0 --world 1 --views "$dir/none"
+
+# A record in which every rank counted changes nothing; one without rank 1 does.
+record='start none epoch 1 workers 2 atomicity step units 1 elems 336'
+printf '%s\n' "$record" 'steps 0-100 view 1 ranks 0-1' >"$dir/views"
+all=$("$gradworker" --local --world 2 --model softmax --progress none --views "$dir/views")
+[ "$(value digest <<<"$all")" = "$expected" ] || fail "--views with all ranks: $all"
+printf '%s\n' "$record" 'steps 0-50 view 1 ranks 0-1' 'steps 51-100 view 2 ranks 0' >"$dir/views"
+one=$("$gradworker" "${train[@]}" --views "$dir/views")
+[ "$(value digest <<<"$one")" != "$expected" ] || fail "--views without rank 1: $one"
+refused 1 "the record ends at step 100, not at 101" "${train[@]}" --views "$dir/views" --steps 101
+
 "$gradworker" --version | grep -qE '^gradworker [0-9.]+$' || fail "--version"
 "$gradworker" --help | grep -q '^usage: gradworker' || fail "--help"
 echo "ok: $first"

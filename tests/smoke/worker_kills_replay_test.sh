@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Workers are killed at random moments behind a wire that loses and repeats, and come back: at once in
+# the dead one's place, once the server has noticed, or when the others have gone on without it. The
+# server's record of who was summed in each step, replayed in one process, gives the same bytes.
+# KILLS, ATOMICITY (step tensor block) and RUN_SEED say how many and how; scripts/soak raises them.
+set -euo pipefail
+. "$(dirname "$0")/_init.sh"
+. "$SMOKE_DIR/train.sh"
+
+KILLS=${KILLS:-5} ATOMICITY=${ATOMICITY:-step} RUN_SEED=${RUN_SEED:-$RANDOM}
+APART=150 STEPS=$((KILLS * 150 + 300))
+RANDOM=$RUN_SEED
+echo "seed $RUN_SEED"
+
+# kill_one RANK HOW
+kill_one() {
+	local joined
+	sleep "0.0$((RANDOM % 90 + 10))" # a moment within a few steps
+	joined=$(status '.jobs[0].joined')
+	proc_kill "worker$1"
+	case $2 in
+	0)
+		wait_for 5 joined_is $((joined - 1)) || fail "the dead worker is still there"
+		wait_step $(($(job_step) + 20)) 20
+		worker_start "$1" "$STEPS"
+		;;
+	1)
+		wait_for 5 joined_is $((joined - 1)) || fail "the dead worker is still there"
+		worker_start "$1" "$STEPS"
+		;;
+	2) worker_start "$1" "$STEPS" --replace ;;
+	esac
+	wait_for 20 joined_is "$joined" || fail "rank $1 did not come back"
+}
+
+smoke_begin 3 1500 relay
+relay_start --loss-pct 2 --dup-pct 2 --reorder-pct 2 --seed "$RUN_SEED"
+WORKERS=3
+primary_start 2 jobs.0.workers_min=1 jobs.0.worker_timeout=400ms \
+	jobs.0.atomicity="$ATOMICITY" jobs.0.views_log="$RUN_DIR/views"
+workers_begin "$STEPS"
+for ((k = 0; k < KILLS; k++)); do
+	wait_step $((k * APART + RANDOM % 60)) 60
+	kill_one $((RANDOM % 3)) $((k % 3))
+done
+workers_end 120
+proc_stop primary
+expect_more "views" "$KILLS" "$(grep -c ^view "$RUN_DIR/views")"
+expect_reference "$STEPS" --views "$RUN_DIR/views"
+(expect_reference "$STEPS") 2>/dev/null && fail "no step lacked a rank"
+RESULT="ok: $KILLS kills, $STEPS steps, atomicity $ATOMICITY, seed $RUN_SEED"
+smoke_end
