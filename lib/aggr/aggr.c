@@ -2,6 +2,7 @@
 #include "aggr_priv.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
 
 static const struct aggr_kernels *const kernels_by_level[GP_SIMD_LEVELS] = {
@@ -34,31 +35,78 @@ static const struct aggr_kernels *kernels_get(void)
 	return kernels_by_level[level];
 }
 
-// Asserts the order of ranks and the lengths of f32 payloads; true when every one is f32.
-static bool contribs_all_f32(const struct gp_contrib *c, uint32_t count, uint32_t elems)
+// Asserts the order of ranks, the scales and the lengths of f32 payloads; true when every one is
+// f32 and counts as it is.
+static bool contribs_plain(const struct gp_contrib *c, uint32_t count, uint32_t elems)
 {
 	bool all = true;
 	for (uint32_t r = 0; r < count; r++) {
-		GP_ASSERT(r == 0 || c[r - 1].rank < c[r].rank);
+		GP_ASSERT((r == 0 || c[r - 1].rank < c[r].rank) && c[r].scale > 0);
 		if (c[r].codec == GP_CODEC_F32)
 			GP_ASSERT(c[r].len == 4 * elems);
-		else
-			all = false;
+		all = all && c[r].codec == GP_CODEC_F32 && c[r].scale == 1.0f;
 	}
 	return all;
 }
 
-void gp_aggr_sum(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems)
+// The values of one contribution as f32, in its payload or in `scratch`.
+static const uint8_t *contrib_dense(const struct gp_contrib *c, uint32_t elems, float *scratch)
+{
+	if (c->codec == GP_CODEC_F32)
+		return c->payload;
+	GP_ASSERT(scratch && (uintptr_t)scratch % GP_CACHE_LINE == 0);
+	gp_codec_decode(c->codec, scratch, c->payload, c->len, elems);
+	return (const uint8_t *)scratch;
+}
+
+static void contrib_first(float *dst, const struct gp_contrib *c, uint32_t elems, float *scratch)
+{
+	if (c->scale == 1.0f)
+		gp_codec_decode(c->codec, dst, c->payload, c->len, elems);
+	else
+		kernels_get()->scaled_copy(dst, contrib_dense(c, elems, scratch), elems, c->scale);
+}
+
+static void contrib_add(float *dst, const struct gp_contrib *c, uint32_t elems, float *scratch)
+{
+	if (c->scale == 1.0f)
+		gp_codec_add(c->codec, dst, c->payload, c->len, elems);
+	else
+		kernels_get()->scaled_add(dst, contrib_dense(c, elems, scratch), elems, c->scale);
+}
+
+void gp_aggr_sum(
+	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems, float *scratch)
 {
 	GP_ASSERT(count >= 1 && count <= GP_RANKS_MAX && elems <= GP_CODEC_ELEMS_MAX);
 	GP_ASSERT((uintptr_t)dst % GP_CACHE_LINE == 0);
-	if (contribs_all_f32(c, count, elems)) {
+	if (contribs_plain(c, count, elems)) {
 		kernels_get()->sum_f32(dst, c, count, elems);
 		return;
 	}
-	gp_codec_decode(c[0].codec, dst, c[0].payload, c[0].len, elems);
+	contrib_first(dst, &c[0], elems, scratch);
 	for (uint32_t r = 1; r < count; r++)
-		gp_codec_add(c[r].codec, dst, c[r].payload, c[r].len, elems);
+		contrib_add(dst, &c[r], elems, scratch);
+}
+
+double gp_aggr_norm(const struct gp_contrib *c, uint32_t elems, float *scratch)
+{
+	double lane[AGGR_LANES];
+	GP_ASSERT(elems <= GP_CODEC_ELEMS_MAX);
+	kernels_get()->squares(lane, contrib_dense(c, elems, scratch), elems);
+	for (uint32_t half = AGGR_LANES / 2; half > 0; half /= 2)
+		for (uint32_t j = 0; j < half; j++)
+			lane[j] += lane[j + half];
+	return sqrt(lane[0]);
+}
+
+float gp_aggr_clamp(double norm, float norm_max)
+{
+	GP_ASSERT(norm_max > 0);
+	if (!(norm > (double)norm_max))
+		return 1.0f;
+	float scale = (float)((double)norm_max / norm);
+	return GP_MAX(scale, 0x1p-149f);
 }
 
 float gp_aggr_weights(const struct gp_contrib *c, uint32_t count)

@@ -7,9 +7,9 @@
 #define LANES	 8u
 #define TILE_MAX 8u
 
-static inline __m256 load8(const struct gp_contrib *c, uint32_t at)
+static inline __m256 src_load(const uint8_t *src, uint32_t at)
 {
-	return _mm256_loadu_ps((const float *)(const void *)(c->payload + 4 * (size_t)at));
+	return _mm256_loadu_ps((const float *)(const void *)(src + 4 * (size_t)at));
 }
 
 // `regs` is constant at every call, so the loops over it unroll and the tile stays in registers.
@@ -19,11 +19,11 @@ static inline __attribute__((always_inline)) uint32_t tile_sum(
 	__m256 sum[TILE_MAX];
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < regs; i++)
-		sum[i] = load8(&c[0], at + i * LANES);
+		sum[i] = src_load(c[0].payload, at + i * LANES);
 	for (uint32_t r = 1; r < count; r++) {
 #pragma GCC unroll 8
 		for (uint32_t i = 0; i < regs; i++)
-			sum[i] = gp_fadd8(sum[i], load8(&c[r], at + i * LANES));
+			sum[i] = gp_fadd8(sum[i], src_load(c[r].payload, at + i * LANES));
 	}
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < regs; i++)
@@ -55,4 +55,48 @@ static void scale(float *dst, uint32_t elems, float divisor)
 		dst[i] = dst[i] / divisor;
 }
 
-const struct aggr_kernels aggr_kernels_avx2 = {.sum_f32 = sum_f32, .scale = scale};
+static void scaled_copy(float *dst, const uint8_t *src, uint32_t elems, float factor)
+{
+	const __m256 f = _mm256_set1_ps(factor);
+	uint32_t i = 0;
+	for (; i + LANES <= elems; i += LANES)
+		_mm256_store_ps(dst + i, gp_fmul8(src_load(src, i), f));
+	aggr_scaled_copy_rest(dst, src, i, elems, factor);
+}
+
+static void scaled_add(float *dst, const uint8_t *src, uint32_t elems, float factor)
+{
+	const __m256 f = _mm256_set1_ps(factor);
+	uint32_t i = 0;
+	for (; i + LANES <= elems; i += LANES)
+		_mm256_store_ps(
+			dst + i, gp_fadd8(_mm256_load_ps(dst + i), gp_fmul8(src_load(src, i), f)));
+	aggr_scaled_add_rest(dst, src, i, elems, factor);
+}
+
+#define WIDE 4u // doubles in a register
+
+static void squares(double lane[AGGR_LANES], const uint8_t *src, uint32_t elems)
+{
+	const float *v = (const float *)(const void *)src;
+	__m256d sum[AGGR_LANES / WIDE];
+	uint32_t i = 0;
+	for (uint32_t l = 0; l < AGGR_LANES / WIDE; l++)
+		sum[l] = _mm256_setzero_pd();
+	for (; i + AGGR_LANES <= elems; i += AGGR_LANES) {
+#pragma GCC unroll 4
+		for (uint32_t l = 0; l < AGGR_LANES / WIDE; l++) {
+			__m256d x = _mm256_cvtps_pd(_mm_loadu_ps(v + i + l * WIDE));
+			sum[l] = _mm256_add_pd(sum[l], _mm256_mul_pd(x, x));
+		}
+	}
+	for (uint32_t l = 0; l < AGGR_LANES / WIDE; l++)
+		_mm256_storeu_pd(lane + l * WIDE, sum[l]);
+	aggr_squares_rest(lane, src, i, elems);
+}
+
+const struct aggr_kernels aggr_kernels_avx2 = {.sum_f32 = sum_f32,
+	.scale = scale,
+	.scaled_copy = scaled_copy,
+	.scaled_add = scaled_add,
+	.squares = squares};

@@ -7,9 +7,9 @@
 #define LANES	 16u
 #define TILE_MAX 16u
 
-static inline __m512 load16(const struct gp_contrib *c, uint32_t at)
+static inline __m512 src_load(const uint8_t *src, uint32_t at)
 {
-	return _mm512_loadu_ps(c->payload + 4 * (size_t)at);
+	return _mm512_loadu_ps(src + 4 * (size_t)at);
 }
 
 // `regs` is constant at every call, so the loops over it unroll and the tile stays in registers.
@@ -19,11 +19,11 @@ static inline __attribute__((always_inline)) uint32_t tile_sum(
 	__m512 sum[TILE_MAX];
 #pragma GCC unroll 16
 	for (uint32_t i = 0; i < regs; i++)
-		sum[i] = load16(&c[0], at + i * LANES);
+		sum[i] = src_load(c[0].payload, at + i * LANES);
 	for (uint32_t r = 1; r < count; r++) {
 #pragma GCC unroll 16
 		for (uint32_t i = 0; i < regs; i++)
-			sum[i] = gp_fadd16(sum[i], load16(&c[r], at + i * LANES));
+			sum[i] = gp_fadd16(sum[i], src_load(c[r].payload, at + i * LANES));
 	}
 #pragma GCC unroll 16
 	for (uint32_t i = 0; i < regs; i++)
@@ -57,4 +57,48 @@ static void scale(float *dst, uint32_t elems, float divisor)
 		dst[i] = dst[i] / divisor;
 }
 
-const struct aggr_kernels aggr_kernels_avx512 = {.sum_f32 = sum_f32, .scale = scale};
+static void scaled_copy(float *dst, const uint8_t *src, uint32_t elems, float factor)
+{
+	const __m512 f = _mm512_set1_ps(factor);
+	uint32_t i = 0;
+	for (; i + LANES <= elems; i += LANES)
+		_mm512_store_ps(dst + i, gp_fmul16(src_load(src, i), f));
+	aggr_scaled_copy_rest(dst, src, i, elems, factor);
+}
+
+static void scaled_add(float *dst, const uint8_t *src, uint32_t elems, float factor)
+{
+	const __m512 f = _mm512_set1_ps(factor);
+	uint32_t i = 0;
+	for (; i + LANES <= elems; i += LANES)
+		_mm512_store_ps(dst + i,
+			gp_fadd16(_mm512_load_ps(dst + i), gp_fmul16(src_load(src, i), f)));
+	aggr_scaled_add_rest(dst, src, i, elems, factor);
+}
+
+#define WIDE 8u // doubles in a register
+
+static void squares(double lane[AGGR_LANES], const uint8_t *src, uint32_t elems)
+{
+	const float *v = (const float *)(const void *)src;
+	__m512d sum[AGGR_LANES / WIDE];
+	uint32_t i = 0;
+	for (uint32_t l = 0; l < AGGR_LANES / WIDE; l++)
+		sum[l] = _mm512_setzero_pd();
+	for (; i + AGGR_LANES <= elems; i += AGGR_LANES) {
+#pragma GCC unroll 4
+		for (uint32_t l = 0; l < AGGR_LANES / WIDE; l++) {
+			__m512d x = _mm512_cvtps_pd(_mm256_loadu_ps(v + i + l * WIDE));
+			sum[l] = _mm512_add_pd(sum[l], _mm512_mul_pd(x, x));
+		}
+	}
+	for (uint32_t l = 0; l < AGGR_LANES / WIDE; l++)
+		_mm512_storeu_pd(lane + l * WIDE, sum[l]);
+	aggr_squares_rest(lane, src, i, elems);
+}
+
+const struct aggr_kernels aggr_kernels_avx512 = {.sum_f32 = sum_f32,
+	.scale = scale,
+	.scaled_copy = scaled_copy,
+	.scaled_add = scaled_add,
+	.squares = squares};

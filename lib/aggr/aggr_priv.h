@@ -6,10 +6,17 @@
 
 #include <gp_aggr.h>
 
+#define AGGR_LANES 16
+
 struct aggr_kernels {
 	// Every contribution is f32 of 4 * elems bytes.
 	void (*sum_f32)(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems);
 	void (*scale)(float *dst, uint32_t elems, float divisor);
+	// dst[i] = src[i] * factor, or dst[i] + that. src at any alignment.
+	void (*scaled_copy)(float *dst, const uint8_t *src, uint32_t elems, float factor);
+	void (*scaled_add)(float *dst, const uint8_t *src, uint32_t elems, float factor);
+	// lane[j] = the sum of squares of src[j], src[j + 16], ...
+	void (*squares)(double lane[AGGR_LANES], const uint8_t *src, uint32_t elems);
 };
 
 extern const struct aggr_kernels aggr_kernels_scalar;
@@ -26,6 +33,30 @@ static inline void aggr_sum_rest(
 		for (uint32_t r = 1; r < count; r++)
 			sum = gp_fadd(sum, gp_loadf(c[r].payload + 4 * i));
 		dst[i] = sum;
+	}
+}
+
+static inline void aggr_scaled_copy_rest(
+	float *dst, const uint8_t *src, uint32_t from, uint32_t elems, float factor)
+{
+	for (uint32_t i = from; i < elems; i++)
+		dst[i] = gp_fmul(gp_loadf(src + 4 * (size_t)i), factor);
+}
+
+static inline void aggr_scaled_add_rest(
+	float *dst, const uint8_t *src, uint32_t from, uint32_t elems, float factor)
+{
+	for (uint32_t i = from; i < elems; i++)
+		dst[i] = gp_fadd(dst[i], gp_fmul(gp_loadf(src + 4 * (size_t)i), factor));
+}
+
+// `from` is a multiple of AGGR_LANES.
+static inline void aggr_squares_rest(
+	double lane[AGGR_LANES], const uint8_t *src, uint32_t from, uint32_t elems)
+{
+	for (uint32_t i = from; i < elems; i++) {
+		double v = (double)gp_loadf(src + 4 * (size_t)i);
+		lane[i % AGGR_LANES] += v * v;
 	}
 }
 

@@ -14,4 +14,25 @@ static void scale(float *dst, uint32_t elems, float divisor)
 		dst[i] = dst[i] / divisor;
 }
 
-const struct aggr_kernels aggr_kernels_scalar = {.sum_f32 = sum_f32, .scale = scale};
+static void scaled_copy(float *dst, const uint8_t *src, uint32_t elems, float factor)
+{
+	aggr_scaled_copy_rest(dst, src, 0, elems, factor);
+}
+
+static void scaled_add(float *dst, const uint8_t *src, uint32_t elems, float factor)
+{
+	aggr_scaled_add_rest(dst, src, 0, elems, factor);
+}
+
+static void squares(double lane[AGGR_LANES], const uint8_t *src, uint32_t elems)
+{
+	for (uint32_t j = 0; j < AGGR_LANES; j++)
+		lane[j] = 0;
+	aggr_squares_rest(lane, src, 0, elems);
+}
+
+const struct aggr_kernels aggr_kernels_scalar = {.sum_f32 = sum_f32,
+	.scale = scale,
+	.scaled_copy = scaled_copy,
+	.scaled_add = scaled_add,
+	.squares = squares};

@@ -6,6 +6,15 @@
 // never contracted. So the same set of contributions gives the same bytes, whatever order they came
 // in. An element that a sparse contribution leaves out starts as +0 or is left as it is.
 //
+// A contribution with a scale other than 1 (one that was clamped, or came late) counts as value *
+// scale, each product rounded to binary32 before the sum; what it leaves out counts as +0.
+//
+// The norm of a contribution, for the clamp: the squares of its values, exact in binary64, are
+// added in binary64 by sixteen lanes that begin at +0; lane j adds those of elements j, j + 16, ...
+// in that order; then lane j adds lane j + 8 for j < 8, j + 4 for j < 4, j + 2 for j < 2, lane 1
+// for j = 0. The norm is the square root of lane 0. A norm above norm_max gives the scale norm_max
+// / norm, divided in binary64 and rounded once to binary32 (at least 2^-149); else 1.
+//
 // When all are f32 there is one pass: tiles of the block stay in registers while all ranks are
 // added to them; each payload is read once and the sum is written once.
 //
@@ -24,13 +33,20 @@ struct gp_contrib {
 	const uint8_t *payload;
 	uint32_t len;  // bytes
 	float weight;  // share in a mean; gp_aggr_weights sums them, gp_aggr_sum does not look
+	float scale;   // above 0; 1: the values as they are
 	uint16_t rank; // strictly ascending within one call
 	uint8_t codec; // enum gp_codec_id
 };
 
 // dst[0..elems) = the sum of c[0..count), 1 <= count <= GP_RANKS_MAX. dst is 64-byte aligned and
-// overlaps no payload. Any elems up to GP_CODEC_ELEMS_MAX.
-void gp_aggr_sum(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems);
+// overlaps no payload. Any elems up to GP_CODEC_ELEMS_MAX. `scratch` is elems floats, 64-byte
+// aligned, used only where a scale is not 1.
+void gp_aggr_sum(
+	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems, float *scratch);
+// The norm of one contribution without its scale; `scratch` as above, used where it is not f32.
+double gp_aggr_norm(const struct gp_contrib *c, uint32_t elems, float *scratch) GP_MUST_CHECK;
+// The scale of a contribution of that norm.
+float gp_aggr_clamp(double norm, float norm_max) GP_MUST_CHECK;
 // The weights summed in rank order, in binary32: the divisor of a weighted mean.
 float gp_aggr_weights(const struct gp_contrib *c, uint32_t count) GP_MUST_CHECK;
 // dst[i] = dst[i] / divisor: a real division, not a product with the inverse. A mean is

@@ -80,10 +80,22 @@ static uint32_t slot_gather(struct gp_core *c, struct job_core *jc, const struct
 		(struct gp_contrib){.payload = parts[r].payload,
 			.len = parts[r].len,
 			.weight = parts[r].weight,
+			.scale = 1.0f,
 			.rank = (uint16_t)r,
 			.codec = parts[r].codec};
 	GP_ASSERT(n == slot->count);
 	return n;
+}
+
+// Contributions whose norm over this block is above the job's limit count scaled down to it.
+static void contribs_clamp(struct gp_core *c, float norm_max, uint32_t n, uint32_t elems)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		double norm = gp_aggr_norm(&c->contribs[i], elems, c->scaled);
+		c->contribs[i].scale = gp_aggr_clamp(norm, norm_max);
+		if (c->contribs[i].scale != 1.0f)
+			gp_counter_add(&c->stats.blocks_clamped, 1);
+	}
 }
 
 // The block's new version from the contributions gathered in c->contribs.
@@ -95,7 +107,9 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	bool initial = slot_is_initial(jc, slot);
 	float *sum = job_trains(j) && !initial ? c->scratch : gp_version_values(v);
 
-	gp_aggr_sum(sum, c->contribs, n, b->elems);
+	if (j->cfg->norm_max > 0 && !initial)
+		contribs_clamp(c, j->cfg->norm_max, n, b->elems);
+	gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
 	v->weight = GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX); // a result's is finite
 	v->step = slot->step;
 	v->view = jc->view;

@@ -256,6 +256,7 @@ struct gp_core {
 	struct gp_ring *to_control;
 	struct gp_ring *from_control;
 	float *scratch;		     // one block: the sum before the optimizer
+	float *scaled;		     // one block: a contribution that is measured or scaled
 	struct gp_contrib *contribs; // [GP_RANKS_MAX]
 	struct gp_core_stats stats;
 };

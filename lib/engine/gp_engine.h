@@ -58,6 +58,7 @@ struct gp_job_config {
 	bool mean;
 	bool deterministic;
 	uint8_t nonfinite; // enum gp_nonfinite_policy
+	float norm_max;	   // a contribution's to a block counts scaled down to it; 0 = no limit
 	uint32_t workers;
 	uint32_t workers_min;
 	uint32_t slots;	 // open blocks per core, a power of two
@@ -240,6 +241,7 @@ struct gp_core_stats {
 	struct gp_counter tx_no_frame; // an answer was not sent: no frame; the worker asks again
 	struct gp_counter blocks_completed;
 	struct gp_counter blocks_zeroed; // contributions with NaN or infinity, counted as zeros
+	struct gp_counter blocks_clamped; // contributions above the job's norm_max, scaled down
 	struct gp_counter completions_deferred; // no free version, or decision not yet here
 	struct gp_counter units_committed;
 	struct gp_counter units_aborted;

@@ -5,6 +5,7 @@
 
 #include <gp_aggr.h>
 
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -58,7 +59,8 @@ static void contrib_make(struct round *rd, uint32_t r, uint8_t codec, uint64_t *
 		.len = gp_codec_encode(codec, &src, rd->mem[r] + shift),
 		.codec = codec,
 		.rank = (uint16_t)(3 * r),
-		.weight = 1};
+		.weight = 1,
+		.scale = 1};
 	rd->dense[r] = grad;
 	gp_codec_decode(codec, grad, rd->c[r].payload, rd->c[r].len, rd->elems);
 }
@@ -107,7 +109,7 @@ static void sum_and_compare(uint32_t count, uint32_t elems, bool wild, bool mixe
 		if (gp_aggr_select(level) != 0)
 			continue;
 		memset(rd->dst, 0x55, elems * sizeof(float));
-		gp_aggr_sum(rd->dst, rd->c, count, elems);
+		gp_aggr_sum(rd->dst, rd->c, count, elems, NULL);
 		cr_assert(same(rd->dst, rd->want, elems, mixed),
 			"level %d count %u elems %u wild %d mixed %d", level, count, elems, wild,
 			mixed);
@@ -144,18 +146,18 @@ Test(aggr, mixed_codecs_meet_in_one_sum)
 Test(aggr, rank_order_decides_the_bytes)
 {
 	const float a = 1e8f, b = -1e8f, one = 1.0f;
-	const struct gp_contrib c[3] = {
-		{.payload = (const uint8_t *)&one, .len = 4, .codec = GP_CODEC_F32, .rank = 0},
-		{.payload = (const uint8_t *)&a, .len = 4, .codec = GP_CODEC_F32, .rank = 1},
-		{.payload = (const uint8_t *)&b, .len = 4, .codec = GP_CODEC_F32, .rank = 2}};
-	const struct gp_contrib d[3] = {
-		{.payload = (const uint8_t *)&a, .len = 4, .codec = GP_CODEC_F32, .rank = 0},
-		{.payload = (const uint8_t *)&b, .len = 4, .codec = GP_CODEC_F32, .rank = 1},
-		{.payload = (const uint8_t *)&one, .len = 4, .codec = GP_CODEC_F32, .rank = 2}};
+#define ONE(v, r)                                                                                  \
+	{                                                                                          \
+		.payload = (const uint8_t *)&(v), .len = 4, .codec = GP_CODEC_F32, .rank = (r),    \
+		.scale = 1                                                                         \
+	}
+	const struct gp_contrib c[3] = {ONE(one, 0), ONE(a, 1), ONE(b, 2)};
+	const struct gp_contrib d[3] = {ONE(a, 0), ONE(b, 1), ONE(one, 2)};
+#undef ONE
 	GP_ALIGNED(64) float dst[16];
-	gp_aggr_sum(dst, c, 3, 1);
+	gp_aggr_sum(dst, c, 3, 1, NULL);
 	cr_assert_eq(dst[0], 0.0f);
-	gp_aggr_sum(dst, d, 3, 1);
+	gp_aggr_sum(dst, d, 3, 1, NULL);
 	cr_assert_eq(dst[0], 1.0f);
 }
 
@@ -184,25 +186,120 @@ Test(aggr, mean_divides_by_the_sum_of_weights)
 	}
 }
 
-static struct gp_contrib pair[2] = {
-	{.payload = (const uint8_t *)"12345678", .len = 8, .codec = GP_CODEC_F32, .rank = 1},
-	{.payload = (const uint8_t *)"12345678", .len = 8, .codec = GP_CODEC_F32, .rank = 1}};
+// The sum of contributions of which some are scaled, over dense values; `mixed` as above.
+static void scaled_compare(uint32_t count, uint32_t elems, bool wild, bool mixed)
+{
+	struct round *rd = round_new(count, elems, (uint64_t)count << 20 | elems, wild, mixed);
+	float *scratch = floats(elems);
+	for (uint32_t r = 0; r < count; r++) {
+		rd->c[r].scale = r % 3 == 1 ? 1 : 1.0f / (float)(r + 3);
+		for (uint32_t i = 0; i < elems && r % 3 != 1; i++)
+			rd->dense[r][i] = gp_fmul(rd->dense[r][i], rd->c[r].scale);
+		for (uint32_t i = 0; i < elems; i++)
+			rd->want[i] = r ? gp_fadd(rd->want[i], rd->dense[r][i]) : rd->dense[0][i];
+	}
+	for (int level = 0; level < GP_SIMD_LEVELS; level++) {
+		if (gp_aggr_select(level) != 0)
+			continue;
+		gp_aggr_sum(rd->dst, rd->c, count, elems, scratch);
+		cr_assert(same(rd->dst, rd->want, elems, mixed), "level %d count %u elems %u",
+			level, count, elems);
+	}
+	free(scratch);
+	round_free(rd);
+}
+
+Test(aggr, scaled_contributions_are_products_rounded_once)
+{
+	for (uint32_t elems = 0; elems < 70; elems++) {
+		scaled_compare(1 + elems % 6, elems, elems % 2, false);
+		scaled_compare(1 + elems % 6, elems, elems % 2, true);
+	}
+	scaled_compare(9, 336, false, true);
+}
+
+// Sixteen lanes in the order that the header defines, written again.
+static double norm_of(const float *v, uint32_t elems)
+{
+	double lane[16] = {0};
+	for (uint32_t i = 0; i < elems; i++)
+		lane[i % 16] += (double)v[i] * (double)v[i];
+	for (uint32_t half = 8; half; half /= 2)
+		for (uint32_t j = 0; j < half; j++)
+			lane[j] += lane[j + half];
+	return sqrt(lane[0]);
+}
+
+Test(aggr, norms_have_one_value_whatever_computes_them)
+{
+	for (uint32_t elems = 0; elems < 400; elems += elems < 70 ? 1 : 11) {
+		struct round *rd = round_new(4, elems, elems, false, elems % 2);
+		float *scratch = floats(elems);
+		for (int level = 0; level < GP_SIMD_LEVELS; level++) {
+			if (gp_aggr_select(level) != 0)
+				continue;
+			for (uint32_t r = 0; r < 4; r++) {
+				double norm = gp_aggr_norm(&rd->c[r], elems, scratch);
+				cr_assert_eq(norm, norm_of(rd->dense[r], elems),
+					"level %d elems %u", level, elems);
+			}
+		}
+		free(scratch);
+		round_free(rd);
+	}
+}
+
+Test(aggr, a_clamp_scales_down_to_the_limit_and_never_to_nothing)
+{
+	const float huge[2] = {3e38f, -3e38f};
+	const struct gp_contrib c = {
+		.payload = (const uint8_t *)huge, .len = 8, .codec = GP_CODEC_F32, .scale = 1};
+	GP_ALIGNED(64) float dst[16];
+	double norm = gp_aggr_norm(&c, 2, NULL);
+	cr_assert(norm > 4.2e38 && norm < 4.3e38, "no overflow: %g", norm);
+	cr_assert_eq(gp_aggr_clamp(2, 2), 1.0f);
+	cr_assert_eq(gp_aggr_clamp(0, 1e-30f), 1.0f);
+	cr_assert_eq(gp_aggr_clamp(8, 2), 0.25f);
+	cr_assert_gt(gp_aggr_clamp(1e40, 1e-30f), 0.0f);
+	struct gp_contrib clamped = c;
+	clamped.scale = gp_aggr_clamp(norm, 5);
+	gp_aggr_sum(dst, &clamped, 1, 2, NULL);
+	cr_assert_float_eq(dst[0], 3.5355339f, 1e-5);
+}
+
+static struct gp_contrib pair[2] = {{.payload = (const uint8_t *)"12345678",
+					    .len = 8,
+					    .codec = GP_CODEC_F32,
+					    .rank = 1,
+					    .scale = 1},
+	{.payload = (const uint8_t *)"12345678",
+		.len = 8,
+		.codec = GP_CODEC_F32,
+		.rank = 1,
+		.scale = 1}};
+
+Test(aggr, asserts_on_a_scale_that_was_forgotten, .signal = SIGABRT)
+{
+	GP_ALIGNED(64) float dst[16];
+	pair[0].scale = 0;
+	gp_aggr_sum(dst, pair, 1, 2, NULL);
+}
 
 Test(aggr, asserts_on_ranks_out_of_order, .signal = SIGABRT)
 {
 	GP_ALIGNED(64) float dst[16];
-	gp_aggr_sum(dst, pair, 2, 2);
+	gp_aggr_sum(dst, pair, 2, 2, NULL);
 }
 
 Test(aggr, asserts_on_a_length_that_was_not_checked, .signal = SIGABRT)
 {
 	GP_ALIGNED(64) float dst[16];
 	pair[1].rank = 2;
-	gp_aggr_sum(dst, pair, 2, 3);
+	gp_aggr_sum(dst, pair, 2, 3, NULL);
 }
 
 Test(aggr, asserts_on_an_empty_sum, .signal = SIGABRT)
 {
 	GP_ALIGNED(64) float dst[16];
-	gp_aggr_sum(dst, pair, 0, 2);
+	gp_aggr_sum(dst, pair, 0, 2, NULL);
 }

@@ -630,6 +630,28 @@ Test(push, nan_can_count_as_zero)
 	rig_free(r);
 }
 
+// Rank 0 contributes 3 everywhere, above the limit; rank 1 a block within it.
+Test(push, contributions_above_norm_max_count_scaled_down_to_it)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].norm_max = 2.0f;
+	r->jobs[0].mean = false;
+	rig_up(r);
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		push_elems(&r->w[0], 1, b, 3.0f, 1.0f);
+		push_elems(&r->w[1], 1, b, 1e-3f, 1.0f);
+	}
+	rig_run(r);
+	float got[BLOCK_ELEMS];
+	result_values(seen_result(&r->w[0], 0, 1), got);
+	double norm = sqrt(9.0 * model_elems(0));
+	float scale = (float)(2.0 / norm), want = 3.0f * scale;
+	cr_assert_eq(got[0], want + 1e-3f);
+	cr_assert_eq(got[model_elems(0) - 1], got[0]);
+	cr_assert_eq(RIG_COUNT(r, blocks_clamped), BLOCKS, "one of two contributions each");
+	rig_free(r);
+}
+
 Test(push, a_run_over_finished_blocks_draws_no_more_results_than_the_window)
 {
 	struct rig *r = rig_new();
