@@ -217,16 +217,19 @@ static uint32_t parts_held(const struct job_core *jc, uint32_t workers)
 	return n;
 }
 
+static uint32_t version_check(const struct gp_version *v)
+{
+	GP_ASSERT(!v || v->hold.count == 0);
+	return v != NULL;
+}
+
 static void versions_check(const struct gp_table *t)
 {
 	uint32_t named = 0;
 	for (uint32_t i = 0; i < t->blocks_count; i++) {
-		struct gp_version *const v[] = {
-			t->blocks[i].cur, t->blocks[i].shadow, t->blocks[i].kept};
-		for (uint32_t k = 0; k < GP_ARRAY_SIZE(v); k++) {
-			named += v[k] != NULL;
-			GP_ASSERT(!v[k] || v[k]->hold.count == 0);
-		}
+		named += version_check(t->blocks[i].shadow);
+		for (struct gp_version *v = t->blocks[i].cur; v; v = v->older)
+			named += version_check(v);
 	}
 	GP_ASSERT(named + t->free_count + t->retired_count == t->versions_count);
 }
@@ -259,7 +262,8 @@ static void state_note(const struct world *w)
 		h = h * 31 + jc->units_next;
 		h = h * 31 + jc->done_count;
 		h = h * 31 + GP_MIN(jc->held_count, 2);
-		h = h * 31 + jc->table.cut_active + 2 * jc->stopping + 4 * (jc->members_count - 1);
+		h = h * 31 + (jc->table.cuts_count > 0) + 2 * jc->stopping +
+		    4 * (jc->members_count - 1);
 	}
 	h *= 2654435761u;
 	states_seen[h >> 19] = 1;
