@@ -52,9 +52,6 @@ static void job_fill(
 	static const uint8_t atomicities[] = {[GP_ATOMICITY_BLOCK] = GP_ATOM_BLOCK,
 		[GP_ATOMICITY_TENSOR] = GP_ATOM_TENSOR,
 		[GP_ATOMICITY_STEP] = GP_ATOM_STEP};
-	static const enum gp_optim_kind optimizers[] = {[GP_OPTIMIZER_SGD] = GP_OPTIM_SGD,
-		[GP_OPTIMIZER_MOMENTUM] = GP_OPTIM_MOMENTUM,
-		[GP_OPTIMIZER_NESTEROV] = GP_OPTIM_NESTEROV};
 	static const uint8_t nonfinite[] = {[GP_NONFINITE_REFUSE] = GP_NONFINITE_IS_REFUSED,
 		[GP_NONFINITE_DROP_WORKER] = GP_NONFINITE_DROPS_RANK,
 		[GP_NONFINITE_ZERO] = GP_NONFINITE_IS_ZERO};
@@ -66,6 +63,7 @@ static void job_fill(
 		.mean = j->mean,
 		.deterministic = j->deterministic,
 		.nonfinite = nonfinite[j->nonfinite],
+		.norm_max = j->norm_max,
 		.workers = j->workers,
 		.workers_min = j->workers_min,
 		.slots = j->slots,
@@ -76,10 +74,7 @@ static void job_fill(
 		.timeout_ns = j->worker_timeout_us * US,
 		.recorded = j->views_log[0] != 0,
 		.cut_interval = j->kind == GP_JOB_TRAIN ? c->snapshot.interval_steps : 0,
-		.optim = {.kind = optimizers[j->optimizer.name],
-			.lr = j->optimizer.lr,
-			.momentum = j->optimizer.momentum,
-			.weight_decay = j->optimizer.weight_decay},
+		.optim = gp_config_optim(&j->optimizer),
 	};
 	snprintf(out->name, sizeof(out->name), "%s", j->name);
 }

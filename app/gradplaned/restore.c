@@ -9,13 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STATE_NAME "momentum" // the one array that momentum and nesterov keep
-
-static const float *state_find(const struct gp_snapshot *s, uint32_t tensor)
+// NULL where the snapshot has no such array: it was made with another optimizer.
+static const float *state_find(const struct gp_snapshot *s, const char *name, uint32_t tensor)
 {
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
 	for (uint32_t i = 0; i < m->states_count; i++)
-		if (strcmp(m->states[i], STATE_NAME) == 0)
+		if (strcmp(m->states[i], name) == 0)
 			return gp_snapshot_data(s, 1 + i, tensor);
 	return NULL;
 }
@@ -44,14 +43,17 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	struct gp_restore_tensor *t = calloc(m->tensors_count, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < m->tensors_count; i++)
+	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
+	for (uint32_t i = 0; i < m->tensors_count; i++) {
 		t[i] = (struct gp_restore_tensor){
 			.name = m->tensors[i].name,
 			.dims_count = m->tensors[i].dims_count,
 			.dims = m->tensors[i].dims,
 			.values = gp_snapshot_data(s, 0, i),
-			.states = {state_find(s, i)},
 		};
+		for (uint32_t k = 0; k < gp_optim_states(optim); k++)
+			t[i].states[k] = state_find(s, gp_optim_state_name(optim, k), i);
+	}
 	*out = (struct gp_restore){
 		.step = m->step,
 		.decision = (uint32_t)m->decision,

@@ -13,13 +13,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static const char *const state_names[] = {"momentum"};
-
 // What is collected before the first byte is written.
 struct plan {
 	struct gp_snapshot_meta meta;
 	struct gp_snapshot_tensor *tensors;
 	struct gp_snapshot_rank *ranks;
+	const char *states[GP_OPTIM_STATES_MAX];
 };
 
 static int task_failed(struct snapshot_task *t, int error, const char *text)
@@ -66,6 +65,9 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 		return task_failed(t, rc, "the job has no layout");
 	for (uint32_t i = 0; i < job->workers; i++)
 		p->ranks[i] = (struct gp_snapshot_rank){.rank = i, .next_step = t->step + 1};
+	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
+	for (uint32_t i = 0; i < gp_optim_states(optim); i++)
+		p->states[i] = gp_optim_state_name(optim, i);
 	p->meta = (struct gp_snapshot_meta){
 		.product = GRADPLANED_VERSION,
 		.job = job->name,
@@ -78,8 +80,8 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 		.epoch = n->epoch,
 		.tensors_count = t->view.tensors_count,
 		.tensors = p->tensors,
-		.states_count = job->optimizer.name == GP_OPTIMIZER_SGD ? 0 : 1,
-		.states = state_names,
+		.states_count = gp_optim_states(optim),
+		.states = p->states,
 	};
 	return 0;
 }

@@ -59,8 +59,10 @@ bool gp_config_queues_mixed(const struct gp_config *c)
 
 uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements)
 {
-	uint32_t state = j->kind == GP_JOB_TRAIN && j->optimizer.name != GP_OPTIMIZER_SGD;
-	uint64_t version = TABLE_HEADER + (1 + state) * sizeof(float) * elements;
+	uint32_t states = 0;
+	if (j->kind == GP_JOB_TRAIN)
+		states = gp_optim_states(gp_config_optim(&j->optimizer).kind);
+	uint64_t version = TABLE_HEADER + (1 + states) * sizeof(float) * elements;
 	return GP_CONFIG_GROUP_VERSIONS * version + GP_CONFIG_GROUP_BLOCKS * TABLE_HEADER;
 }
 

@@ -157,6 +157,21 @@ static int replica_check(const struct check *k)
 	return 0;
 }
 
+// No key stands where it would mean nothing; the one that a schedule cannot do without is there.
+static int optimizer_keys_check(const struct check *k, const struct gp_config_optimizer *o)
+{
+	char why[GP_CONFIG_WHY_SIZE];
+	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
+		bool there = k->l->marks[k->scope][i].line != 0;
+		if (there && !gp_config_optimizer_takes(o, &gp_config_rows[i], why))
+			return gp_config_refuse(k->l, k->scope, (int)i, "%.200s", why);
+	}
+	if (o->schedule != GP_SCHEDULE_CONSTANT && o->schedule_steps == 0)
+		return REFUSE(k, "jobs[].optimizer.schedule_steps",
+			"is missing; the schedule %s needs it", gp_schedule_name(o->schedule));
+	return 0;
+}
+
 // After this the defaults that depend on `kind` and `optimizer.name` are in place.
 static int optimizer_check(const struct check *k)
 {
@@ -169,11 +184,20 @@ static int optimizer_check(const struct check *k)
 	}
 	if (!given(k, "jobs[].optimizer.lr"))
 		return REFUSE(k, "jobs[].optimizer.lr", "is missing; kind train needs it");
-	if (o->name == GP_OPTIMIZER_SGD && given(k, "jobs[].optimizer.momentum"))
-		return REFUSE(k, "jobs[].optimizer.momentum",
-			"is for momentum and nesterov; the optimizer is sgd");
-	if (o->name != GP_OPTIMIZER_SGD && !given(k, "jobs[].optimizer.momentum"))
+	int rc = optimizer_keys_check(k, o);
+	if (rc != 0)
+		return rc;
+	bool momentum = o->name == GP_OPTIMIZER_MOMENTUM || o->name == GP_OPTIMIZER_NESTEROV;
+	if (momentum && !given(k, "jobs[].optimizer.momentum"))
 		o->momentum = 0.9f;
+	if (o->name == GP_OPTIMIZER_ADAGRAD && !given(k, "jobs[].optimizer.epsilon"))
+		o->epsilon = 1e-10f;
+	if (o->name == GP_OPTIMIZER_ADAMW && !given(k, "jobs[].optimizer.weight_decay"))
+		o->weight_decay = 0.01f;
+	const struct gp_optim_params p = gp_config_optim(o);
+	const char *why;
+	if (gp_optim_check(&p, &why) != 0)
+		return REFUSE(k, "jobs[].optimizer", "cannot be: %s", why);
 	return 0;
 }
 

@@ -53,7 +53,7 @@ struct row {
 
 extern const struct row gp_config_rows[];
 extern const uint32_t gp_config_rows_count;
-#define GP_CONFIG_ROWS_MAX 96
+#define GP_CONFIG_ROWS_MAX 128
 
 // The row of `path` (indices written "[]"), or -1.
 int gp_config_row_find(const char *path);
@@ -97,5 +97,9 @@ int gp_config_check(struct loader *l) GP_MUST_CHECK;
 // Writes `NAME:LINE:COLUMN: PATH: TEXT` for row `index` of `scope`; returns -EINVAL.
 int gp_config_refuse(struct loader *l, uint32_t scope, int index, const char *fmt, ...)
 	GP_PRINTF(4, 5);
+
+// Whether `r` means something to this optimizer and schedule; if not, *why says for which it does.
+bool gp_config_optimizer_takes(
+	const struct gp_config_optimizer *o, const struct row *r, char why[GP_CONFIG_WHY_SIZE]);
 
 #endif

@@ -16,6 +16,7 @@
 #define GP_CONFIG_H
 
 #include <gp_base.h>
+#include <gp_optim.h>
 
 #include <stdio.h>
 
@@ -49,7 +50,17 @@ enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
 enum gp_consistency { GP_CONSISTENCY_BSP };
 enum gp_nonfinite { GP_NONFINITE_REFUSE, GP_NONFINITE_DROP_WORKER, GP_NONFINITE_ZERO };
-enum gp_optimizer { GP_OPTIMIZER_SGD, GP_OPTIMIZER_MOMENTUM, GP_OPTIMIZER_NESTEROV };
+enum gp_optimizer {
+	GP_OPTIMIZER_SGD,
+	GP_OPTIMIZER_MOMENTUM,
+	GP_OPTIMIZER_NESTEROV,
+	GP_OPTIMIZER_ADAGRAD,
+	GP_OPTIMIZER_ADAM,
+	GP_OPTIMIZER_ADAMW,
+	GP_OPTIMIZER_FTRL,
+	GP_OPTIMIZER_COUNT,
+};
+enum gp_schedule { GP_SCHEDULE_CONSTANT, GP_SCHEDULE_STEP, GP_SCHEDULE_COSINE };
 
 // Address with prefix length. Not given: present is false, all bytes 0. IPv4 uses addr[0..4).
 struct gp_config_ip {
@@ -135,8 +146,21 @@ struct gp_config_limits {
 struct gp_config_optimizer {
 	enum gp_optimizer name;
 	float lr;
-	float momentum; // 0 for sgd
+	float momentum; // 0 but for momentum and nesterov
 	float weight_decay;
+	float beta1;
+	float beta2;
+	float epsilon;
+	float initial_accumulator;
+	float ftrl_beta;
+	float l1;
+	float l2;
+	float delay_compensation;
+	enum gp_schedule schedule;
+	uint32_t warmup_steps;
+	uint32_t schedule_steps;
+	float gamma;
+	float lr_min;
 };
 
 struct gp_config_job {
@@ -150,6 +174,7 @@ struct gp_config_job {
 	enum gp_consistency consistency;
 	bool deterministic;
 	enum gp_nonfinite nonfinite;	      // what becomes of a contribution with NaN or infinity
+	float norm_max;			      // of a contribution to a block; 0: no limit
 	struct gp_config_optimizer optimizer; // kind train
 	uint64_t memory_max;		      // bytes, parameters and all their versions
 	uint32_t slots;			      // open blocks per core; power of two
@@ -198,5 +223,9 @@ const char *gp_port_driver_name(enum gp_port_driver v);
 const char *gp_job_kind_name(enum gp_job_kind v);
 const char *gp_atomicity_name(enum gp_atomicity v);
 const char *gp_optimizer_name(enum gp_optimizer v);
+const char *gp_schedule_name(enum gp_schedule v);
+
+// The optimizer of a job that was loaded, as lib/optim takes it.
+struct gp_optim_params gp_config_optim(const struct gp_config_optimizer *o);
 
 #endif

@@ -64,8 +64,8 @@ static bool job_row_applies(const struct row *r, const struct gp_config_job *j)
 		return true;
 	if (j->kind == GP_JOB_REDUCE)
 		return false;
-	return j->optimizer.name != GP_OPTIMIZER_SGD ||
-	       strcmp(r->path, "jobs[].optimizer.momentum") != 0;
+	char why[GP_CONFIG_WHY_SIZE];
+	return gp_config_optimizer_takes(&j->optimizer, r, why);
 }
 
 static void job_print(FILE *f, const struct gp_config_job *j)

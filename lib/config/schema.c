@@ -14,7 +14,9 @@ static const char *const kind_names[] = {"reduce", "train", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
 static const char *const consistency_names[] = {"bsp", NULL};
 static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", NULL};
-static const char *const optimizer_names[] = {"sgd", "momentum", "nesterov", NULL};
+static const char *const optimizer_names[] = {
+	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", NULL};
+static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
 
 #define KIB 1024.0
 #define MIB (1024.0 * KIB)
@@ -164,6 +166,9 @@ const struct row gp_config_rows[] = {
 	 .help = "A contribution that holds NaN or infinity: `refuse` it and tell the worker, which stops; "
 		 "`drop_worker` also ends its session, so that the others go on; `zero` counts its block "
 		 "as zeros."},
+	{"jobs[].norm_max", VALUE_FLOAT, JOB(norm_max), .def = "0", .min = 0, .max = 1e30,
+	 .help = "A contribution whose L2 norm over a block is larger counts scaled down to it; 0: no "
+		 "limit. Counted as `gradplane_core_blocks_clamped`."},
 	{"jobs[].memory_max", VALUE_SIZE, JOB(memory_max), .def = "256MiB", .min = 1 * MIB,
 	 .max = 1024 * GIB, .help = "Memory for parameters, optimizer state and all their versions."},
 	{"jobs[].slots", VALUE_UINT, .flags = ROW_JOB | ROW_POW2, JOB_AT(slots), .def = "64",
@@ -189,7 +194,42 @@ const struct row gp_config_rows[] = {
 	 .max = 0.9999, .def_doc = "0.9 for momentum and nesterov",
 	 .help = "Share of the last update that is kept; not for sgd."},
 	{"jobs[].optimizer.weight_decay", VALUE_FLOAT, JOB(optimizer.weight_decay), .def = "0",
-	 .min = 0, .max = 1, .help = "Share of the parameter added to its gradient."},
+	 .def_doc = "0; 0.01 for adamw", .min = 0, .max = 1,
+	 .help = "Share of the parameter added to its gradient; with adamw, times the learning rate, taken "
+		 "from the parameter itself."},
+	{"jobs[].optimizer.beta1", VALUE_FLOAT, JOB(optimizer.beta1), .def = "0.9", .min = 0,
+	 .max = 0.99999, .help = "Share kept of adam's mean of gradients."},
+	{"jobs[].optimizer.beta2", VALUE_FLOAT, JOB(optimizer.beta2), .def = "0.999", .min = 0,
+	 .max = 0.9999999, .help = "Share kept of adam's mean of their squares."},
+	{"jobs[].optimizer.epsilon", VALUE_FLOAT, JOB(optimizer.epsilon), .def = "1e-08", .min = 1e-30,
+	 .max = 1, .def_doc = "1e-08; 1e-10 for adagrad",
+	 .help = "Added to the root that adagrad and adam divide by."},
+	{"jobs[].optimizer.initial_accumulator", VALUE_FLOAT, JOB(optimizer.initial_accumulator),
+	 .def = "0", .min = 0, .max = 1e6,
+	 .help = "What the sum of squares of adagrad and ftrl begins as."},
+	{"jobs[].optimizer.ftrl_beta", VALUE_FLOAT, JOB(optimizer.ftrl_beta), .def = "1", .min = 0,
+	 .max = 1e6, .help = "Beta of ftrl-proximal; its alpha is `lr`."},
+	{"jobs[].optimizer.l1", VALUE_FLOAT, JOB(optimizer.l1), .def = "0", .min = 0, .max = 1e6,
+	 .help = "L1 regularization of ftrl: parameters within it are exactly 0."},
+	{"jobs[].optimizer.l2", VALUE_FLOAT, JOB(optimizer.l2), .def = "0", .min = 0, .max = 1e6,
+	 .help = "L2 regularization of ftrl."},
+	{"jobs[].optimizer.delay_compensation", VALUE_FLOAT, JOB(optimizer.delay_compensation),
+	 .def = "0", .min = 0, .max = 1000,
+	 .help = "Lambda of DC-ASGD, in asynchronous jobs: g + lambda g g (w now - w when it was read)."},
+	{"jobs[].optimizer.schedule", VALUE_ENUM, JOB(optimizer.schedule), .def = "constant",
+	 .names = schedule_names,
+	 .help = "Learning rate by step: `constant`; `step`: times `gamma` every `schedule_steps`; "
+		 "`cosine`: down to `lr_min` in `schedule_steps`."},
+	{"jobs[].optimizer.warmup_steps", VALUE_UINT, JOB(optimizer.warmup_steps), .def = "0", .min = 0,
+	 .max = 1e9, .help = "Steps over which the rate grows to `lr` in equal parts; the schedule begins "
+		 "after them."},
+	{"jobs[].optimizer.schedule_steps", VALUE_UINT, JOB(optimizer.schedule_steps), .def = "0",
+	 .min = 0, .max = 1e9, .def_doc = "none: required for step and cosine",
+	 .help = "Steps between two reductions (`step`), or of the whole way (`cosine`)."},
+	{"jobs[].optimizer.gamma", VALUE_FLOAT, JOB(optimizer.gamma), .def = "0.1", .min = 1e-6,
+	 .max = 1, .help = "What the schedule `step` multiplies the rate by."},
+	{"jobs[].optimizer.lr_min", VALUE_FLOAT, JOB(optimizer.lr_min), .def = "0", .min = 0,
+	 .max = 1000, .help = "Where the schedule `cosine` ends; at most `lr`."},
 };
 // clang-format on
 
@@ -252,6 +292,12 @@ const char *gp_atomicity_name(enum gp_atomicity v)
 
 const char *gp_optimizer_name(enum gp_optimizer v)
 {
-	GP_ASSERT(v <= GP_OPTIMIZER_NESTEROV);
+	GP_ASSERT(v < GP_OPTIMIZER_COUNT);
 	return optimizer_names[v];
+}
+
+const char *gp_schedule_name(enum gp_schedule v)
+{
+	GP_ASSERT(v <= GP_SCHEDULE_COSINE);
+	return schedule_names[v];
 }

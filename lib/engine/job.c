@@ -210,6 +210,9 @@ static void block_load(struct job_core *jc, struct gp_block *b, const struct gp_
 	GP_ASSERT(v);
 	size_t at = (size_t)b->idx * jc->table.elems_max;
 	memcpy(gp_version_values(v), x->values + at, sizeof(float) * b->elems);
+	if (jc->table.states_count > 0)
+		gp_optim_state_init(&jc->job->cfg->optim, gp_version_state(&jc->table, v, 0),
+			jc->table.elems_max, b->elems);
 	for (uint32_t s = 0; s < jc->table.states_count; s++)
 		if (x->states[s])
 			memcpy(gp_version_state(&jc->table, v, s), x->states[s] + at,

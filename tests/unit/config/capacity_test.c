@@ -192,6 +192,8 @@ Test(capacity, parameters)
 	cr_assert_eq(gp_config_group_bytes(&config.jobs[0], 336), group);
 	config.jobs[0].optimizer.name = GP_OPTIMIZER_MOMENTUM;
 	cr_assert_eq(gp_config_group_bytes(&config.jobs[0], 336), group + 25 * 4 * 336);
+	config.jobs[0].optimizer.name = GP_OPTIMIZER_ADAM;
+	cr_assert_eq(gp_config_group_bytes(&config.jobs[0], 336), group + 2 * 25 * 4 * 336);
 	config.jobs[0].memory_max = 336 * 24 - 1;
 	fails_in("parameters of job j");
 }

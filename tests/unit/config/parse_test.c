@@ -63,6 +63,41 @@ Test(parse, train_defaults_depend_on_kind_and_optimizer)
 	round_trip(&config);
 }
 
+Test(parse, every_optimizer_has_its_keys_and_defaults)
+{
+	cr_assert_eq(
+		text_parse(NODE_OK PORT_OK ADDRESS_OK
+			"jobs:\n"
+			"- {name: a, id: 1, kind: train, workers: 1, norm_max: 2.5, optimizer: {\n"
+			"   name: adamw, lr: 0.1, schedule: cosine, schedule_steps: 90,\n"
+			"   warmup_steps: 5, lr_min: 1e-3, delay_compensation: 0.04}}\n"
+			"- {name: b, id: 2, kind: train, workers: 1, optimizer: {\n"
+			"   name: adagrad, lr: 1, initial_accumulator: 0.1}}\n"
+			"- {name: c, id: 3, kind: train, workers: 1, optimizer: {\n"
+			"   name: ftrl, lr: 1, ftrl_beta: 0.5, l1: 2, l2: 3}}\n"
+			"- {name: d, id: 4, kind: train, workers: 1, optimizer: {\n"
+			"   name: adam, lr: 1, beta1: 0.5, beta2: 0.25, epsilon: 1e-6,\n"
+			"   schedule: step, schedule_steps: 7, gamma: 0.5}}\n",
+			&config, err),
+		0, "%s", err);
+	struct gp_optim_params p = gp_config_optim(&config.jobs[0].optimizer);
+	cr_assert_eq(config.jobs[0].norm_max, 2.5f);
+	cr_assert_eq(p.kind, GP_OPTIM_ADAMW);
+	cr_assert(p.weight_decay == 0.01f && p.beta1 == 0.9f && p.beta2 == 0.999f);
+	cr_assert(p.epsilon == 1e-8f && p.delay_compensation == 0.04f);
+	cr_assert(p.schedule.kind == GP_OPTIM_COSINE && p.schedule.steps == 90 &&
+		  p.schedule.warmup_steps == 5 && p.schedule.lr_min == 1e-3f);
+	p = gp_config_optim(&config.jobs[1].optimizer);
+	cr_assert(p.kind == GP_OPTIM_ADAGRAD && p.epsilon == 1e-10f && p.weight_decay == 0 &&
+		  p.initial_accumulator == 0.1f);
+	p = gp_config_optim(&config.jobs[2].optimizer);
+	cr_assert(p.kind == GP_OPTIM_FTRL && p.ftrl_beta == 0.5f && p.l1 == 2 && p.l2 == 3);
+	p = gp_config_optim(&config.jobs[3].optimizer);
+	cr_assert(p.kind == GP_OPTIM_ADAM && p.beta1 == 0.5f && p.beta2 == 0.25f);
+	cr_assert(p.schedule.kind == GP_OPTIM_STEP && p.schedule.gamma == 0.5f);
+	round_trip(&config);
+}
+
 // Every key at once, each with a value that is not its default.
 static const char every_key[] =
 	"node: {name: n, id: 1, role: primary, insecure: true, log_level: debug}\n"

@@ -285,6 +285,46 @@ Test(refuse, contradictions)
 	CHECK(table);
 }
 
+#define OPTIMIZER(keys)                                                                            \
+	NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, workers: 1,\n"        \
+				   "     optimizer: {" keys "}}\n"
+
+Test(refuse, optimizers_that_cannot_be)
+{
+	static const struct refusal table[] = {
+		{OPTIMIZER("lr: 1, name: rmsprop"),
+			"t.yaml:6:31: jobs[0].optimizer.name: rmsprop is not one of"},
+		{OPTIMIZER("lr: 1, beta1: 0.5"), "t.yaml:6:25: jobs[0].optimizer.beta1: is for "
+						 "adam and adamw; the optimizer is sgd"},
+		{OPTIMIZER("lr: 1, name: momentum, epsilon: 0.5"),
+			"t.yaml:6:41: jobs[0].optimizer.epsilon: is for adagrad, adam and adamw"},
+		{OPTIMIZER("lr: 1, name: ftrl, weight_decay: 0.5"),
+			"t.yaml:6:37: jobs[0].optimizer.weight_decay: is for all but ftrl, which "
+			"has l2"},
+		{OPTIMIZER("lr: 1, name: ftrl, schedule: step"),
+			"t.yaml:6:37: jobs[0].optimizer.schedule: is for all but ftrl"},
+		{OPTIMIZER("lr: 1, l1: 1"), "t.yaml:6:25: jobs[0].optimizer.l1: is for ftrl"},
+		{OPTIMIZER("lr: 1, gamma: 0.5"), "t.yaml:6:25: jobs[0].optimizer.gamma: is for the "
+						 "schedule step; the schedule is "
+						 "constant"},
+		{OPTIMIZER("lr: 1, schedule: step, schedule_steps: 5, lr_min: 0.5"),
+			"t.yaml:6:60: jobs[0].optimizer.lr_min: is for the schedule cosine"},
+		{OPTIMIZER("lr: 1, schedule: cosine"),
+			"t.yaml:6:6: jobs[0].optimizer.schedule_steps: is missing; the schedule "
+			"cosine"},
+		{OPTIMIZER("lr: 1, schedule: cosine, schedule_steps: 5, lr_min: 2"),
+			"t.yaml:6:6: jobs[0].optimizer: cannot be: lr_min is outside [0, lr]"},
+		{OPTIMIZER("lr: 1, name: nesterov, momentum: 0"),
+			"t.yaml:6:6: jobs[0].optimizer: cannot be: nesterov needs a momentum above "
+			"0"},
+		{OPTIMIZER("lr: 0, name: ftrl"),
+			"t.yaml:6:6: jobs[0].optimizer: cannot be: lr of ftrl"},
+		{OPTIMIZER("lr: 1, name: adam, beta2: 1"),
+			"t.yaml:6:44: jobs[0].optimizer.beta2: 1 is out of range 0..0.9999999"},
+	};
+	CHECK(table);
+}
+
 Test(refuse, role_replica_with_peer)
 {
 	static const struct refusal table[] = {
