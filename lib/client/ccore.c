@@ -130,6 +130,9 @@ static void session_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_ms
 	case GP_WIRE_BUSY:
 		cc_busy(c, l, m);
 		return;
+	case GP_WIRE_READ_REPLY:
+		cc_read_reply(c, m);
+		return;
 	default:
 		return;
 	}
@@ -140,7 +143,7 @@ static bool is_server_type(uint8_t type)
 	return type == GP_WIRE_LAYOUT || type == GP_WIRE_RESULT || type == GP_WIRE_COMMIT ||
 	       type == GP_WIRE_ACK || type == GP_WIRE_HEARTBEAT_REPLY ||
 	       type == GP_WIRE_BARRIER_REPLY || type == GP_WIRE_LEAVE_REPLY ||
-	       type == GP_WIRE_NACK || type == GP_WIRE_BUSY;
+	       type == GP_WIRE_NACK || type == GP_WIRE_BUSY || type == GP_WIRE_READ_REPLY;
 }
 
 static void frame_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_frame *f)
@@ -209,6 +212,7 @@ static uint64_t session_tick(struct gp_ccore *c)
 		at = cc_earlier(at, cc_register_tick(c));
 	if (!c->laid_out)
 		return at;
+	at = cc_earlier(at, cc_read_tick(c));
 	for (uint32_t i = 0; i < c->lanes_count; i++) {
 		struct cc_lane *l = &c->lanes[i];
 		at = cc_earlier(at, cc_ack_tick(c, l));

@@ -8,6 +8,13 @@
 
 #define ACK_BITS 64
 
+void cc_rtt_bound(struct cc_rtt *r, uint32_t min_us, uint32_t max_us)
+{
+	r->min = min_us ? min_us * US : RTO_MIN;
+	r->max = max_us ? max_us * US : RTO_MAX;
+	r->max = GP_MAX(r->min, r->max);
+}
+
 // RFC 6298, 2.2 and 2.3.
 void cc_rtt_sample(struct cc_rtt *r, uint64_t ns)
 {
@@ -24,10 +31,8 @@ void cc_rtt_sample(struct cc_rtt *r, uint64_t ns)
 
 uint64_t cc_rtt_rto(const struct cc_rtt *r)
 {
-	if (r->srtt == 0)
-		return RTO_MAX / 4;
-	uint64_t rto = r->srtt + 4 * r->rttvar;
-	return GP_MIN(GP_MAX(rto, RTO_MIN), RTO_MAX);
+	uint64_t rto = r->srtt ? r->srtt + 4 * r->rttvar : r->max / 4;
+	return GP_MIN(GP_MAX(rto, r->min), r->max);
 }
 
 static bool block_is_in(const struct gp_ccore *c, uint32_t block, const struct cc_sent *s)
@@ -73,7 +78,8 @@ static uint64_t losses_find(struct gp_ccore *c, struct cc_lane *l)
 {
 	uint64_t at = GP_CCORE_NEVER;
 	uint64_t late = GP_MAX(l->rtt.srtt, l->rtt.latest) * 9 / 8 + LATE_SLACK;
-	if (gp_before(c->known, c->seen)) // perhaps of another view: wait for the decision
+	// Perhaps of another view: wait for the decision.
+	if (!cc_is_apart(c) && gp_before(c->known, c->seen))
 		return at;
 	for (uint64_t pn = l->ring_low; pn < l->acked; pn++) {
 		struct cc_sent *s = cc_ring_find(l, pn);
@@ -133,10 +139,10 @@ uint64_t cc_ack_tick(struct gp_ccore *c, struct cc_lane *l)
 	uint64_t at = losses_find(c, l);
 	if (l->outstanding == 0)
 		return at;
-	uint64_t wait = GP_MIN(cc_rtt_rto(&l->rtt) << l->reminders, RTO_MAX);
+	uint64_t wait = GP_MIN(cc_rtt_rto(&l->rtt) << l->reminders, l->rtt.max);
 	if (l->quiet_since + wait <= c->now) {
 		remind(c, l);
-		wait = GP_MIN(cc_rtt_rto(&l->rtt) << l->reminders, RTO_MAX);
+		wait = GP_MIN(cc_rtt_rto(&l->rtt) << l->reminders, l->rtt.max);
 	}
 	return GP_MIN(at, l->quiet_since + wait);
 }

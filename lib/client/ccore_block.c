@@ -13,7 +13,7 @@ struct cc_lane *cc_block_lane(struct gp_ccore *c, uint32_t block)
 uint32_t cc_block_unit(const struct gp_ccore *c, uint32_t block)
 {
 	const struct cc_tensor *t = &c->tensors[c->blocks[block].tensor];
-	if (c->w.atomicity != GP_ATOM_BLOCK)
+	if (cc_atomicity(c) != GP_ATOM_BLOCK)
 		return t->unit;
 	return t->unit + (block - t->first_block);
 }
@@ -76,6 +76,19 @@ void cc_low_advance(struct gp_ccore *c, struct cc_lane *l)
 		l->busy_until = 0;
 }
 
+void cc_lane_rewind(struct gp_ccore *c, struct cc_lane *l)
+{
+	l->low = 0;
+	l->next = l->places;
+	l->reminders = 0;
+	l->busy_from = 0;
+	l->busy_until = 0;
+	l->result_high = 0;
+	l->asked = 0;
+	l->pull_at = c->now;
+	l->pull_backoff = 0;
+}
+
 // A round begins: nothing is asked for, nothing is in flight.
 void cc_blocks_reset(struct gp_ccore *c)
 {
@@ -84,15 +97,8 @@ void cc_blocks_reset(struct gp_ccore *c)
 		for (uint64_t pn = l->ring_low; pn <= l->tx_packet; pn++)
 			cc_sent_close(l, &l->ring[pn & l->ring_mask]);
 		GP_ASSERT(l->outstanding == 0);
-		l->low = 0;
-		l->next = l->places;
-		l->reminders = 0;
-		l->busy_from = 0;
-		l->busy_until = 0;
-		l->result_high = 0;
-		l->asked = 0;
+		cc_lane_rewind(c, l);
 		l->pull_at = 0;
-		l->pull_backoff = 0;
 	}
 	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
 		cc_block_set(c, i, CC_IDLE);

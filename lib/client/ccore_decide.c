@@ -6,6 +6,7 @@
 
 #define GAP_REPLIES_MAX 32
 #define ASK_MIN		(500 * US)
+#define SKIP_REPLIES	4 // asynchronous: home keeps only so many decisions
 
 // Everything decided is known and held: the server may forget it.
 static void confirm(struct gp_ccore *c)
@@ -31,6 +32,10 @@ static void commit_block(struct gp_ccore *c, uint32_t block, uint32_t view)
 
 static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
 {
+	if (cc_is_apart(c)) {
+		cc_async_commit(c, e);
+		return;
+	}
 	bool counts = c->mode == CC_STEP || (c->mode == CC_INIT_ZERO && c->running);
 	if (!c->laid_out || !counts || e->step != c->round_step || e->unit >= c->layout.units_count)
 		return;
@@ -50,7 +55,7 @@ static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
 // of its own.
 void cc_step_committed(struct gp_ccore *c, uint32_t generation)
 {
-	if (!c->laid_out || c->mode != CC_STEP || gp_before(c->known, c->seen) ||
+	if (!c->laid_out || c->mode != CC_STEP || cc_is_async(c) || gp_before(c->known, c->seen) ||
 		gp_before(generation, c->round_step))
 		return;
 	for (uint32_t u = 0; u < c->layout.units_count; u++) {
@@ -62,12 +67,13 @@ void cc_step_committed(struct gp_ccore *c, uint32_t generation)
 
 static void decided_view(struct gp_ccore *c, const struct gp_commit_entry *e)
 {
+	bool was_member = c->member;
 	c->view = e->view;
 	c->view_step = e->step;
 	c->lowest = e->lowest;
 	c->member = (e->flags & GP_COMMIT_MEMBER) != 0;
 	if (c->laid_out)
-		cc_round_view(c);
+		cc_round_view(c, was_member);
 }
 
 static void decided(struct gp_ccore *c, const struct gp_commit_entry *e)
@@ -78,6 +84,16 @@ static void decided(struct gp_ccore *c, const struct gp_commit_entry *e)
 		decided_view(c, e);
 }
 
+// What the server no longer keeps, however often it is asked, was decided long before this rank
+// could be in a view. In an asynchronous job nobody waits for a slow rank: HEARTBEAT_REPLY tells
+// what it needs of the decisions that it has missed.
+static bool gap_is_lost(const struct gp_ccore *c)
+{
+	if (c->view == 0)
+		return c->gap_replies >= GAP_REPLIES_MAX;
+	return cc_is_apart(c) && c->gap_replies >= SKIP_REPLIES;
+}
+
 void cc_commit(struct gp_ccore *c, const struct gp_msg *m)
 {
 	struct gp_commit commit;
@@ -85,11 +101,10 @@ void cc_commit(struct gp_ccore *c, const struct gp_msg *m)
 	if (cc_is_reader(c))
 		return;
 	cc_decision_seen(c, commit.first + commit.n - 1);
-	// What the server no longer keeps, however often it is asked, was decided long before this
-	// rank could be in a view.
-	if (c->view == 0 && c->gap_replies >= GAP_REPLIES_MAX &&
-		gp_before(c->known + 1, commit.first))
+	if (gap_is_lost(c) && gp_before(c->known + 1, commit.first)) {
+		c->view_skipped = c->view != 0;
 		c->known = commit.first - 1;
+	}
 	for (uint32_t i = 0; i < commit.n; i++) {
 		if (commit.first + i != c->known + 1)
 			continue;

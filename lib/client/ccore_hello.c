@@ -58,6 +58,7 @@ void cc_lane_start(struct gp_ccore *c, struct cc_lane *l, struct gp_xport *x)
 	l->phase = CC_LANE_HELLO;
 	l->probe_best = PROBES_MAX;
 	l->probe_again = true;
+	cc_rtt_bound(&l->rtt, 0, 0);
 	probe_add(l, GP_MIN(x->mtu, GP_WIRE_DATAGRAM_MAX));
 	if (l->idx == 0) {
 		probe_add(l, IP_MTU_COMMON - overhead);
@@ -251,6 +252,7 @@ static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const s
 static int lane_open(struct gp_ccore *c, struct cc_lane *l)
 {
 	l->credit = GP_MIN(c->w.window, CREDIT_MAX);
+	cc_rtt_bound(&l->rtt, c->w.rto_min_us, c->w.rto_max_us);
 	uint32_t size = (uint32_t)gp_pow2_up(GP_MAX(l->credit * RING_CREDITS, 64));
 	l->ring = c->cfg.take(c->cfg.mem_arg, sizeof(*l->ring) * size);
 	if (!l->ring)

@@ -55,6 +55,18 @@ static uint64_t heartbeat_tick(struct gp_ccore *c)
 	return q ? cc_earlier(at, q->at) : at;
 }
 
+static void async_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
+{
+	if (c->member)
+		cc_async_next(c, r->next_step);
+	if (!c->view_skipped || !gp_before(c->view, r->view))
+		return;
+	c->view_skipped = false;
+	c->view = r->view;
+	c->view_step = r->view_first_step;
+	c->lowest = r->lowest;
+}
+
 void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 {
 	struct gp_heartbeat_reply r;
@@ -64,6 +76,8 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 		c->missing_count = r.missing;
 	}
 	c->gap_replies += gp_before(c->known, c->seen);
+	if (!cc_is_reader(c) && cc_is_apart(c))
+		async_reply(c, &r);
 	if (r.generation != UINT32_MAX && !cc_is_reader(c))
 		cc_step_committed(c, r.generation);
 	if (c->generation_wanted && r.generation != UINT32_MAX)
@@ -156,6 +170,11 @@ static void missing_text(const struct gp_ccore *c, const char *what, char *text,
 		(void)snprintf(text, size, "%s (missing: rank %u)", what, c->missing_rank);
 }
 
+static bool pulls_cut(const struct gp_ccore *c)
+{
+	return cc_is_async(c) && c->mode == CC_PULL;
+}
+
 void gp_ccore_waiting(const struct gp_ccore *c, char *text, size_t size)
 {
 	char what[96];
@@ -171,11 +190,17 @@ void gp_ccore_waiting(const struct gp_ccore *c, char *text, size_t size)
 		(void)snprintf(what, sizeof(what), "this rank to become a member");
 	else if (c->generation_wanted)
 		(void)snprintf(what, sizeof(what), "a first generation");
-	else if (c->barrier_open)
+	else if (c->read.open) {
+		cc_read_text(c, text, size);
+		return;
+	} else if (c->barrier_open)
 		(void)snprintf(what, sizeof(what), "barrier %u", c->barrier_name);
 	else if (c->todo > 0)
-		(void)snprintf(what, sizeof(what), "%u of %u blocks of step %u", c->todo,
-			c->layout.blocks_count, c->round_step);
+		(void)snprintf(what, sizeof(what), "%u of %u blocks of %s %u", c->todo,
+			c->layout.blocks_count, pulls_cut(c) ? "generation" : "step",
+			c->round_step);
+	else if (c->phase == CC_COMMITTING)
+		(void)snprintf(what, sizeof(what), "the commit of step %u", c->step);
 	else
 		(void)snprintf(what, sizeof(what), "nothing");
 	missing_text(c, what, text, size);

@@ -21,6 +21,20 @@ static inline bool cc_is_reader(const struct gp_ccore *c)
 {
 	return (c->cfg.flags & GP_CLIENT_READER) != 0;
 }
+static inline bool cc_is_async(const struct gp_ccore *c)
+{
+	return c->w.consistency > GP_CONSIST_BSP;
+}
+// Of commits of many ranks: asynchronous jobs have one unit.
+static inline uint8_t cc_atomicity(const struct gp_ccore *c)
+{
+	return cc_is_async(c) ? GP_ATOM_STEP : c->w.atomicity;
+}
+// Steps after the initial parameters: contributions of one rank meet nobody else's.
+static inline bool cc_is_apart(const struct gp_ccore *c)
+{
+	return cc_is_async(c) && c->mode != CC_INIT_ZERO;
+}
 static inline struct cc_lane *cc_home(struct gp_ccore *c)
 {
 	return &c->lanes[c->w.home];
@@ -60,6 +74,7 @@ void cc_sent_close(struct cc_lane *l, struct cc_sent *s);
 uint64_t cc_push_tick(struct gp_ccore *c, struct cc_lane *l);
 
 // ccore_ack.c
+void cc_rtt_bound(struct cc_rtt *r, uint32_t min_us, uint32_t max_us); // 0: our own
 void cc_rtt_sample(struct cc_rtt *r, uint64_t ns);
 uint64_t cc_rtt_rto(const struct cc_rtt *r);
 void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a);
@@ -75,6 +90,8 @@ void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state)
 void cc_block_unsent(struct gp_ccore *c, uint32_t block);
 void cc_block_answered(struct gp_ccore *c, uint32_t block);
 void cc_low_advance(struct gp_ccore *c, struct cc_lane *l);
+// What it waits for begins at its first place again.
+void cc_lane_rewind(struct gp_ccore *c, struct cc_lane *l);
 void cc_blocks_reset(struct gp_ccore *c);
 
 // ccore_result.c
@@ -86,6 +103,16 @@ void cc_nack(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m);
 uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l);
 void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place);
 void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r);
+
+// ccore_read.c: steps and reads of asynchronous jobs
+void cc_read_begin(struct gp_ccore *c, uint32_t clock, uint32_t flags);
+void cc_read_again(struct gp_ccore *c);
+uint64_t cc_read_tick(struct gp_ccore *c);
+void cc_read_reply(struct gp_ccore *c, const struct gp_msg *m);
+void cc_read_text(const struct gp_ccore *c, char *text, size_t size);
+void cc_async_begin(struct gp_ccore *c); // a step
+void cc_async_commit(struct gp_ccore *c, const struct gp_commit_entry *e);
+void cc_async_next(struct gp_ccore *c, uint32_t next_step); // this rank's, as home says
 
 // ccore_decide.c
 void cc_commit(struct gp_ccore *c, const struct gp_msg *m);
@@ -99,7 +126,9 @@ void cc_barrier_reply(struct gp_ccore *c, const struct gp_msg *m);
 void cc_leave_reply(struct gp_ccore *c, const struct gp_msg *m);
 
 // ccore_round.c
-void cc_round_view(struct gp_ccore *c);
+void cc_round_view(struct gp_ccore *c, bool was_member);
 void cc_round_pull(struct gp_ccore *c, uint32_t generation);
+// Init by what an asynchronous job has: the first step will be `clock`.
+void cc_round_read(struct gp_ccore *c, uint32_t clock, uint32_t flags);
 
 #endif

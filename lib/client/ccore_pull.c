@@ -126,7 +126,7 @@ static uint64_t repair_tick(struct gp_ccore *c, struct cc_lane *l)
 
 uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l)
 {
-	if (l->waiting == 0 || c->generation_wanted)
+	if (l->waiting == 0 || c->generation_wanted || c->read.open)
 		return GP_CCORE_NEVER;
 	if (c->now < l->pull_at)
 		return l->pull_at;
@@ -154,10 +154,24 @@ void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
 	}
 }
 
+// An asynchronous job reads another one: true when that is so.
+static bool gone_async(struct gp_ccore *c, const struct gp_refuse *r)
+{
+	if (!cc_is_async(c) || c->w.flags & GP_WELCOME_STANDBY)
+		return false;
+	if (c->read.open || r->step != c->round_step)
+		return true;
+	if (c->mode == CC_INIT_ZERO && c->running)
+		cc_round_read(c, 1, GP_READ_RESERVE); // the others went on from step 0
+	else if (c->mode == CC_PULL)
+		cc_read_again(c);
+	return true;
+}
+
 // The generation is no longer there: init finds which blocks have moved on, a pull starts again.
 void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r)
 {
-	if (!c->laid_out || !c->running || r->about != GP_WIRE_PULL)
+	if (!c->laid_out || r->about != GP_WIRE_PULL || gone_async(c, r) || !c->running)
 		return;
 	if (c->mode == CC_PULL && r->step == c->round_step && !c->generation_wanted) {
 		c->pulls_restarted++;

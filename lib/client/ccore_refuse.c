@@ -174,6 +174,10 @@ void cc_refuse(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 	}
 	if (is_passing(r.reason))
 		return;
+	if (of_session && r.reason == GP_REFUSAL_TOO_STALE) {
+		c->stats.too_stale++;
+		return;
+	}
 	if (of_join && r.reason == GP_REFUSAL_RANK_TAKEN)
 		rank_taken(c, l, &r);
 	else if (of_session && r.reason == GP_REFUSAL_GONE)

@@ -153,7 +153,7 @@ uint64_t cc_register_tick(struct gp_ccore *c)
 
 static uint32_t units_count(const struct gp_ccore *c, const struct gp_layout *l)
 {
-	switch (c->w.atomicity) {
+	switch (cc_atomicity(c)) {
 	case GP_ATOM_BLOCK:
 		return l->blocks_count;
 	case GP_ATOM_TENSOR:
@@ -185,7 +185,7 @@ static bool entry_legal(
 	const struct gp_ccore *c, const struct cc_tensor *t, const struct gp_layout_entry *e)
 {
 	uint64_t blocks = gp_div_up(t->elems, c->layout.block_elems);
-	uint64_t units = c->w.atomicity == GP_ATOM_BLOCK ? blocks : 1;
+	uint64_t units = cc_atomicity(c) == GP_ATOM_BLOCK ? blocks : 1;
 	return e->first_block + blocks <= c->layout.blocks_count &&
 	       e->unit + units <= c->layout.units_count;
 }
@@ -220,16 +220,16 @@ static bool blocks_fill(struct gp_ccore *c)
 
 static void units_fill(struct gp_ccore *c)
 {
-	if (c->w.atomicity == GP_ATOM_STEP) {
+	if (cc_atomicity(c) == GP_ATOM_STEP) {
 		c->units[0].blocks_count = c->layout.blocks_count;
 		return;
 	}
 	for (uint32_t i = 0; i < c->tensors_count; i++) {
 		const struct cc_tensor *t = &c->tensors[i];
-		if (c->w.atomicity == GP_ATOM_TENSOR)
+		if (cc_atomicity(c) == GP_ATOM_TENSOR)
 			c->units[t->unit] = (struct cc_unit){
 				.first_block = t->first_block, .blocks_count = t->blocks_count};
-		for (uint32_t k = 0; c->w.atomicity == GP_ATOM_BLOCK && k < t->blocks_count; k++)
+		for (uint32_t k = 0; cc_atomicity(c) == GP_ATOM_BLOCK && k < t->blocks_count; k++)
 			c->units[t->unit + k] = (struct cc_unit){
 				.first_block = t->first_block + k, .blocks_count = 1};
 	}
@@ -288,7 +288,7 @@ static void layout_finish(struct gp_ccore *c)
 	cc_blocks_reset(c);
 	cc_retry_start(&c->view_retry, WAIT_MIN, WAIT_MAX);
 	if (c->view != 0)
-		cc_round_view(c);
+		cc_round_view(c, false);
 }
 
 static void entries_take(struct gp_ccore *c, const struct gp_msg *m, const struct gp_layout *l)

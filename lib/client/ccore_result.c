@@ -102,7 +102,7 @@ void cc_busy(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 {
 	uint64_t pn = gp_wire_get_u64(m);
 	uint32_t lowest = UINT32_MAX;
-	if (!c->laid_out || m->h.step != c->round_step)
+	if (!c->laid_out || c->mode == CC_PULL || m->h.step != c->round_step)
 		return;
 	struct cc_sent *sent = cc_ring_find(l, pn);
 	if (!sent || !sent->open)
@@ -127,14 +127,28 @@ void cc_busy(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 	l->busy_until = c->now + cc_rtt_rto(&l->rtt) / 2;
 }
 
+// What was sent within the last round trip may have crossed it on the way.
+static bool may_have_crossed(
+	const struct gp_ccore *c, const struct cc_lane *l, const struct cc_block *b)
+{
+	const struct cc_sent *s = cc_ring_find((struct cc_lane *)l, b->pn);
+	return s && c->now < s->time + l->rtt.srtt;
+}
+
 void cc_nack(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 {
-	if (!c->laid_out || m->h.step != c->round_step)
+	if (!c->laid_out || c->mode == CC_PULL || m->h.step != c->round_step)
 		return;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		struct gp_section s;
 		gp_wire_get_section(m, i, &s);
-		if (section_is_ours(c, l, &s))
-			blocks_back(c, &s, 0, true);
+		if (!section_is_ours(c, l, &s))
+			continue;
+		struct gp_section one = {.run = 1};
+		for (uint32_t r = 0; r < s.run; r++) {
+			one.block = s.block + r * c->lanes_count;
+			if (!may_have_crossed(c, l, &c->blocks[one.block]))
+				blocks_back(c, &one, 0, true);
+		}
 	}
 }

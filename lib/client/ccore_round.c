@@ -17,7 +17,8 @@ uint32_t gp_ccore_step(const struct gp_ccore *c)
 
 bool gp_ccore_done(const struct gp_ccore *c)
 {
-	return c->todo == 0 && !c->generation_wanted && (c->member || cc_is_reader(c));
+	return c->todo == 0 && !c->generation_wanted && !c->read.open && c->phase == CC_SETTLED &&
+	       (c->member || cc_is_reader(c));
 }
 
 static bool is_trained(const struct gp_ccore *c)
@@ -52,6 +53,13 @@ static void block_encode(struct gp_ccore *c, const struct cc_tensor *t, uint32_t
 	GP_ASSERT(b->len <= c->kept_stride);
 }
 
+// The rank has no gradient of this tensor in this step.
+static void block_pass(struct gp_ccore *c, uint32_t block)
+{
+	c->blocks[block].codec = GP_CODEC_NONE;
+	c->blocks[block].len = 0;
+}
+
 // The block joins the round. What is committed already needs no sending, only its result.
 static void block_begin(struct gp_ccore *c, uint32_t block, bool want, bool gives)
 {
@@ -84,7 +92,7 @@ static int push_check(struct gp_ccore *c, uint32_t tensor, const float *grad, fl
 	if (c->tensors[tensor].pushed)
 		return cc_refuse_call(c, -EALREADY, "tensor '%s' was already pushed in step %u",
 			c->tensors[tensor].d.name, c->step);
-	if (!grad || !isfinite(weight) || !(weight > 0))
+	if (grad && (!isfinite(weight) || !(weight > 0)))
 		return cc_refuse_call(c, -EINVAL,
 			"tensor '%s': the weight must be finite and above 0, seen %g",
 			c->tensors[tensor].d.name, (double)weight);
@@ -99,14 +107,19 @@ int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float 
 	struct cc_tensor *t = &c->tensors[tensor];
 	c->mode = CC_STEP;
 	c->round_step = c->step;
-	t->weight = weight;
+	t->weight = grad ? weight : 0;
 	t->out = out;
 	t->pushed = true;
 	c->pushed++;
 	for (uint32_t i = 0; i < t->blocks_count; i++) {
-		block_encode(c, t, i, c->cfg.codec, grad);
-		block_begin(c, t->first_block + i, out != NULL, true);
+		if (grad)
+			block_encode(c, t, i, c->cfg.codec, grad);
+		else
+			block_pass(c, t->first_block + i);
+		block_begin(c, t->first_block + i, out != NULL && !cc_is_async(c), true);
 	}
+	if (cc_is_async(c))
+		c->phase = CC_COMMITTING;
 	for (uint32_t i = 0; i < c->lanes_count; i++)
 		cc_low_advance(c, &c->lanes[i]);
 	return 0;
@@ -130,6 +143,7 @@ static void step_begin(struct gp_ccore *c, uint32_t step)
 	c->step = step;
 	c->round_step = step;
 	c->confirmed = c->known;
+	cc_async_begin(c);
 }
 
 int gp_ccore_step_whole(struct gp_ccore *c)
@@ -149,7 +163,7 @@ int gp_ccore_step_end(struct gp_ccore *c)
 	if (rc || c->pushed == 0)
 		return rc;
 	GP_ASSERT(gp_ccore_done(c));
-	step_begin(c, c->step + 1);
+	step_begin(c, (cc_is_async(c) ? c->after : c->step) + 1);
 	return 0;
 }
 
@@ -178,6 +192,8 @@ static void init_begin(struct gp_ccore *c)
 {
 	if (c->view_step == 0)
 		pull_begin(c, CC_INIT_ZERO, 0);
+	else if (cc_is_async(c))
+		cc_round_read(c, c->view_step, 0);
 	else
 		pull_begin(c, CC_INIT, c->view_step - 1);
 }
@@ -208,12 +224,26 @@ int gp_ccore_pull(struct gp_ccore *c, float *const *out)
 	if (!c->laid_out || c->running || c->pushed > 0)
 		return cc_refuse_call(c, -EBUSY, "a pull comes after registration, between steps");
 	c->params = out;
+	if (cc_is_async(c) && !(c->w.flags & GP_WELCOME_STANDBY)) {
+		cc_round_read(c, cc_is_reader(c) ? 0 : c->step, 0);
+		return 0;
+	}
 	c->running = true;
 	c->mode = CC_PULL;
 	c->generation_wanted = true;
 	c->pulls_restarted = 0;
 	cc_retry_start(&c->generation_retry, 20 * MS, 200 * MS);
 	return 0;
+}
+
+void cc_round_read(struct gp_ccore *c, uint32_t clock, uint32_t flags)
+{
+	cc_blocks_reset(c);
+	c->mode = CC_PULL;
+	c->running = true;
+	c->step = clock;
+	c->pulls_restarted = 0;
+	cc_read_begin(c, clock, flags);
 }
 
 void cc_round_pull(struct gp_ccore *c, uint32_t generation)
@@ -272,10 +302,39 @@ static void left_behind(struct gp_ccore *c)
 		c->cfg.job, c->view_step, c->w.rank, c->step);
 }
 
-void cc_round_view(struct gp_ccore *c)
+// Contributions meet nobody else's, so that those of a rank that stays are good in any view. One
+// that becomes a member goes on with the view's step.
+static void view_async(struct gp_ccore *c, bool was_member)
+{
+	if (was_member)
+		return;
+	c->closed = c->view_step - 1;
+	c->read.clock = c->view_step;
+	if (c->pushed == 0 && !c->running) {
+		step_begin(c, c->view_step);
+	} else if (c->phase == CC_COMMITTING) {
+		c->step = c->view_step;
+		c->round_step = c->view_step;
+		c->yours = false;
+		blocks_void(c, true);
+	} else {
+		c->step = c->running ? c->view_step : c->view_step - 1;
+		c->after = c->view_step - 1;
+	}
+}
+
+void cc_round_view(struct gp_ccore *c, bool was_member)
 {
 	if (!c->member)
 		return;
+	if (cc_is_apart(c)) {
+		view_async(c, was_member);
+		return;
+	}
+	if (cc_is_async(c) && c->view_step != 0) { // the others went on from step 0
+		cc_round_read(c, was_member ? 1 : c->view_step, 0);
+		return;
+	}
 	switch (c->mode) {
 	case CC_INIT_ZERO:
 		blocks_void(c, c->lowest == c->w.rank);

@@ -14,8 +14,8 @@
 #define US		  UINT64_C(1000)
 #define LOWER_V4	  42 // Ethernet, IPv4, UDP
 #define LOWER_V6	  62
-#define V4_SPARE	  20 // payload_max is reckoned for IPv6
-#define RTO_MIN		  (5 * MS)
+#define V4_SPARE	  20	   // payload_max is reckoned for IPv6
+#define RTO_MIN		  (5 * MS) // unless WELCOME tells
 #define RTO_MAX		  (200 * MS)
 #define COALESCE_MAX	  16
 #define REPAIR_BLOCKS_MAX 32
@@ -44,6 +44,8 @@ struct cc_rtt {
 	uint64_t srtt; // ns, 0 = no sample yet
 	uint64_t rttvar;
 	uint64_t latest;
+	uint64_t min; // bounds of the time-out
+	uint64_t max;
 };
 
 // ---- datagrams in flight
@@ -150,7 +152,28 @@ enum cc_mode {
 	CC_STEP,      // contributions of c->step
 	CC_INIT_ZERO, // step 0: the lowest rank gives, the others pull
 	CC_INIT,      // pull the generation before the view's first step
-	CC_PULL,      // pull the newest generation
+	CC_PULL,      // pull the newest generation, or the one granted
+};
+
+// A step of an asynchronous job.
+enum cc_phase {
+	CC_SETTLED,    // nothing is owed, or results are being pulled
+	CC_COMMITTING, // contributed, the commit is awaited
+	CC_READING,    // committed, a generation to pull is asked for
+};
+
+// The question which generation may be read.
+struct cc_read {
+	bool open; // asked, not granted
+	bool sent;
+	bool parked;
+	bool nothing; // there is no generation yet
+	uint16_t rank;
+	uint32_t request;
+	uint32_t clock;
+	uint32_t flags;
+	uint32_t bound;
+	struct cc_retry retry;
 };
 
 struct gp_ccore {
@@ -196,6 +219,7 @@ struct gp_ccore {
 	uint32_t view_step;
 	uint32_t lowest;
 	bool member;
+	bool view_skipped; // decisions were lost for good, perhaps a view among them
 	// round
 	uint8_t mode;
 	bool running; // a round of init or pull is under way
@@ -207,6 +231,12 @@ struct gp_ccore {
 	uint32_t pulls_restarted;
 	bool generation_wanted; // pull: waits for a HEARTBEAT_REPLY
 	struct cc_retry generation_retry;
+	// asynchronous jobs
+	uint8_t phase;
+	bool yours;	 // the step's contribution is committed
+	uint32_t closed; // quorum: highest step closed
+	uint32_t after;	 // the step that is over: the next one follows it
+	struct cc_read read;
 	float *const *params;
 	// home
 	uint64_t home_sent;  // last datagram to home

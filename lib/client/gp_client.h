@@ -14,6 +14,11 @@
 // once, whatever the network did. gp_client_wait returns only when everything asked for in this
 // step is committed and has been written to the outputs; then the client's step goes up by one.
 //
+// In asynchronous jobs (ssp, asp, quorum, adaptive) results are those of a generation that holds
+// this rank's contribution and what others have contributed by then; ssp waits for ranks that are
+// too far behind. Where a quorum closed steps without this rank, its step goes up by more than one:
+// gp_client_step tells.
+//
 // Threads: a client belongs to the thread that calls it; there is no hidden thread. I/O happens
 // inside push, pull, wait and poll. Call gp_client_poll between pieces of long computation so that
 // transfers overlap with it and heartbeats are sent.
@@ -85,6 +90,7 @@ struct gp_client_stats {
 	uint64_t rx_rejected;  // datagrams refused by the validator or of another session
 	uint64_t duplicates;   // results received again
 	uint64_t aborts;       // units sent again in a new view
+	uint64_t too_stale;    // contributions that the server dropped because they came too late
 	uint32_t srtt_us;
 };
 
@@ -115,10 +121,11 @@ GP_CLIENT_API uint32_t gp_client_step(const struct gp_client *c);
 
 // Contribute `grad` (dims' product elements) of this step and ask for the result: the sum or mean
 // (reduce) or the parameters after this step (train), written to `out` before gp_client_wait
-// returns. `out` may be `grad`. Once per tensor and step.
+// returns. `out` may be `grad`. Once per tensor and step. `grad` NULL: this rank passes the tensor
+// in this step: it is in no sum, and its weight (which is not looked at) in no mean.
 GP_CLIENT_API int gp_client_push_pull(struct gp_client *c, uint32_t tensor, const float *grad,
 	float weight, float *out, struct gp_client_error *err);
-// Contribute without asking for the result.
+// Contribute (or pass) without asking for the result.
 GP_CLIENT_API int gp_client_push(struct gp_client *c, uint32_t tensor, const float *grad,
 	float weight, struct gp_client_error *err);
 // Readers, and workers that pull apart from pushing: the newest committed generation of all

@@ -193,7 +193,7 @@ void fx_layout(struct fx *f, uint32_t registered, uint32_t state)
 		.state = state,
 		.block_elems = BLOCK_ELEMS,
 		.blocks_count = BLOCKS,
-		.units_count = BLOCKS,
+		.units_count = f->w.consistency > GP_CONSIST_BSP ? 1 : BLOCKS,
 		.next_step = 1,
 		.n = (uint16_t)state,
 		.missing_rank = state ? GP_WIRE_RANK_NONE : 1};
@@ -262,7 +262,7 @@ void fx_member(struct fx *f)
 	const struct gp_commit_entry view = {.kind = GP_DECISION_VIEW,
 		.flags = GP_COMMIT_MEMBER,
 		.ranks = 2,
-		.step = 1,
+		.step = f->w.next_step,
 		.view = 1};
 	fx_tick(f, 0);
 	fx_hello_reply(f, f->base.mtu, GP_WIRE_VERSION);

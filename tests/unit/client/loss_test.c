@@ -36,6 +36,8 @@ static uint64_t first_push(void)
 Test(rtt, follows_rfc_6298_between_floor_and_ceiling)
 {
 	struct cc_rtt r = {0};
+	cc_rtt_bound(&r, 0, 0);
+	cr_assert_eq(cc_rtt_rto(&r), RTO_MAX / 4);
 	cc_rtt_sample(&r, 8 * MS);
 	cr_assert_eq(r.srtt, 8 * MS);
 	cr_assert_eq(r.rttvar, 4 * MS);
@@ -48,6 +50,15 @@ Test(rtt, follows_rfc_6298_between_floor_and_ceiling)
 	cr_assert_eq(cc_rtt_rto(&r), RTO_MIN);
 	cc_rtt_sample(&r, 10000 * MS);
 	cr_assert_eq(cc_rtt_rto(&r), RTO_MAX);
+	cc_rtt_bound(&r, 0, 50000);
+	cr_assert_eq(cc_rtt_rto(&r), 50 * MS);
+	cc_rtt_bound(&r, 300000, 50000);
+	cr_assert_eq(cc_rtt_rto(&r), 300 * MS);
+	r = (struct cc_rtt){0};
+	cc_rtt_bound(&r, 200, 0);
+	for (int i = 0; i < 100; i++)
+		cc_rtt_sample(&r, 50 * US);
+	cr_assert_eq(cc_rtt_rto(&r), 200 * US);
 }
 
 Test(loss, an_acknowledgement_gives_a_sample_less_the_servers_delay)
@@ -202,6 +213,42 @@ Test(loss, busy_takes_back_what_was_not_admitted)
 	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0);
 	fx_tick(&f, cc_rtt_rto(&f.core->lanes[0].rtt) / 2);
 	cr_assert_geq(fx_count(&f, GP_WIRE_PUSH), 1);
+}
+
+static void nack(uint32_t step, uint32_t block, uint16_t run)
+{
+	const struct gp_section s = {.block = block, .run = run};
+	struct gp_header h = {
+		.type = GP_WIRE_NACK, .session = SESSION, .step = step, .sections = 1};
+	fx_feed(&f, &h, &s, NULL, NULL, 0);
+}
+
+Test(loss, what_home_lacks_goes_again_at_once)
+{
+	struct gp_msg m;
+	struct gp_section s;
+	(void)first_push();
+	f.core->lanes[0].rtt.srtt = 2 * MS;
+	fx_tick(&f, 3 * MS);
+	fx_skip(&f);
+	nack(2, 3, 2);
+	fx_tick(&f, 0);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0, "of another step");
+	nack(1, 3, 2);
+	fx_tick(&f, 0);
+	for (uint32_t b = 3; b < 5; b++) {
+		(void)fx_next(&f, GP_WIRE_PUSH, &m);
+		gp_wire_get_section(&m, 0, &s);
+		cr_assert_eq(s.block, b);
+	}
+	nack(1, 3, 2);
+	fx_tick(&f, MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0, "it may be on its way");
+	nack(1, 3, 2);
+	fx_tick(&f, MS);
+	nack(1, 3, 2);
+	fx_tick(&f, 0);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 2);
 }
 
 Test(loss, a_silent_server_is_named_with_what_was_awaited)

@@ -269,3 +269,25 @@ Test(step, units_committed_before_the_rank_entered_are_done_when_home_says_so)
 	cr_assert_eq(gp_ccore_step_end(f.core), 0);
 	cr_assert_eq(gp_ccore_step(f.core), 2);
 }
+
+Test(step, a_tensor_that_is_passed_is_in_no_sum)
+{
+	struct gp_msg m;
+	struct gp_section s;
+	fx_member(&f);
+	cr_assert_eq(gp_ccore_push(f.core, 0, NULL, -1.0f, f.out), 0);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	cr_assert_eq(m.h.flags, GP_WIRE_F_WANT);
+	cr_assert_eq(m.body_len, 0);
+	gp_wire_get_section(&m, 7, &s);
+	cr_assert_eq(s.codec, GP_CODEC_NONE);
+	cr_assert_eq(s.weight, 0.0f);
+	cr_assert_eq(gp_ccore_push(f.core, 0, f.grad, 0.0f, f.out), -EALREADY);
+}
+
+Test(step, a_contribution_has_a_weight_above_0)
+{
+	fx_member(&f);
+	cr_assert_eq(gp_ccore_push(f.core, 0, f.grad, 0.0f, f.out), -EINVAL);
+}
