@@ -13,7 +13,7 @@
 #include "engine_types.h"
 
 #define FLIGHT_QUIET_SHARE 4   // the quiet ring is the fourth part, control's likewise
-#define FLIGHT_SHORT	   160 // datagrams up to this length are kept whole
+#define FLIGHT_SHORT	   192 // datagrams up to this length are kept whole: two cells, a JOIN fits
 #define FLIGHT_SLOTS_MAX   256 // open slots that follow a mark
 
 enum flight_kind {

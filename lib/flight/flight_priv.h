@@ -5,7 +5,7 @@
 //	first cell	u64 now, u64 what, u64 clock, 104 bytes
 //	others		u64 now, u64 what, 112 bytes
 //	what		kind (0: continues), verdict << 8, cells of the record << 16, bytes kept <<
-//32, 			length of the thing << 48
+// 32, 			length of the thing << 48
 #ifndef FLIGHT_PRIV_H
 #define FLIGHT_PRIV_H
 

@@ -60,6 +60,7 @@ void gp_flight_put(struct gp_flight_ring *r, const struct gp_flight_head *h, con
 	uint32_t prefix_len, const void *bytes, uint32_t len);
 // By the writer: the verdict on the newest record.
 void gp_flight_verdict(struct gp_flight_ring *r, uint8_t verdict);
+uint8_t gp_flight_verdict_of(const struct gp_flight_ring *r);
 
 // ---- writing a file
 

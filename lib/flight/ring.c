@@ -79,3 +79,8 @@ void gp_flight_verdict(struct gp_flight_ring *r, uint8_t verdict)
 	uint64_t what = atomic_load_explicit(w, memory_order_relaxed);
 	word_put(w, (what & ~UINT64_C(0xff00)) | (uint64_t)verdict << 8);
 }
+
+uint8_t gp_flight_verdict_of(const struct gp_flight_ring *r)
+{
+	return (uint8_t)(atomic_load_explicit(cell_at(r, r->last) + 1, memory_order_relaxed) >> 8);
+}

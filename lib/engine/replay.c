@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The timeline of a replay: rounds of cores in the order of their times, compared as they go.
+#include "replay_priv.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define CELLS_OWN     1024	       // of the recorder that reads the replay's verdicts
+#define NEVER_NS      (UINT64_MAX / 4) // the silence of members is taken as recorded
+#define COMMANDS_LAST CMD_STOP	       // that a core takes
+
+// ---- rings of the file
+
+static void ring_step(struct replay_ring *ring)
+{
+	ring->there = gp_flight_record_next(&ring->cursor, &ring->next);
+}
+
+static uint64_t ring_time(const struct replay_ring *ring)
+{
+	return ring->there ? ring->next.head.now : UINT64_MAX;
+}
+
+static uint64_t core_time(const struct replay_core *rc)
+{
+	return GP_MIN(ring_time(&rc->main), ring_time(&rc->quiet));
+}
+
+// ---- what differs
+
+static void differ(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec,
+	const char *fmt, ...) GP_PRINTF(4, 5);
+
+static void differ(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec,
+	const char *fmt, ...)
+{
+	if (r->result.differs)
+		return;
+	r->result.differs = true;
+	int n = snprintf(r->result.text, GP_REPLAY_TEXT_SIZE,
+		"core %u, record %llu, at %.6f s: ", core, (unsigned long long)rec->number,
+		(double)(rec->head.now - r->begin) / 1e9);
+	va_list args;
+	va_start(args, fmt);
+	vsnprintf(r->result.text + n, GP_REPLAY_TEXT_SIZE - (size_t)n, fmt, args);
+	va_end(args);
+}
+
+static const char *verdict_name(uint8_t v)
+{
+	return v < GP_VERDICT_COUNT ? gp_verdict_name(v) : "in hand";
+}
+
+// What came before a mark is not there to be pulled.
+static bool pull_of_the_past(const struct replay_core *rc, const uint8_t *d)
+{
+	uint32_t job = gp_load16(d + 4);
+	return d[1] == GP_WIRE_PULL && job <= GP_ENGINE_JOBS_MAX && rc->from_mark[job] &&
+	       !gp_before(rc->mark_generation[job], gp_load32(d + 20));
+}
+
+// ---- datagrams
+
+// Given before or instead of a look at the session.
+static bool verdict_is_early(uint8_t v)
+{
+	return v == GP_VERDICT_WRONG_DIRECTION || v == GP_VERDICT_BAD_JOB ||
+	       v == GP_VERDICT_BAD_SESSION;
+}
+
+// A session's end, and where the ring does not reach back to its bind the address that it is bound
+// to, are as the record has them.
+static void session_follow(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec,
+	const struct gp_frame *f)
+{
+	struct gp_core *c = &r->e->cores[core];
+	struct gp_msg m;
+	if (gp_wire_parse(f->data, f->len, &m) != GP_VERDICT_OK)
+		return;
+	uint32_t idx = session_idx(m.h.session);
+	if (idx >= r->cfg.sessions_max)
+		return;
+	const struct gp_session *s = gp_rcu_dereference(&r->e->sessions[idx]);
+	if (!s || s->id != m.h.session)
+		return;
+	if (rec->head.verdict == GP_VERDICT_BAD_SESSION && r->sessions[idx].ending) {
+		gp_rcu_publish(&r->e->sessions[idx], NULL);
+		return;
+	}
+	const struct core_session *cs = &c->sessions[idx];
+	bool bound = cs->id == s->id && cs->bound && gp_addr_equal(&cs->addr, &f->peer);
+	if (r->cores[core].main.cursor.wrapped && !bound && !verdict_is_early(rec->head.verdict))
+		session_bind(c, s->id, s->payload_max, &f->peer);
+}
+
+static void datagram_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct replay_core *rc = &r->cores[core];
+	struct gp_core *c = &r->e->cores[core];
+	const uint8_t *d = rec->bytes + sizeof(struct flight_peer);
+	struct gp_frame *f = replay_frame(r, rc, rec);
+	if (!f) {
+		replay_taken(r, core, rec);
+		return;
+	}
+	uint32_t job = f->len >= GP_WIRE_HEADER_SIZE ? gp_load16(d + 4) : 0;
+	if (job >= 1 && job <= GP_ENGINE_JOBS_MAX && !rc->started[job]) {
+		r->result.before++;
+		rc->xport.ops->release(&rc->xport, f);
+		return;
+	}
+	c->now = rec->head.now;
+	session_follow(r, core, rec, f);
+	const uint8_t type = f->len > 1 ? f->data[1] : 0;
+	bool past = f->len >= GP_WIRE_HEADER_SIZE && pull_of_the_past(rc, d);
+	r->result.datagrams++;
+	gp_core_rx(c, &f, 1, rec->head.now);
+	uint8_t v = gp_flight_verdict_of(c->flight->hand);
+	if (rec->head.verdict == GP_FLIGHT_IN_HAND || v == rec->head.verdict || past)
+		return;
+	differ(r, core, rec,
+		"%s of rank %u, job %u, step %u, packet %llu: recorded %s, replayed %s",
+		gp_wire_type_name(type), gp_load16(d + 6), job, gp_load32(d + 20),
+		(unsigned long long)gp_load64(d + 24), verdict_name(rec->head.verdict),
+		verdict_name(v));
+}
+
+// ---- commands and decisions
+
+static void push(struct gp_replay *r, struct gp_ring *ring, const struct cmd *cmd, uint32_t core,
+	const struct gp_flight_record *rec)
+{
+	if (!gp_ring_push(ring, cmd))
+		differ(r, core, rec, "more commands in one round than a ring has places");
+}
+
+static bool command_legal(const struct gp_replay *r, uint32_t core, const struct flight_command *x)
+{
+	if (x->type < CMD_PART_DONE || x->type > COMMANDS_LAST || x->type == CMD_DECISION ||
+		x->type == CMD_REPLY || x->type == CMD_DONE_WITH)
+		return false;
+	if (x->core != UINT8_MAX && x->core >= r->cfg.cores_count)
+		return false;
+	if (x->type == CMD_BIND)
+		return session_idx(x->session) < r->cfg.sessions_max;
+	const struct gp_job *j =
+		x->job <= GP_ENGINE_JOBS_MAX ? gp_rcu_dereference(&r->e->jobs[x->job]) : NULL;
+	bool of_home = x->type != CMD_JOB_READY && x->type != CMD_CUT_END;
+	return j && x->rank < j->cfg->workers && (!of_home || j->home_core == core) &&
+	       (x->type != CMD_PART_DONE || x->unit < j->units_count);
+}
+
+static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct flight_command x;
+	struct gp_core *c = &r->e->cores[core];
+	if (rec->kept != sizeof(x))
+		return;
+	memcpy(&x, rec->bytes, sizeof(x));
+	if (x.job != 0 && !replay_job_need(r, x.job))
+		return;
+	if (!command_legal(r, core, &x)) {
+		differ(r, core, rec, "command %u is not legal", x.type);
+		return;
+	}
+	if (x.type != CMD_BIND && !r->cores[core].started[x.job]) {
+		r->result.before++;
+		return;
+	}
+	struct cmd cmd = {.type = x.type,
+		.core = x.core,
+		.job = x.job,
+		.unit = x.unit,
+		.step = x.step,
+		.view = x.view,
+		.rank = x.rank,
+		.session = x.session};
+	if (x.type == CMD_BIND)
+		cmd.addr = replay_addr(&x.addr);
+	if (x.type == CMD_JOB_READY)
+		cmd.ptr = gp_rcu_dereference(&r->e->jobs[x.job]);
+	if (rec->head.kind == FLIGHT_LOST)
+		gp_rcu_dereference(&r->e->jobs[x.job])->home->rank_session[x.rank] = x.session;
+	// Home notices a loss after all commands of the round: the last ring is read last.
+	uint32_t sender = rec->head.kind == FLIGHT_LOST ? r->cfg.cores_count - 1 : x.core;
+	push(r, sender == UINT8_MAX ? c->from_control : c->from_core[sender], &cmd, core, rec);
+}
+
+// Home decides by itself and is compared after its round; the others are told.
+static void decision_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct flight_decision x;
+	if (rec->kept != sizeof(x))
+		return;
+	memcpy(&x, rec->bytes, sizeof(x));
+	if (!replay_job_need(r, x.job))
+		return;
+	if (!r->cores[core].started[x.job]) {
+		r->result.before++;
+		return;
+	}
+	const struct gp_job *j = gp_rcu_dereference(&r->e->jobs[x.job]);
+	if (j->home_core == core)
+		return;
+	uint32_t *told = &r->cores[core].told[x.job];
+	if (x.d.number != *told + 1) {
+		differ(r, core, rec, "decision %u comes after %u", x.d.number, *told);
+		return;
+	}
+	*told = x.d.number;
+	const struct cmd cmd = {.type = CMD_DECISION,
+		.core = (uint8_t)j->home_core,
+		.job = (uint16_t)x.job,
+		.decision = x.d};
+	push(r, r->e->cores[core].from_core[j->home_core], &cmd, core, rec);
+}
+
+static void decision_compare(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct flight_decision x;
+	if (rec->kept != sizeof(x))
+		return;
+	memcpy(&x, rec->bytes, sizeof(x));
+	const struct gp_job *j =
+		x.job <= GP_ENGINE_JOBS_MAX ? gp_rcu_dereference(&r->e->jobs[x.job]) : NULL;
+	const struct replay_core *rc = &r->cores[core];
+	if (!j || j->home_core != core || !rc->started[x.job] ||
+		!gp_before(rc->told[x.job], x.d.number))
+		return;
+	r->result.decisions++;
+	const struct gp_decision *d = gp_consist_log(&j->home->consist, x.d.number);
+	if (gp_before(j->cores[core].decision, x.d.number) || !d) {
+		differ(r, core, rec, "home of job %s decided %u, replayed it is still at %u",
+			j->cfg->name, x.d.number, j->cores[core].decision);
+		return;
+	}
+	if (memcmp(d, &x.d, sizeof(*d)) == 0)
+		return;
+	differ(r, core, rec,
+		"decision %u of job %s: recorded kind %u, unit %u, step %u, view %u, %u ranks; "
+		"replayed %u, %u, %u, %u, %u",
+		x.d.number, j->cfg->name, x.d.kind, x.d.unit, x.d.step, x.d.view, x.d.ranks,
+		d->kind, d->unit, d->step, d->view, d->ranks);
+}
+
+// ---- marks
+
+static void core_start(struct gp_replay *r, uint32_t core, uint32_t job)
+{
+	r->e->cores[core].jobs[job] = &gp_rcu_dereference(&r->e->jobs[job])->cores[core];
+	r->cores[core].started[job] = true;
+}
+
+// A job begins at this core with the mark and what follows it.
+static void mark_read(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct replay_core *rc = &r->cores[core];
+	struct flight_mark m;
+	if (rec->kept != sizeof(m))
+		return;
+	memcpy(&m, rec->bytes, sizeof(m));
+	if (m.job > GP_ENGINE_JOBS_MAX || rc->started[m.job] || !(m.flags & FLIGHT_MARK_WHOLE) ||
+		!replay_job_need(r, m.job))
+		return;
+	const struct gp_job *j = gp_rcu_dereference(&r->e->jobs[m.job]);
+	if (j->cfg->consistency != GP_CONSIST_BSP)
+		return;
+	replay_mark(r, core, &m);
+	rc->marked = m.job;
+	rc->mark_generation[m.job] = m.generation;
+	rc->from_mark[m.job] = true;
+	rc->told[m.job] = m.decision;
+	if (j->home_core != core) // home begins with its own record
+		core_start(r, core, m.job);
+}
+
+static void home_read(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct flight_home h = {0};
+	struct replay_core *rc = &r->cores[core];
+	if (rec->kept < offsetof(struct flight_home, rank_session) || rec->kept > sizeof(h))
+		return;
+	memcpy(&h, rec->bytes, rec->kept);
+	if (h.job == 0 || h.job != rc->marked || rc->started[h.job] || !h.whole)
+		return;
+	replay_home(r, &h);
+	core_start(r, core, h.job);
+}
+
+static void slot_read(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	struct flight_slot s;
+	const struct replay_core *rc = &r->cores[core];
+	if (rec->kept != sizeof(s))
+		return;
+	memcpy(&s, rec->bytes, sizeof(s));
+	if (s.job != 0 && s.job == rc->marked && rc->started[s.job])
+		replay_slot(r, core, &s);
+}
+
+// ---- a round
+
+static void rings_drain(struct gp_replay *r, uint32_t core)
+{
+	struct gp_core *c = &r->e->cores[core];
+	struct cmd cmd;
+	while (gp_ring_pop(c->from_control, &cmd))
+		;
+	for (uint32_t i = 0; i < r->cfg.cores_count; i++)
+		while (gp_ring_pop(c->from_core[i], &cmd))
+			;
+}
+
+// Nobody answers what cores hand to control.
+static void control_drain(struct gp_replay *r, uint32_t core)
+{
+	struct gp_core *c = &r->e->cores[core];
+	struct cmd cmd;
+	while (gp_ring_pop(c->to_control, &cmd))
+		if (cmd.type == CMD_JOIN || cmd.type == CMD_REGISTER)
+			c->xport->ops->release(c->xport, cmd.ptr);
+}
+
+static void record_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
+{
+	static void (*const drive[])(
+		struct gp_replay *, uint32_t, const struct gp_flight_record *) = {
+		[FLIGHT_DATAGRAM] = datagram_drive,
+		[FLIGHT_DECISION] = decision_drive,
+		[FLIGHT_COMMAND] = command_drive,
+		[FLIGHT_LOST] = command_drive,
+		[FLIGHT_MARK] = mark_read,
+		[FLIGHT_HOME] = home_read,
+		[FLIGHT_SLOT] = slot_read,
+	};
+	if (rec->head.kind < GP_ARRAY_SIZE(drive) && drive[rec->head.kind])
+		drive[rec->head.kind](r, core, rec);
+}
+
+// Decisions of the round, once its tick is over.
+static void round_compare(
+	struct gp_replay *r, uint32_t core, struct replay_ring *ring, uint64_t now)
+{
+	for (; ring_time(ring) == now && !r->result.differs; ring_step(ring))
+		if (ring->next.head.kind == FLIGHT_DECISION)
+			decision_compare(r, core, &ring->next);
+}
+
+static void round_run(struct gp_replay *r, uint32_t core, uint64_t now)
+{
+	struct replay_core *rc = &r->cores[core];
+	bool loud = ring_time(&rc->main) == now;
+	const struct gp_flight_record *first = loud ? &rc->main.next : &rc->quiet.next;
+	atomic_store_explicit(&r->e->grace.passed, first->head.clock, memory_order_relaxed);
+	rc->again = rc->main;
+	rings_drain(r, core);
+	for (; ring_time(&rc->quiet) == now; ring_step(&rc->quiet))
+		if (rc->quiet.next.head.kind == FLIGHT_DATAGRAM)
+			datagram_drive(r, core, &rc->quiet.next);
+	for (; ring_time(&rc->main) == now && !r->result.differs; ring_step(&rc->main))
+		record_drive(r, core, &rc->main.next);
+	gp_core_tick(&r->e->cores[core], now);
+	control_drain(r, core);
+	round_compare(r, core, &rc->again, now);
+	r->result.rounds++;
+}
+
+static void control_run(struct gp_replay *r, uint64_t now)
+{
+	for (; ring_time(&r->control) <= now && r->control.there; ring_step(&r->control)) {
+		const struct gp_flight_record *rec = &r->control.next;
+		struct flight_session s;
+		if (rec->head.kind != FLIGHT_SESSION || rec->kept != sizeof(s))
+			continue;
+		memcpy(&s, rec->bytes, sizeof(s));
+		replay_session(r, &s, rec->head.verdict);
+	}
+}
+
+// Jobs that a wrapped ring gave no mark for.
+static void missing_note(struct gp_replay *r)
+{
+	for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++)
+		for (uint32_t k = 0; r->jobs[id].layout && k < r->cfg.cores_count; k++)
+			if (!r->cores[k].started[id] && r->result.missing[0] == '\0')
+				snprintf(r->result.missing, sizeof(r->result.missing),
+					"job %s begins nowhere in the records of core %u",
+					r->e->jobs_cfg[r->e->job_idx[id]].name, k);
+}
+
+bool gp_replay_round(struct gp_replay *r)
+{
+	uint32_t core = 0;
+	for (uint32_t i = 1; i < r->cfg.cores_count; i++)
+		if (core_time(&r->cores[i]) < core_time(&r->cores[core]))
+			core = i;
+	uint64_t now = core_time(&r->cores[core]);
+	if (now == UINT64_MAX || r->result.differs) {
+		missing_note(r);
+		return false;
+	}
+	control_run(r, now);
+	round_run(r, core, now);
+	return !r->result.differs;
+}
+
+// ---- begin and end
+
+static int refuse(char err[GP_REPLAY_TEXT_SIZE], const char *why)
+{
+	snprintf(err, GP_REPLAY_TEXT_SIZE, "%s", why);
+	return -EINVAL;
+}
+
+static bool part_find(
+	const struct gp_flight_file *f, uint32_t type, uint32_t id, struct gp_flight_part *p)
+{
+	for (uint64_t pos = 0; gp_flight_next(f, &pos, p);)
+		if (p->type == type && p->id == id)
+			return true;
+	return false;
+}
+
+static int node_read(
+	const struct gp_flight_file *f, struct flight_node *n, char err[GP_REPLAY_TEXT_SIZE])
+{
+	struct gp_flight_part p;
+	if (!part_find(f, GP_FLIGHT_NODE, 0, &p) || p.size != sizeof(*n))
+		return refuse(err, "no node in it, or one of another release");
+	memcpy(n, p.bytes, sizeof(*n));
+	n->version[sizeof(n->version) - 1] = '\0';
+	n->text[sizeof(n->text) - 1] = '\0';
+	if (n->decision_size != sizeof(struct flight_decision) ||
+		n->command_size != sizeof(struct flight_command))
+		return refuse(
+			err, "another release of gradplane wrote it: replay it with that one");
+	if (n->cores_count < 1 || n->cores_count > GP_ENGINE_CORES_MAX)
+		return refuse(err, "the number of cores is not legal");
+	if (n->ring_size > 1u << 20 || n->sessions_max > GP_ENGINE_SESSIONS_MAX ||
+		n->payload_max > GP_WIRE_DATAGRAM_MAX)
+		return refuse(err, "the limits of the node are not legal");
+	return 0;
+}
+
+int gp_replay_node_of(
+	const struct gp_flight_file *f, struct gp_replay_node *out, char err[GP_REPLAY_TEXT_SIZE])
+{
+	struct flight_node n;
+	struct gp_flight_part config;
+	int rc = node_read(f, &n, err);
+	if (rc != 0)
+		return rc;
+	*out = (struct gp_replay_node){.cores_count = n.cores_count,
+		.epoch = n.epoch,
+		.payload_max = n.payload_max,
+		.payloads = n.payloads,
+		.cause = n.cause};
+	memcpy(out->version, n.version, sizeof(n.version));
+	memcpy(out->text, n.text, sizeof(n.text));
+	if (part_find(f, GP_FLIGHT_CONFIG, 0, &config)) {
+		out->config = (const char *)config.bytes;
+		out->config_len = config.size;
+	}
+	return 0;
+}
+
+static void *zeros_take(struct gp_replay *r, size_t size)
+{
+	return r->cfg.take(r->cfg.mem_arg, size);
+}
+
+static int engine_make(struct gp_replay *r, const struct gp_engine_config *cfg)
+{
+	struct gp_xport *xports[GP_ENGINE_CORES_MAX];
+	const struct flight_node *n = &r->node;
+	r->sessions = zeros_take(r, sizeof(*r->sessions) * n->sessions_max);
+	r->cores = zeros_take(r, sizeof(*r->cores) * n->cores_count);
+	r->jobs_cfg = zeros_take(r, sizeof(*r->jobs_cfg) * cfg->jobs_count);
+	if (!r->sessions || !r->cores || !r->jobs_cfg)
+		return -ENOMEM;
+	memcpy(r->jobs_cfg, cfg->jobs, sizeof(*r->jobs_cfg) * cfg->jobs_count);
+	for (uint32_t i = 0; i < cfg->jobs_count; i++)
+		r->jobs_cfg[i].timeout_ns = NEVER_NS;
+	for (uint32_t i = 0; i < n->cores_count; i++) {
+		r->cores[i].r = r;
+		r->cores[i].xport =
+			(struct gp_xport){.ops = &replay_xport_ops, .mtu = GP_WIRE_DATAGRAM_MAX};
+		xports[i] = &r->cores[i].xport;
+	}
+	r->cfg.jobs = r->jobs_cfg;
+	r->cfg.cores_count = n->cores_count;
+	r->cfg.epoch = n->epoch;
+	r->cfg.sessions_max = n->sessions_max;
+	r->cfg.ring_size = n->ring_size;
+	r->cfg.payload_max = n->payload_max;
+	r->cfg.base_port = n->base_port;
+	r->cfg.hello_rate = 1;
+	r->cfg.seed = 1;
+	r->cfg.flight_cells = CELLS_OWN;
+	r->cfg.flight_payloads = false;
+	return gp_engine_create(&r->e, &r->cfg, xports);
+}
+
+static void cores_begin(struct gp_replay *r, const struct gp_flight_file *f)
+{
+	struct gp_flight_part p;
+	r->begin = UINT64_MAX;
+	for (uint32_t i = 0; i < r->cfg.cores_count; i++) {
+		struct replay_core *rc = &r->cores[i];
+		if (part_find(f, GP_FLIGHT_RING, i, &p)) {
+			gp_flight_cursor_init(&rc->main.cursor, &p);
+			ring_step(&rc->main);
+		}
+		if (part_find(f, GP_FLIGHT_RING, FLIGHT_RING_QUIET + i, &p)) {
+			gp_flight_cursor_init(&rc->quiet.cursor, &p);
+			ring_step(&rc->quiet);
+		}
+		r->result.wrapped |= rc->main.cursor.wrapped;
+		for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++) {
+			rc->started[id] = !rc->main.cursor.wrapped;
+			rc->told[id] = r->jobs[id].layout ? r->jobs[id].layout->first_decision : 0;
+		}
+		r->begin = GP_MIN(r->begin, core_time(rc));
+	}
+}
+
+static void sessions_begin(struct gp_replay *r, const struct gp_flight_file *f)
+{
+	struct gp_flight_part present = {0}, control;
+	(void)part_find(f, GP_FLIGHT_SESSION, 0, &present);
+	if (!part_find(f, GP_FLIGHT_RING, FLIGHT_RING_CONTROL, &control))
+		return;
+	replay_sessions_read(r, &present, &control);
+	gp_flight_cursor_init(&r->control.cursor, &control);
+	ring_step(&r->control);
+}
+
+int gp_replay_create(struct gp_replay **out, const struct gp_flight_file *f,
+	const struct gp_engine_config *cfg, char err[GP_REPLAY_TEXT_SIZE])
+{
+	struct flight_node n;
+	*out = NULL;
+	int rc = node_read(f, &n, err);
+	if (rc != 0)
+		return rc;
+	if (n.standby)
+		return refuse(err, "it is of a standby, which decides nothing");
+	struct gp_replay *r = cfg->take(cfg->mem_arg, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->cfg = *cfg;
+	r->node = n;
+	rc = engine_make(r, cfg);
+	if (rc != 0)
+		snprintf(err, GP_REPLAY_TEXT_SIZE, "the engine cannot be made: %s", strerror(-rc));
+	if (rc == 0)
+		rc = replay_jobs_read(r, f, err);
+	if (rc != 0) {
+		gp_replay_destroy(r);
+		return rc;
+	}
+	cores_begin(r, f);
+	sessions_begin(r, f);
+	*out = r;
+	return 0;
+}
+
+void gp_replay_destroy(struct gp_replay *r)
+{
+	if (!r)
+		return;
+	void (*give)(void *, void *) = r->cfg.give;
+	void *arg = r->cfg.mem_arg;
+	for (uint32_t id = 1; r->e && id <= GP_ENGINE_JOBS_MAX; id++) {
+		struct gp_job *j = gp_rcu_dereference(&r->e->jobs[id]);
+		for (uint32_t k = 0; j && k < r->cfg.cores_count; k++)
+			slot_clear_all(&r->e->cores[k], &j->cores[k]);
+		give(arg, r->jobs[id].zeros);
+	}
+	gp_engine_destroy(r->e);
+	give(arg, r->sessions);
+	give(arg, r->cores);
+	give(arg, r->jobs_cfg);
+	give(arg, r);
+}
+
+const struct gp_replay_result *gp_replay_result(const struct gp_replay *r)
+{
+	return &r->result;
+}
+
+struct gp_engine *gp_replay_engine(struct gp_replay *r)
+{
+	return r->e;
+}

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What the flight recorder kept of a run gives the same verdicts, decisions and bytes again.
+#include "driver.h"
+
+#include <gp_flight_dump.h>
+#include <gp_replay.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define CELLS 16384
+
+struct buffer {
+	uint8_t *bytes;
+	size_t len, size;
+};
+
+static int buffer_write(void *arg, const void *bytes, size_t len)
+{
+	struct buffer *b = arg;
+	if (b->len + len > b->size) {
+		b->size = 2 * (b->len + len);
+		b->bytes = realloc(b->bytes, b->size);
+	}
+	memcpy(b->bytes + b->len, bytes, len);
+	b->len += len;
+	return 0;
+}
+
+static struct buffer dump(const struct rig *r)
+{
+	struct buffer b = {0};
+	const struct gp_flight_sink sink = {.write = buffer_write, .arg = &b};
+	const struct gp_flight_reason why = {.now = r->now, .version = "1", .text = ""};
+	cr_assert_eq(gp_engine_flight_dump(r->e, &sink, &why), 0);
+	return b;
+}
+
+static void *take(void *arg, size_t size)
+{
+	(void)arg;
+	void *p = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
+	return p ? memset(p, 0, size) : NULL;
+}
+
+static void give(void *arg, void *mem)
+{
+	(void)arg;
+	free(mem);
+}
+
+static struct gp_replay *replay_of(const struct rig *r, const struct buffer *b)
+{
+	static struct gp_flight_file f;
+	char why[GP_FLIGHT_ERROR_SIZE] = "", err[GP_REPLAY_TEXT_SIZE] = "";
+	struct gp_engine_config cfg = r->cfg;
+	struct gp_replay *replay;
+	cfg.take = take;
+	cfg.give = give;
+	cfg.mem_arg = NULL;
+	cr_assert_eq(gp_flight_open(&f, b->bytes, b->len, why), 0, "%s", why);
+	cr_assert_eq(gp_replay_create(&replay, &f, &cfg, err), 0, "%s", err);
+	return replay;
+}
+
+static const struct gp_replay_result *replay_all(struct gp_replay *replay)
+{
+	while (gp_replay_round(replay))
+		;
+	return gp_replay_result(replay);
+}
+
+static struct rig *rig_recorded(uint32_t cores, bool payloads)
+{
+	struct rig *r = rig_new();
+	r->cfg.cores_count = cores;
+	r->cfg.flight_cells = CELLS;
+	r->cfg.flight_payloads = payloads;
+	r->jobs[0].workers = 3;
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	return r;
+}
+
+static void step_all(struct rig *r, uint32_t step, uint32_t ranks)
+{
+	for (uint32_t i = 0; i < ranks; i++)
+		worker_push_all(&r->w[i], step, i == 0);
+	rig_run(r);
+}
+
+// Steps, repeats, pushes too early, pulls held, garbage, a cut, a silent member, its next life, a
+// leave.
+static void run_eventful(struct rig *r)
+{
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, true);
+	rig_run(r);
+	for (uint32_t step = 1; step <= 3; step++)
+		step_all(r, step, 3);
+	worker_push_all(&r->w[1], 4, true);
+	worker_push_all(&r->w[1], 4, true);
+	worker_push_all(&r->w[1], 9, true);
+	worker_pull(&r->w[2], 0, 1, 4, true);
+	rig_run(r);
+	worker_send_raw(&r->w[2], 0, "what is this", 12);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	step_all(r, 4, 3);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	worker_push_all(&r->w[0], 5, true);
+	rig_wait(r, 3 * RIG_TIMEOUT_NS, 3); // rank 2 is silent
+	step_all(r, 5, 2);
+	r->w[2].incarnation += 100;
+	cr_assert_eq(worker_enter(&r->w[2], 2), 0);
+	worker_attach(&r->w[2]);
+	cr_assert_eq(worker_bring(&r->w[2]), 0);
+	rig_run(r);
+	for (uint32_t step = 6; step <= 8; step++)
+		step_all(r, step, 3);
+	worker_leave(&r->w[1]);
+	rig_run(r);
+	worker_push_all(&r->w[1], 9, true); // of a session that has ended
+	rig_run(r);
+	worker_push_all(&r->w[0], 9, true);
+	worker_push_all(&r->w[2], 9, true);
+	rig_run(r);
+}
+
+static void run_compared(uint32_t cores, bool payloads, uint8_t atomicity)
+{
+	struct rig *r = rig_recorded(cores, payloads);
+	r->jobs[0].atomicity = atomicity;
+	run_eventful(r);
+	struct gp_job_view v = rig_job(r);
+	cr_assert_eq(v.generation, 9);
+	struct buffer b = dump(r);
+	struct gp_replay *replay = replay_of(r, &b);
+	const struct gp_replay_result *x = replay_all(replay);
+	cr_assert(!x->differs, "%s", x->text);
+	cr_assert_str_eq(x->missing, "");
+	cr_assert(!x->wrapped);
+	cr_assert_gt(x->datagrams, 100);
+	cr_assert_gt(x->decisions, 10);
+	cr_assert_eq(x->filled > 0, !payloads);
+	uint64_t seen = 1, expected = 2;
+	struct gp_engine *e = gp_replay_engine(replay);
+	cr_assert_eq(gp_engine_digest(e, 0, 9, &seen), 0);
+	cr_assert_eq(gp_engine_digest(r->e, 0, 9, &expected), 0);
+	cr_assert_eq(seen == expected, payloads);
+	for (uint32_t k = 0; k < cores; k++) {
+		const struct gp_core_stats *a = gp_core_stats(gp_engine_core(r->e, k));
+		const struct gp_core_stats *c = gp_core_stats(gp_engine_core(e, k));
+		cr_assert_eq(
+			gp_counter_read(&a->units_aborted), gp_counter_read(&c->units_aborted));
+		cr_assert_eq(gp_counter_read(&a->blocks_completed),
+			gp_counter_read(&c->blocks_completed));
+	}
+	gp_replay_destroy(replay);
+	free(b.bytes);
+	rig_free(r);
+}
+
+Test(replay, a_recorded_run_gives_the_same_bytes)
+{
+	run_compared(1, true, GP_ATOM_STEP);
+}
+
+Test(replay, on_three_cores)
+{
+	run_compared(3, true, GP_ATOM_TENSOR);
+}
+
+Test(replay, headers_give_the_same_verdicts)
+{
+	run_compared(2, false, GP_ATOM_BLOCK);
+}
+
+// ---- a ring that has overwritten its beginning
+
+static struct rig *run_long(uint8_t atomicity)
+{
+	struct rig *r = rig_recorded(2, false);
+	r->cfg.flight_cells = GP_FLIGHT_CELLS_MIN;
+	r->jobs[0].atomicity = atomicity;
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, true);
+	rig_run(r);
+	for (uint32_t step = 1; step <= 60; step++) {
+		// Rank 0 is a step ahead: a mark finds open slots.
+		if (step == 1)
+			worker_push_all(&r->w[0], step, true);
+		worker_push_all(&r->w[0], step + 1, true);
+		worker_push_all(&r->w[2], step, false);
+		rig_run(r);
+		worker_push_all(&r->w[1], step, false);
+		worker_push_all(&r->w[1], step, false);
+		worker_pull(&r->w[1], 0, 1, step, true);
+		rig_run(r);
+	}
+	return r;
+}
+
+static void long_compared(uint8_t atomicity)
+{
+	struct rig *r = run_long(atomicity);
+	cr_assert_eq(rig_job(r).generation, 60);
+	struct buffer b = dump(r);
+	struct gp_replay *replay = replay_of(r, &b);
+	const struct gp_replay_result *x = replay_all(replay);
+	cr_assert(!x->differs, "%s", x->text);
+	cr_assert_str_eq(x->missing, "");
+	cr_assert(x->wrapped);
+	cr_assert_gt(x->before, 0);
+	cr_assert_gt(x->datagrams, 50);
+	cr_assert_gt(x->decisions, 5);
+	struct gp_job_view v;
+	gp_engine_job_view(gp_replay_engine(replay), 0, &v);
+	cr_assert_eq(v.generation, 60);
+	gp_replay_destroy(replay);
+	free(b.bytes);
+	rig_free_busy(r);
+}
+
+Test(replay, a_wrapped_ring_is_entered_at_a_mark)
+{
+	long_compared(GP_ATOM_STEP);
+}
+
+Test(replay, a_mark_of_many_units)
+{
+	long_compared(GP_ATOM_BLOCK);
+}
+
+Test(replay, a_ring_without_a_mark_says_so)
+{
+	struct rig *r = rig_recorded(1, false);
+	r->cfg.flight_cells = GP_FLIGHT_CELLS_MIN;
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, true);
+	rig_run(r);
+	for (uint32_t i = 0; i < 300; i++) { // the same again and again
+		worker_push_block(&r->w[0], 1, 0, false);
+		rig_run(r);
+	}
+	struct buffer b = dump(r);
+	struct gp_replay *replay = replay_of(r, &b);
+	const struct gp_replay_result *x = replay_all(replay);
+	cr_assert(!x->differs, "%s", x->text);
+	cr_assert_eq(x->datagrams, 0);
+	cr_assert(strstr(x->missing, "job job begins nowhere in the records of core 0"));
+	gp_replay_destroy(replay);
+	free(b.bytes);
+	rig_free_busy(r);
+}
+
+// ---- it can fail
+
+Test(replay, another_engine_differs)
+{
+	struct rig *r = rig_recorded(1, true);
+	run_eventful(r);
+	struct buffer b = dump(r);
+	r->jobs[0].slots = 2; // what was taken is too early there
+	struct gp_replay *replay = replay_of(r, &b);
+	const struct gp_replay_result *x = replay_all(replay);
+	cr_assert(x->differs);
+	cr_assert(strstr(x->text, "recorded push, replayed push_busy"), "%s", x->text);
+	gp_replay_destroy(replay);
+	r->jobs[0].slots = 16;
+	free(b.bytes);
+	rig_free(r);
+}
+
+Test(replay, a_dump_that_does_not_fit_is_refused_by_name)
+{
+	struct rig *r = rig_recorded(1, true);
+	rig_up(r);
+	struct buffer b = dump(r);
+	struct gp_flight_file f;
+	struct gp_replay *replay;
+	char why[GP_FLIGHT_ERROR_SIZE], err[GP_REPLAY_TEXT_SIZE];
+	struct gp_engine_config cfg = r->cfg;
+	cfg.take = take;
+	cfg.give = give;
+	cfg.jobs = &r->jobs[1]; // another job
+	cr_assert_eq(gp_flight_open(&f, b.bytes, b.len, why), 0);
+	cr_assert_eq(gp_replay_create(&replay, &f, &cfg, err), -EINVAL);
+	cr_assert(strstr(err, "a job that the configuration does not have"), "%s", err);
+	b.bytes[b.len / 2] ^= 1;
+	cr_assert_eq(gp_flight_open(&f, b.bytes, b.len, why), -EINVAL);
+	cr_assert(strstr(why, "damaged"), "%s", why);
+	free(b.bytes);
+	rig_free(r);
+}
+
+Test(replay, a_dump_says_what_wrote_it)
+{
+	struct rig *r = rig_recorded(1, false);
+	rig_up(r);
+	struct buffer b = dump(r);
+	struct gp_replay *replay = replay_of(r, &b);
+	struct gp_replay_node n;
+	struct gp_flight_file f;
+	char why[GP_FLIGHT_ERROR_SIZE], err[GP_REPLAY_TEXT_SIZE];
+	cr_assert_eq(gp_flight_open(&f, b.bytes, b.len, why), 0);
+	cr_assert_eq(gp_replay_node_of(&f, &n, err), 0);
+	cr_assert_eq(n.cores_count, 1);
+	cr_assert_eq(n.epoch, r->cfg.epoch);
+	cr_assert_eq(n.cause, GP_FLIGHT_BY_COMMAND);
+	cr_assert_str_eq(n.version, "1");
+	gp_replay_destroy(replay);
+	free(b.bytes);
+	rig_free(r);
+}
