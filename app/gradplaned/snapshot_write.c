@@ -133,7 +133,7 @@ static uint64_t directory_bytes(const char *path)
 static int plan_write(struct node *n, struct snapshot_task *t, const struct plan *p)
 {
 	struct gp_snapshot_writer *w;
-	int rc = gp_snapshot_begin(&p->meta, n->cfg.snapshot.directory, &w, &t->err);
+	int rc = gp_snapshot_begin(&p->meta, NULL, n->cfg.snapshot.directory, &w, &t->err);
 	if (rc != 0)
 		return rc;
 	rc = blocks_append(n, t, w, p);

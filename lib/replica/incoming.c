@@ -116,7 +116,7 @@ static int files_settle(struct incoming *in, struct gp_snapshot_error *err)
 static int stage_prove(struct incoming *in, struct gp_snapshot_error *err)
 {
 	struct gp_snapshot *snap;
-	int rc = gp_snapshot_open(gp_snapshot_stage_path(in->stage), &snap, err);
+	int rc = gp_snapshot_prove(gp_snapshot_stage_path(in->stage), &snap, err);
 	if (rc != 0)
 		return rc;
 	const struct gp_snapshot_meta *meta = gp_snapshot_meta(snap);

@@ -133,14 +133,19 @@ int msg_begin_put(struct evbuffer *out, const struct msg_begin *m)
 // Only names that a snapshot has: nothing of the peer's choosing becomes a path.
 static bool file_name_known(const char *name)
 {
-	const char *prefix = "state-", *suffix = ".safetensors";
-	size_t len = strlen(name), ends = strlen(prefix) + strlen(suffix);
-	if (strcmp(name, GP_SNAPSHOT_MANIFEST) == 0 || strcmp(name, "params.safetensors") == 0)
+	static const char *const ends[] = {".safetensors", ".changed.safetensors",
+		".safetensors.zst", ".changed.safetensors.zst"};
+	const char *state = "state-";
+	if (strcmp(name, GP_SNAPSHOT_MANIFEST) == 0 || strcmp(name, "blocks.safetensors") == 0)
 		return true;
-	if (len <= ends || strncmp(name, prefix, strlen(prefix)) != 0 ||
-		strcmp(name + len - strlen(suffix), suffix) != 0)
-		return false;
-	return strspn(name + strlen(prefix), "abcdefghijklmnopqrstuvwxyz0123456789_") == len - ends;
+	size_t stem = strcspn(name, ".");
+	bool known = false;
+	for (size_t i = 0; i < GP_ARRAY_SIZE(ends); i++)
+		known |= strcmp(name + stem, ends[i]) == 0;
+	if (!known || strncmp(name, state, strlen(state)) != 0)
+		return known && stem == strlen("params") && strncmp(name, "params", stem) == 0;
+	size_t word = strspn(name + strlen(state), "abcdefghijklmnopqrstuvwxyz0123456789_");
+	return word > 0 && strlen(state) + word == stem;
 }
 
 static bool begin_file_parse(struct msg_begin *m, json_t *entry)
@@ -176,7 +181,7 @@ static int begin_parse(struct msg_begin *m, json_t *root, struct gp_snapshot_err
 		return bad(err, "begin", "digest is not 16 hexadecimal digits");
 	size_t count = json_array_size(files);
 	if (count < 2 || count > BEGIN_FILES_MAX)
-		return bad(err, "begin", "files is not an array of 2..9");
+		return bad(err, "begin", "files is not an array of 2..10");
 	for (size_t i = 0; i < count; i++)
 		if (!begin_file_parse(m, json_array_get(files, i)))
 			return bad(err, "begin", "a file has a name or size that no snapshot has");

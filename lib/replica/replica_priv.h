@@ -64,7 +64,7 @@ struct msg_hello {
 	struct hold holds[GP_REPLICA_JOBS_MAX];
 };
 
-#define BEGIN_FILES_MAX (GP_SNAPSHOT_FILES_MAX + 1)
+#define BEGIN_FILES_MAX (GP_SNAPSHOT_FILES_MAX + 2) // data, blocks, manifest
 
 struct msg_begin {
 	struct gp_snapshot_entry entry;

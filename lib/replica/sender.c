@@ -173,7 +173,7 @@ static int transfer_open(
 	}
 	s->begin = (struct msg_begin){.entry = ship->entry,
 		.digest = gp_snapshot_seal(s->snap)->digest,
-		.files_count = gp_snapshot_files_count(s->snap) + 1};
+		.files_count = gp_snapshot_files_count(s->snap)};
 	for (uint32_t i = 0; i < s->begin.files_count; i++)
 		s->begin.files[i] = *gp_snapshot_file(s->snap, i);
 	return 0;

@@ -167,6 +167,70 @@ static int entry_remove(
 	return snapshot_remove(doomed, err);
 }
 
+int gp_snapshot_peek(const char *path, struct gp_snapshot_info *out, struct gp_snapshot_error *err)
+{
+	struct link *l = snapshot_link_open(path, LINK_MANIFEST, err);
+	if (!l)
+		return err->code;
+	const struct manifest *m = &l->manifest;
+	*out = (struct gp_snapshot_info){.form = m->form,
+		.step = m->meta.step,
+		.decision = m->meta.decision,
+		.epoch = m->meta.epoch,
+		.digest = m->seal.digest,
+		.size = l->manifest_file.size + m->index.size};
+	strcpy(out->created, m->created);
+	for (uint32_t i = 0; i < m->files_count; i++)
+		out->size += m->files[i].size;
+	snapshot_link_close(l);
+	return 0;
+}
+
+// Marks what the snapshot builds on as needed: its base, the base of that, ...
+static int bases_mark(const char *dir, const struct gp_snapshot_list *list, uint32_t idx,
+	bool *needed, struct gp_snapshot_error *err)
+{
+	for (uint32_t depth = 0; depth < GP_SNAPSHOT_CHAIN_MAX; depth++) {
+		char path[PATH_MAX];
+		struct gp_snapshot_info info;
+		int rc = snapshot_path_join(path, dir, list->entries[idx].name, err);
+		if (rc == 0)
+			rc = gp_snapshot_peek(path, &info, err);
+		if (rc != 0)
+			return rc;
+		uint32_t base = 0;
+		while (base < list->count && strcmp(list->entries[base].name, info.form.base) != 0)
+			base++;
+		// What is missing breaks the chain, which restoring tells; what was seen is marked.
+		if (info.form.depth == 0 || base == list->count || needed[base])
+			return 0;
+		needed[base] = true;
+		idx = base;
+	}
+	return 0;
+}
+
+static int list_prune(const char *dir, const struct gp_snapshot_list *list, uint32_t newest_step,
+	uint32_t keep, bool *needed, struct gp_snapshot_error *err)
+{
+	uint32_t kept = 0;
+	int rc = 0;
+	for (uint32_t i = 0; rc == 0 && i < list->count; i++) {
+		bool later = gp_before(newest_step, list->entries[i].step);
+		if (!later && ++kept > keep)
+			continue;
+		needed[i] = true;
+		rc = bases_mark(dir, list, i, needed, err);
+		if (later) // of a history that was given up: not to stand in the way
+			rc = 0;
+	}
+	// Newest first: what is left of a chain when this is cut short is whole.
+	for (uint32_t i = 0; rc == 0 && i < list->count; i++)
+		if (!needed[i])
+			rc = entry_remove(dir, &list->entries[i], err);
+	return rc;
+}
+
 int gp_snapshot_prune(const char *dir, const char *job, uint32_t newest_step, uint32_t keep,
 	struct gp_snapshot_error *err)
 {
@@ -175,12 +239,70 @@ int gp_snapshot_prune(const char *dir, const char *job, uint32_t newest_step, ui
 	int rc = gp_snapshot_list(dir, job, &list, err);
 	if (rc != 0)
 		return rc;
-	uint32_t kept = 0;
-	for (uint32_t i = 0; rc == 0 && i < list.count; i++)
-		if (!gp_before(newest_step, list.entries[i].step) && ++kept > keep)
-			rc = entry_remove(dir, &list.entries[i], err);
+	bool *needed = calloc(GP_MAX(list.count, 1u), sizeof(*needed));
+	rc = needed ? list_prune(dir, &list, newest_step, keep, needed, err)
+		    : snapshot_fail(err, -ENOMEM, "out of memory for %u snapshots", list.count);
+	free(needed);
 	gp_snapshot_list_free(&list);
 	return rc;
+}
+
+#define ASIDE_MAX 1000
+
+static int entry_set_aside(
+	const char *dir, const struct gp_snapshot_entry *entry, struct gp_snapshot_error *err)
+{
+	char from[PATH_MAX], to[PATH_MAX], name[GP_SNAPSHOT_NAME_SIZE + 16];
+	int rc = snapshot_path_join(from, dir, entry->name, err);
+	for (uint32_t i = 0; rc == 0 && i < ASIDE_MAX; i++) {
+		snprintf(name, sizeof(name), i ? "%s.aside%u" : "%s.aside", entry->name, i);
+		rc = snapshot_path_join(to, dir, name, err);
+		if (rc != 0 || renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+			return rc;
+		if (errno != EEXIST)
+			return snapshot_fail_sys(err, errno, from, NULL, "cannot be set aside");
+	}
+	return rc != 0 ? rc
+		       : snapshot_fail(err, -EEXIST,
+				 "%s: %d of that name are aside already; remove "
+				 "some",
+				 from, ASIDE_MAX);
+}
+
+int gp_snapshot_rewind(const char *dir, const char *job, uint32_t step, uint32_t *count,
+	struct gp_snapshot_error *err)
+{
+	struct gp_snapshot_list list;
+	*count = 0;
+	int rc = gp_snapshot_list(dir, job, &list, err);
+	if (rc != 0)
+		return rc;
+	// Newest first: cut short, what is left is still a history without holes.
+	for (uint32_t i = 0; rc == 0 && i < list.count; i++) {
+		if (!gp_before(step, list.entries[i].step))
+			continue;
+		rc = entry_set_aside(dir, &list.entries[i], err);
+		*count += rc == 0;
+	}
+	gp_snapshot_list_free(&list);
+	return rc == 0 ? snapshot_dir_sync(dir, err) : rc;
+}
+
+int gp_snapshot_dir_lock(const char *dir, bool alone, int *fd, struct gp_snapshot_error *err)
+{
+	*fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*fd < 0)
+		return snapshot_fail_sys(err, errno, dir, NULL, "cannot be opened");
+	if (flock(*fd, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+		return 0;
+	int e = errno;
+	close(*fd);
+	*fd = -1;
+	if (e != EWOULDBLOCK)
+		return snapshot_fail_sys(err, e, dir, NULL, "cannot be locked");
+	return snapshot_fail(err, -EBUSY, "%s: %s", dir,
+		alone ? "a running gradplaned uses it: stop it first (gradctl stop)"
+		      : "gradctl snapshot restore is at work in it: try again");
 }
 
 // Whether it was removed: not if its owner lives, or if it is no directory.

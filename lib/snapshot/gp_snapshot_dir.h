@@ -44,10 +44,33 @@ int gp_snapshot_latest(const char *dir, const char *job, gp_snapshot_refused_fn 
 // The path of an open snapshot, as it was opened.
 const char *gp_snapshot_path(const struct gp_snapshot *s);
 
-// Keeps, of the snapshots of `job` up to `newest_step`, the `keep` (>= 1) newest and removes the
-// others; those of later steps are left alone. Call it after the newest is complete.
+// What the manifest alone says; the data is not read.
+struct gp_snapshot_info {
+	struct gp_snapshot_form form;
+	uint32_t step;
+	uint64_t decision, epoch, digest;
+	uint64_t size;	  // of its files
+	char created[21]; // RFC 3339, UTC
+};
+
+int gp_snapshot_peek(const char *path, struct gp_snapshot_info *out,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+
+// Keeps, of the snapshots of `job` up to `newest_step`, the `keep` (>= 1) newest and what those
+// build on, and removes the others; those of later steps are left alone. Of one whose manifest
+// cannot be read it is not known what it builds on: nothing is removed then, and the error says so.
+// Call it after the newest is complete.
 int gp_snapshot_prune(const char *dir, const char *job, uint32_t newest_step, uint32_t keep,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// Makes that of `step` the newest of `job`: later ones get names that end in `.aside` (`.aside1`,
+// ...), which nothing here looks at; people may rename them back or remove them. *count says how
+// many. The directory must be locked.
+int gp_snapshot_rewind(const char *dir, const char *job, uint32_t step, uint32_t *count,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// A server holds the directory shared while it runs; who changes what the next start finds takes it
+// alone. *fd is closed to let go. -EBUSY: the other kind of holder is there.
+int gp_snapshot_dir_lock(
+	const char *dir, bool alone, int *fd, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Once at start: makes `dir` if only its last part is missing, proves that it can be written, and
 // removes the stages of dead writers. *removed (may be NULL) says how many.
 int gp_snapshot_dir_prepare(

@@ -33,16 +33,6 @@ static json_t *tensors_json(const struct gp_snapshot_meta *meta)
 	return tensors;
 }
 
-json_t *manifest_begin(const struct gp_snapshot_meta *meta)
-{
-	return json_pack("{s:i, s:s, s:{s:s, s:I}, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "format",
-		GP_SNAPSHOT_FORMAT, "product", meta->product, "job", "name", meta->job, "id",
-		(json_int_t)meta->job_id, "kind", meta->kind, "optimizer", meta->optimizer,
-		"generation", (json_int_t)meta->generation, "step", (json_int_t)meta->step,
-		"decision", (json_int_t)meta->decision, "epoch", (json_int_t)meta->epoch, "tensors",
-		tensors_json(meta));
-}
-
 static json_t *hex_json(uint64_t value)
 {
 	char hex[17];
@@ -50,13 +40,40 @@ static json_t *hex_json(uint64_t value)
 	return json_string(hex);
 }
 
+static json_t *base_json(const struct gp_snapshot_form *form)
+{
+	if (form->depth == 0)
+		return json_null();
+	return json_pack(
+		"{s:s, s:o}", "name", form->base, "checksum", hex_json(form->base_checksum));
+}
+
+json_t *manifest_begin(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form)
+{
+	return json_pack("{s:i, s:s, s:{s:s, s:I}, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:s, "
+			 "s:I, s:o, s:{s:I, s:I, s:I}}",
+		"format", GP_SNAPSHOT_FORMAT, "product", meta->product, "job", "name", meta->job,
+		"id", (json_int_t)meta->job_id, "kind", meta->kind, "optimizer", meta->optimizer,
+		"generation", (json_int_t)meta->generation, "step", (json_int_t)meta->step,
+		"decision", (json_int_t)meta->decision, "epoch", (json_int_t)meta->epoch, "tensors",
+		tensors_json(meta), "content", form->depth > 0 ? "incremental" : "full",
+		"compression", form->zstd ? "zstd" : "none", "depth", (json_int_t)form->depth,
+		"base", base_json(form), "blocks", "elements", (json_int_t)form->block_elems,
+		"count", (json_int_t)form->blocks_count, "present",
+		(json_int_t)form->present_count);
+}
+
+static json_t *file_json(const struct gp_snapshot_file *file)
+{
+	return json_pack("{s:s, s:I, s:o}", "name", file->name, "size", (json_int_t)file->size,
+		"xxh3", hex_json(file->xxh3));
+}
+
 static json_t *files_json(const struct gp_snapshot_file *files, uint32_t count)
 {
 	json_t *array = json_array();
 	for (uint32_t i = 0; array && i < count; i++) {
-		json_t *file = json_pack("{s:s, s:I, s:o}", "name", files[i].name, "size",
-			(json_int_t)files[i].size, "xxh3", hex_json(files[i].xxh3));
-		if (json_array_append_new(array, file) != 0) {
+		if (json_array_append_new(array, file_json(&files[i])) != 0) {
 			json_decref(array);
 			array = NULL;
 		}
@@ -95,16 +112,16 @@ int manifest_checksum(const json_t *root, uint64_t *out)
 	return rc == 0 ? 0 : -ENOMEM;
 }
 
-int manifest_finish(json_t *root, const struct gp_snapshot_seal *seal,
-	const struct gp_snapshot_file *files, uint32_t files_count, const char *created, char **out,
-	size_t *out_len, struct gp_snapshot_error *err)
+int manifest_finish(json_t *root, const struct manifest_tail *tail, char **out, size_t *out_len,
+	struct gp_snapshot_error *err)
 {
 	uint64_t checksum;
 	char *text = NULL;
-	if (json_object_set_new(root, "files", files_json(files, files_count)) == 0 &&
-		json_object_set_new(root, "dedup", dedup_json(seal)) == 0 &&
-		json_object_set_new(root, "digest", hex_json(seal->digest)) == 0 &&
-		json_object_set_new(root, "created", json_string(created)) == 0 &&
+	if (json_object_set_new(root, "files", files_json(tail->files, tail->files_count)) == 0 &&
+		json_object_set_new(root, "index", file_json(tail->index)) == 0 &&
+		json_object_set_new(root, "dedup", dedup_json(tail->seal)) == 0 &&
+		json_object_set_new(root, "digest", hex_json(tail->seal->digest)) == 0 &&
+		json_object_set_new(root, "created", json_string(tail->created)) == 0 &&
 		manifest_checksum(root, &checksum) == 0 &&
 		json_object_set_new(root, "checksum", hex_json(checksum)) == 0)
 		text = json_dumps(root, JSON_INDENT(1));

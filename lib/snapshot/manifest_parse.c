@@ -47,7 +47,7 @@ static bool u32_take(json_int_t value, uint32_t *out)
 }
 
 // Removes the key `checksum` from root: the rest is what it is of.
-static int checksum_check(json_t *root, struct gp_snapshot_error *err)
+static int checksum_check(json_t *root, uint64_t *checksum, struct gp_snapshot_error *err)
 {
 	const char *hex = json_string_value(json_object_get(root, "checksum"));
 	uint64_t expected, seen;
@@ -56,10 +56,12 @@ static int checksum_check(json_t *root, struct gp_snapshot_error *err)
 	json_object_del(root, "checksum");
 	if (manifest_checksum(root, &seen) != 0)
 		return snapshot_fail(err, -ENOMEM, "out of memory for the manifest");
+	*checksum = seen;
 	return seen == expected ? 0 : bad(err, "checksum: it does not agree with the content");
 }
 
-static json_t *root_load(const char *text, size_t len, struct gp_snapshot_error *err)
+static json_t *root_load(
+	const char *text, size_t len, uint64_t *checksum, struct gp_snapshot_error *err)
 {
 	json_error_t why;
 	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
@@ -81,7 +83,7 @@ static json_t *root_load(const char *text, size_t len, struct gp_snapshot_error 
 			GP_SNAPSHOT_FORMAT);
 		goto fail;
 	}
-	if (checksum_check(root, err) == 0)
+	if (checksum_check(root, checksum, err) == 0)
 		return root;
 fail:
 	json_decref(root);
@@ -168,17 +170,18 @@ static int file_parse(json_t *entry, struct gp_snapshot_file *file, struct gp_sn
 	return 0;
 }
 
-// "state-momentum.safetensors" -> "momentum"
+// "state-momentum.safetensors" -> "momentum"; of an incremental one without ".changed", and so on.
 static bool state_name(const char *file, char *out)
 {
-	size_t start = strlen(SNAPSHOT_STATE_PREFIX), end = strlen(SNAPSHOT_SAFETENSORS_END);
+	size_t start = strlen(SNAPSHOT_STATE_PREFIX);
 	size_t len = strlen(file);
-	if (len <= start + end || len - start - end >= GP_SNAPSHOT_TEXT_SIZE ||
-		strncmp(file, SNAPSHOT_STATE_PREFIX, start) != 0 ||
-		strcmp(file + len - end, SNAPSHOT_SAFETENSORS_END) != 0)
+	if (len <= start || strncmp(file, SNAPSHOT_STATE_PREFIX, start) != 0)
 		return false;
-	memcpy(out, file + start, len - start - end);
-	out[len - start - end] = 0;
+	size_t name_len = strcspn(file + start, ".");
+	if (name_len == 0 || name_len >= GP_SNAPSHOT_TEXT_SIZE)
+		return false;
+	memcpy(out, file + start, name_len);
+	out[name_len] = 0;
 	return true;
 }
 
@@ -187,21 +190,107 @@ static int files_parse(struct manifest *m, const json_t *array, struct gp_snapsh
 	size_t count = json_array_size(array);
 	if (count < 1 || count > GP_SNAPSHOT_FILES_MAX)
 		return bad(err, "files: not an array of 1..8");
-	for (size_t i = 0; i < count; i++) {
-		int rc = file_parse(json_array_get(array, i), &m->files[i], err);
-		if (rc != 0)
-			return rc;
-		if (i == 0 ? strcmp(m->files[0].name, SNAPSHOT_PARAMS_FILE) != 0
-			   : !state_name(m->files[i].name, m->states_text[i - 1]))
-			return bad(err, "files: not params.safetensors and then "
-					"state-<name>.safetensors");
-		if (i > 0)
-			m->states[i - 1] = m->states_text[i - 1];
-	}
 	m->files_count = (uint32_t)count;
 	m->meta.states = m->states;
 	m->meta.states_count = (uint32_t)count - 1;
+	for (uint32_t i = 0; i < count; i++) {
+		char expected[sizeof(m->files[i].name)];
+		int rc = file_parse(json_array_get(array, i), &m->files[i], err);
+		if (rc != 0)
+			return rc;
+		if (i > 0) {
+			m->states[i - 1] = m->states_text[i - 1];
+			if (!state_name(m->files[i].name, m->states_text[i - 1]))
+				return bad(err, "files: not a file of an optimizer array");
+		}
+		snapshot_file_name(&m->meta, &m->form, i, expected, sizeof(expected));
+		if (strcmp(m->files[i].name, expected) != 0)
+			return bad(err, "files: not params and then state-<name>, each with the "
+					"ending of its content");
+	}
 	return 0;
+}
+
+// The size of what is not compressed follows.
+static int sizes_check(const struct manifest *m, struct gp_snapshot_error *err)
+{
+	for (uint32_t i = 0; i < m->files_count && !m->form.zstd; i++) {
+		uint64_t least = m->form.depth > 0 ? 0 : m->elements_total * sizeof(float);
+		if (m->files[i].size < least)
+			return bad(err, "files: a size is less than the tensors need");
+	}
+	return 0;
+}
+
+static int base_parse(struct gp_snapshot_form *f, json_t *base, struct gp_snapshot_error *err)
+{
+	const char *name, *checksum;
+	struct gp_snapshot_entry entry;
+	json_error_t why;
+	if (f->depth == 0)
+		return json_is_null(base) ? 0 : bad(err, "base: a full snapshot has none");
+	if (json_unpack_ex(base, &why, JSON_STRICT, "{s:s, s:s}", "name", &name, "checksum",
+		    &checksum) != 0 ||
+		!gp_snapshot_name_parse(name, &entry) || !hex_parse(checksum, &f->base_checksum))
+		return bad(err, "base: not {name, checksum}");
+	strcpy(f->base, entry.name);
+	return 0;
+}
+
+static int blocks_parse(struct manifest *m, json_t *blocks, struct gp_snapshot_error *err)
+{
+	struct gp_snapshot_form *f = &m->form;
+	json_int_t elements, count, present;
+	json_error_t why;
+	if (json_unpack_ex(blocks, &why, JSON_STRICT, "{s:I, s:I, s:I}", "elements", &elements,
+		    "count", &count, "present", &present) != 0)
+		return bad(err, "blocks: not {elements, count, present}");
+	if (elements < 1 || elements > GP_SNAPSHOT_BLOCK_ELEMS_MAX || count < 1 ||
+		count > GP_SNAPSHOT_BLOCKS_MAX || present < 0 || present > count ||
+		(f->depth == 0 && present != count))
+		return bad(err, "blocks: out of range");
+	f->block_elems = (uint32_t)elements;
+	f->blocks_count = (uint32_t)count;
+	f->present_count = (uint32_t)present;
+	m->meta.block_elems = f->block_elems;
+	return 0;
+}
+
+// Takes the keys that format 1 does not have out of root.
+static int form_parse(struct manifest *m, struct gp_snapshot_error *err)
+{
+	struct gp_snapshot_form *f = &m->form;
+	const char *content, *compression;
+	json_t *base, *blocks, *file;
+	json_int_t depth;
+	json_error_t why;
+	if (json_integer_value(json_object_get(m->root, "format")) == 1) {
+		m->meta.block_elems = GP_SNAPSHOT_BLOCK_ELEMS;
+		f->block_elems = GP_SNAPSHOT_BLOCK_ELEMS;
+		return 0;
+	}
+	if (json_unpack_ex(m->root, &why, 0, "{s:s, s:s, s:I, s:o, s:o, s:o}", "content", &content,
+		    "compression", &compression, "depth", &depth, "base", &base, "blocks", &blocks,
+		    "index", &file) != 0)
+		return bad(err, why.text);
+	f->zstd = strcmp(compression, "zstd") == 0;
+	f->depth = (uint32_t)depth;
+	if ((!f->zstd && strcmp(compression, "none") != 0) || depth < 0 ||
+		depth >= GP_SNAPSHOT_CHAIN_MAX ||
+		strcmp(content, depth > 0 ? "incremental" : "full") != 0)
+		return bad(err, "content, compression or depth: unknown, or they disagree");
+	int rc = base_parse(f, base, err);
+	if (rc == 0)
+		rc = blocks_parse(m, blocks, err);
+	if (rc == 0)
+		rc = file_parse(file, &m->index, err);
+	if (rc == 0 && strcmp(m->index.name, SNAPSHOT_BLOCKS_FILE) != 0)
+		rc = bad(err, "index: its name is not " SNAPSHOT_BLOCKS_FILE);
+	static const char *const keys[] = {
+		"content", "compression", "depth", "base", "blocks", "index"};
+	for (size_t i = 0; i < GP_ARRAY_SIZE(keys); i++)
+		json_object_del(m->root, keys[i]);
+	return rc;
 }
 
 static int root_parse(struct manifest *m, struct gp_snapshot_error *err)
@@ -241,11 +330,11 @@ static int content_check(struct manifest *m, struct gp_snapshot_error *err)
 	struct gp_snapshot_error why;
 	if (snapshot_meta_check(&m->meta, &m->elements_total, &why) != 0)
 		return bad(err, why.text);
-	m->index = snapshot_index_create(&m->meta, &why);
-	if (!m->index)
+	m->names = snapshot_index_create(&m->meta, &why);
+	if (!m->names)
 		return why.code == -ENOMEM ? snapshot_fail(err, -ENOMEM, "%s", why.text)
 					   : bad(err, why.text);
-	return 0;
+	return sizes_check(m, err);
 }
 
 int manifest_parse(const char *text, size_t len, struct manifest *m, struct gp_snapshot_error *err)
@@ -253,10 +342,12 @@ int manifest_parse(const char *text, size_t len, struct manifest *m, struct gp_s
 	memset(m, 0, sizeof(*m));
 	if (len > SNAPSHOT_MANIFEST_MAX)
 		return bad(err, "too long");
-	m->root = root_load(text, len, err);
+	m->root = root_load(text, len, &m->form.checksum, err);
 	if (!m->root)
 		return err->code;
-	int rc = root_parse(m, err);
+	int rc = form_parse(m, err);
+	if (rc == 0)
+		rc = root_parse(m, err);
 	if (rc == 0)
 		rc = content_check(m, err);
 	if (rc != 0)
@@ -268,7 +359,7 @@ void manifest_fini(struct manifest *m)
 {
 	free(m->tensors);
 	free(m->ranks);
-	json_decref(m->index);
+	json_decref(m->names);
 	json_decref(m->root);
 	memset(m, 0, sizeof(*m));
 }

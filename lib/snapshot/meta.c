@@ -122,16 +122,22 @@ int snapshot_meta_check(const struct gp_snapshot_meta *meta, uint64_t *elements_
 		return snapshot_fail(err, -EINVAL, "optimizer: its name must be [a-z0-9_]");
 	if (meta->generation > INT64_MAX || meta->decision > INT64_MAX || meta->epoch > INT64_MAX)
 		return snapshot_fail(err, -EINVAL, "generation, decision or epoch: above 2^63-1");
+	if (meta->block_elems > GP_SNAPSHOT_BLOCK_ELEMS_MAX)
+		return snapshot_fail(err, -EINVAL, "blocks of %u elements: at most %u",
+			meta->block_elems, GP_SNAPSHOT_BLOCK_ELEMS_MAX);
 	int rc = states_check(meta, err);
 	return rc != 0 ? rc : tensors_check(meta, elements_total, err);
 }
 
-void snapshot_file_name(const struct gp_snapshot_meta *meta, uint32_t idx, char *out, size_t size)
+void snapshot_file_name(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form,
+	uint32_t idx, char *out, size_t size)
 {
 	GP_ASSERT(idx <= meta->states_count);
-	int len = idx == 0 ? snprintf(out, size, "%s", SNAPSHOT_PARAMS_FILE)
-			   : snprintf(out, size, "%s%s%s", SNAPSHOT_STATE_PREFIX,
-				     meta->states[idx - 1], SNAPSHOT_SAFETENSORS_END);
+	int len =
+		snprintf(out, size, "%s%s%s%s", idx == 0 ? SNAPSHOT_PARAMS : SNAPSHOT_STATE_PREFIX,
+			idx == 0 ? "" : meta->states[idx - 1],
+			form->depth > 0 ? SNAPSHOT_CHANGED_END : SNAPSHOT_SAFETENSORS_END,
+			form->zstd ? SNAPSHOT_ZSTD_END : "");
 	GP_ASSERT(len > 0 && (size_t)len < size);
 }
 

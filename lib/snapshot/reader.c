@@ -1,199 +1,232 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Opening reads every byte once with read(2), which turns a bad sector into an error where a
-// mapping would end the process, and only then maps the files.
+// An open snapshot: the directory that was asked for, those that it builds on, and the data of all
+// of them together. A full snapshot that is not compressed is its own data; else each block is
+// copied, from the newest directory that holds it, into a file without a name.
 #include "snapshot_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-#define READ_BUFFER_SIZE (1 << 20)
-
-struct mapping {
-	void *base;
-	uint64_t size;
-	uint64_t data_start;
-};
+#define TEMPORARY_DIR "/var/tmp"
 
 struct gp_snapshot {
-	char path[PATH_MAX];
-	int dir_fd;
-	struct manifest manifest;
-	struct gp_snapshot_file manifest_file;
-	struct mapping maps[GP_SNAPSHOT_FILES_MAX + 1]; // the last used one is the manifest
-	uint64_t *offsets;				// of each tensor in the data, bytes
+	struct link *links[GP_SNAPSHOT_CHAIN_MAX]; // [0] is the one that was asked for
+	uint32_t links_count;
+	struct mapping data[GP_SNAPSHOT_FILES_MAX]; // what was put together
 };
 
-static int reader_fail(const struct gp_snapshot *s, int e, const char *name, const char *what,
-	struct gp_snapshot_error *err)
+static struct link *own(const struct gp_snapshot *s)
 {
-	return snapshot_fail_sys(err, e, s->path, name, what);
+	return s->links[0];
 }
 
-static int file_open(const struct gp_snapshot *s, const char *name, int *fd, uint64_t *size,
-	struct gp_snapshot_error *err)
+// ---- the chain
+
+bool snapshot_tensors_same(const struct gp_snapshot_meta *a, const struct gp_snapshot_meta *b)
 {
-	struct stat st;
-	// Not to wait for a writer, should it be a named pipe.
-	*fd = openat(s->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (*fd < 0)
-		return reader_fail(s, errno, name, "cannot be opened", err);
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		*size = (uint64_t)st.st_size;
-		return 0;
+	if (a->tensors_count != b->tensors_count || a->states_count != b->states_count ||
+		a->block_elems != b->block_elems || strcmp(a->job, b->job) != 0)
+		return false;
+	for (uint32_t i = 0; i < a->states_count; i++)
+		if (strcmp(a->states[i], b->states[i]) != 0)
+			return false;
+	for (uint32_t i = 0; i < a->tensors_count; i++) {
+		const struct gp_snapshot_tensor *x = &a->tensors[i], *y = &b->tensors[i];
+		if (strcmp(x->name, y->name) != 0 || x->dims_count != y->dims_count ||
+			memcmp(x->dims, y->dims, x->dims_count * sizeof(x->dims[0])) != 0)
+			return false;
 	}
-	close(*fd);
-	return snapshot_fail(err, -EBADMSG, "%s/%s: not a regular file", s->path, name);
+	return true;
 }
 
-// xxh3 of exactly `size` bytes; an error if there are fewer.
-static int file_hash(const struct gp_snapshot *s, int fd, struct gp_snapshot_file *file,
-	uint64_t size, struct gp_snapshot_error *err)
+// What `l` does not hold must be in its base, with the same sums.
+static bool sums_follow(const struct link *l, const struct link *base)
 {
-	int rc = 0;
-	XXH3_state_t *hash = XXH3_createState();
-	uint8_t *buffer = malloc(READ_BUFFER_SIZE);
-	if (!hash || !buffer)
-		rc = snapshot_fail(err, -ENOMEM, "out of memory to read %s", file->name);
-	else
-		XXH3_64bits_reset(hash);
-	for (uint64_t at = 0; rc == 0 && at < size;) {
-		ssize_t n = pread(fd, buffer, GP_MIN(size - at, READ_BUFFER_SIZE), (off_t)at);
-		if (n < 0)
-			rc = reader_fail(s, errno, file->name, "cannot be read", err);
-		else if (n == 0)
-			rc = snapshot_fail(
-				err, -EBADMSG, "%s/%s: ends too early", s->path, file->name);
-		else
-			XXH3_64bits_update(hash, buffer, (size_t)n);
-		at += n > 0 ? (uint64_t)n : 0;
+	const struct index *x = &l->index, *y = &base->index;
+	for (uint32_t f = 0; f < x->files_count; f++) {
+		const uint64_t *a = &x->sums[(size_t)f * x->blocks_count];
+		const uint64_t *b = &y->sums[(size_t)f * x->blocks_count];
+		uint32_t at = 0;
+		for (uint32_t i = 0; i <= x->present_count; i++) {
+			uint32_t end = i < x->present_count ? x->present[i] : x->blocks_count;
+			if (memcmp(a + at, b + at, (end - at) * sizeof(*a)) != 0)
+				return false;
+			at = end + 1;
+		}
 	}
-	if (rc == 0)
-		file->xxh3 = XXH3_64bits_digest(hash);
-	XXH3_freeState(hash);
-	free(buffer);
-	return rc;
+	return true;
 }
 
-static int file_map(const struct gp_snapshot *s, int fd, const char *name, uint64_t size,
-	struct mapping *map, struct gp_snapshot_error *err)
+static int base_check(const struct link *l, const struct link *base, struct gp_snapshot_error *err)
 {
-	void *base = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (base == MAP_FAILED)
-		return reader_fail(s, errno, name, "cannot be mapped", err);
-	map->base = base;
-	map->size = size;
-	return 0;
+	const struct gp_snapshot_form *f = &l->manifest.form;
+	const char *why = NULL;
+	if (base->manifest.form.checksum != f->base_checksum)
+		why = "it is another one of that name (its checksum differs)";
+	else if (base->manifest.form.depth != f->depth - 1 || !base->index.sums)
+		why = "it cannot be the base of another";
+	else if (!snapshot_tensors_same(&l->manifest.meta, &base->manifest.meta))
+		why = "it has other tensors";
+	else if (!sums_follow(l, base))
+		why = "blocks that it should hold have other checksums";
+	return why ? snapshot_fail(
+			     err, -EBADMSG, "%s: broken chain at %s: %s", l->path, f->base, why)
+		   : 0;
 }
 
-static int manifest_load(struct gp_snapshot *s, struct mapping *map, struct gp_snapshot_error *err)
+// The directory beside that of `l`.
+static int base_path(const struct link *l, char *out, struct gp_snapshot_error *err)
 {
-	int fd;
-	uint64_t size = 0;
-	struct gp_snapshot_file *file = &s->manifest_file;
-	strcpy(file->name, GP_SNAPSHOT_MANIFEST);
-	int rc = file_open(s, file->name, &fd, &size, err);
-	if (rc != 0)
-		return rc;
-	if (size == 0 || size > SNAPSHOT_MANIFEST_MAX)
-		rc = snapshot_fail(err, -EBADMSG, "%s/%s: %llu bytes are out of range 1..%llu",
-			s->path, file->name, (unsigned long long)size,
-			(unsigned long long)SNAPSHOT_MANIFEST_MAX);
-	if (rc == 0)
-		rc = file_hash(s, fd, file, size, err);
-	if (rc == 0)
-		rc = file_map(s, fd, file->name, size, map, err);
-	close(fd);
-	if (rc != 0)
-		return rc;
-	file->size = size;
-	struct gp_snapshot_error why;
-	rc = manifest_parse(map->base, size, &s->manifest, &why);
-	return rc == 0 ? 0 : snapshot_fail(err, rc, "%s/%s", s->path, why.text);
+	char text[PATH_MAX];
+	snprintf(text, sizeof(text), "%s", l->path);
+	size_t len = strlen(text);
+	while (len > 1 && text[len - 1] == '/')
+		text[--len] = 0;
+	char *slash = strrchr(text, '/');
+	if (slash)
+		*slash = 0;
+	return snapshot_path_join(
+		out, slash ? (text[0] ? text : "") : ".", l->manifest.form.base, err);
 }
 
-static int file_prove(const struct gp_snapshot *s, int fd, uint64_t size,
-	const struct gp_snapshot_file *expected, struct mapping *map, struct gp_snapshot_error *err)
+static int chain_load(struct gp_snapshot *s, enum link_depth depth, struct gp_snapshot_error *err)
 {
-	struct gp_snapshot_file seen = *expected;
-	if (size != expected->size)
-		return snapshot_fail(err, -EBADMSG, "%s/%s: %llu bytes, the manifest says %llu",
-			s->path, expected->name, (unsigned long long)size,
-			(unsigned long long)expected->size);
-	int rc = file_hash(s, fd, &seen, size, err);
-	if (rc != 0)
-		return rc;
-	if (seen.xxh3 != expected->xxh3)
-		return snapshot_fail(err, -EBADMSG,
-			"%s/%s: xxh3 is %016llx, the manifest says %016llx", s->path,
-			expected->name, (unsigned long long)seen.xxh3,
-			(unsigned long long)expected->xxh3);
-	rc = file_map(s, fd, expected->name, size, map, err);
-	if (rc != 0)
-		return rc;
-	struct gp_snapshot_error why;
-	rc = safetensors_check(
-		&s->manifest.meta, expected->name, map->base, size, size, &map->data_start, &why);
-	return rc == 0 ? 0 : snapshot_fail(err, rc, "%s/%s", s->path, why.text);
-}
-
-static int files_load(struct gp_snapshot *s, struct gp_snapshot_error *err)
-{
-	int rc = 0;
-	for (uint32_t i = 0; rc == 0 && i < s->manifest.files_count; i++) {
-		int fd;
-		uint64_t size = 0;
-		rc = file_open(s, s->manifest.files[i].name, &fd, &size, err);
+	while (s->links[s->links_count - 1]->manifest.form.depth > 0) {
+		struct link *l = s->links[s->links_count - 1];
+		char path[PATH_MAX];
+		struct gp_snapshot_error why;
+		int rc = base_path(l, path, err);
 		if (rc != 0)
-			break;
-		rc = file_prove(s, fd, size, &s->manifest.files[i], &s->maps[i], err);
-		close(fd);
-	}
-	return rc;
-}
-
-static int offsets_fill(struct gp_snapshot *s, struct gp_snapshot_error *err)
-{
-	const struct gp_snapshot_meta *meta = &s->manifest.meta;
-	uint64_t offset = 0;
-	s->offsets = calloc(meta->tensors_count, sizeof(*s->offsets));
-	if (!s->offsets)
-		return snapshot_fail(
-			err, -ENOMEM, "out of memory for %u tensors", meta->tensors_count);
-	for (uint32_t i = 0; i < meta->tensors_count; i++) {
-		s->offsets[i] = offset;
-		offset += meta->tensors[i].elements * sizeof(float);
+			return rc;
+		struct link *base = snapshot_link_open(path, depth, &why);
+		// A system error of the base means the same to who asked for this one.
+		if (!base)
+			return snapshot_fail(err, why.code == -ENOMEM ? -ENOMEM : -EBADMSG,
+				"%s: broken chain: %s", l->path, why.text);
+		GP_ASSERT(s->links_count < GP_SNAPSHOT_CHAIN_MAX);
+		s->links[s->links_count++] = base;
+		rc = base_check(l, base, err);
+		if (rc != 0)
+			return rc;
 	}
 	return 0;
 }
 
-static int snapshot_load(struct gp_snapshot *s, struct gp_snapshot_error *err)
+// ---- putting the data together
+
+static int temporary_open(const struct gp_snapshot *s, struct gp_snapshot_error *err)
 {
-	struct mapping manifest_map = {0};
-	s->dir_fd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dir_fd < 0)
-		return reader_fail(s, errno, NULL, "cannot be opened", err);
-	int rc = manifest_load(s, &manifest_map, err);
-	s->maps[s->manifest.files_count] = manifest_map;
-	if (rc == 0)
-		rc = files_load(s, err);
-	return rc == 0 ? offsets_fill(s, err) : rc;
+	int fd = openat(own(s)->dir_fd, "..", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		fd = open(TEMPORARY_DIR, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		snapshot_fail_sys(err, errno, own(s)->path, NULL, "no file to put it together in");
+	return fd;
 }
 
-int gp_snapshot_open(const char *path, struct gp_snapshot **out, struct gp_snapshot_error *err)
+static int block_write(int fd, const struct grid_block *b, const void *bytes)
 {
-	if (strlen(path) >= PATH_MAX)
-		return snapshot_fail_sys(err, ENAMETOOLONG, path, NULL, "cannot be opened");
+	size_t size = b->elems * sizeof(float);
+	for (size_t done = 0; done < size;) {
+		ssize_t n = pwrite(fd, (const uint8_t *)bytes + done, size - done,
+			(off_t)(b->elem * sizeof(float) + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? errno : EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+struct gather {
+	int fd;
+	uint32_t file;
+	uint8_t *have; // a byte per block
+	void *scratch; // a block
+};
+
+// The blocks of one directory that no newer one has.
+static int link_gather(const struct link *l, const struct gather *g, struct gp_snapshot_error *err)
+{
+	const struct index *x = &l->index;
+	const uint8_t *at = (const uint8_t *)l->data_maps[g->file].base + l->data_start[g->file];
+	for (uint32_t i = 0; i < x->present_count; i++) {
+		uint32_t block = index_block(x, i);
+		struct grid_block b = grid_block(&l->grid, block);
+		size_t len = b.elems * sizeof(float);
+		size_t stored =
+			x->zstd ? x->sizes[g->file * (1 + (size_t)x->present_count) + 1 + i] : len;
+		const void *bytes = at;
+		at += stored;
+		if (g->have[block])
+			continue;
+		g->have[block] = 1;
+		if (x->zstd && !zstd_frame_open(g->scratch, len, bytes, stored))
+			return snapshot_fail(err, -EBADMSG,
+				"%s/%s: a frame changed while it was read", l->path,
+				l->manifest.files[g->file].name);
+		int e = block_write(g->fd, &b, x->zstd ? g->scratch : bytes);
+		if (e != 0)
+			return snapshot_fail_sys(err, e, l->path, NULL,
+				"it cannot be put together in a temporary file");
+	}
+	return 0;
+}
+
+static int file_gather(struct gp_snapshot *s, uint32_t file, struct gp_snapshot_error *err)
+{
+	const struct grid *grid = &own(s)->grid;
+	struct gather g = {.file = file};
+	g.fd = temporary_open(s, err);
+	if (g.fd < 0)
+		return err->code;
+	int rc = 0;
+	g.have = calloc(1, grid->blocks_count);
+	g.scratch = malloc((size_t)grid->block_elems * sizeof(float));
+	if (!g.have || !g.scratch)
+		rc = snapshot_fail(err, -ENOMEM, "out of memory for a snapshot");
+	for (uint32_t i = 0; rc == 0 && i < s->links_count; i++)
+		rc = link_gather(s->links[i], &g, err);
+	int e = rc == 0 ? snapshot_map(g.fd, grid_elems(grid) * sizeof(float), &s->data[file]) : 0;
+	if (e != 0)
+		rc = snapshot_fail_sys(err, e, own(s)->path, NULL, "cannot be mapped");
+	close(g.fd);
+	free(g.have);
+	free(g.scratch);
+	return rc;
+}
+
+// ---- opening
+
+enum open_mode { OPEN_ALONE, OPEN_PROVE, OPEN_DATA };
+
+static int snapshot_load(
+	struct gp_snapshot *s, const char *path, enum open_mode mode, struct gp_snapshot_error *err)
+{
+	s->links[0] = snapshot_link_open(path, LINK_DATA, err);
+	if (!s->links[0])
+		return err->code;
+	s->links_count = 1;
+	int rc = mode == OPEN_ALONE ? 0 : chain_load(s, LINK_DATA, err);
+	const struct manifest *m = &own(s)->manifest;
+	bool gathered = m->form.depth > 0 || m->form.zstd;
+	for (uint32_t i = 0; rc == 0 && mode == OPEN_DATA && gathered && i < m->files_count; i++)
+		rc = file_gather(s, i, err);
+	return rc;
+}
+
+static int snapshot_open(const char *path, enum open_mode mode, struct gp_snapshot **out,
+	struct gp_snapshot_error *err)
+{
 	struct gp_snapshot *s = calloc(1, sizeof(*s));
 	if (!s)
 		return snapshot_fail(err, -ENOMEM, "out of memory for a snapshot");
-	strcpy(s->path, path);
-	int rc = snapshot_load(s, err);
+	int rc = snapshot_load(s, path, mode, err);
 	if (rc != 0) {
 		gp_snapshot_close(s);
 		return rc;
@@ -202,68 +235,100 @@ int gp_snapshot_open(const char *path, struct gp_snapshot **out, struct gp_snaps
 	return 0;
 }
 
+int gp_snapshot_open(const char *path, struct gp_snapshot **out, struct gp_snapshot_error *err)
+{
+	return snapshot_open(path, OPEN_DATA, out, err);
+}
+
+int gp_snapshot_prove(const char *path, struct gp_snapshot **out, struct gp_snapshot_error *err)
+{
+	return snapshot_open(path, OPEN_PROVE, out, err);
+}
+
+int gp_snapshot_open_alone(
+	const char *path, struct gp_snapshot **out, struct gp_snapshot_error *err)
+{
+	return snapshot_open(path, OPEN_ALONE, out, err);
+}
+
 void gp_snapshot_close(struct gp_snapshot *s)
 {
 	if (!s)
 		return;
-	for (uint32_t i = 0; i < GP_ARRAY_SIZE(s->maps); i++)
-		if (s->maps[i].base)
-			munmap(s->maps[i].base, s->maps[i].size);
-	if (s->dir_fd >= 0)
-		close(s->dir_fd);
-	manifest_fini(&s->manifest);
-	free(s->offsets);
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(s->data); i++)
+		snapshot_unmap(&s->data[i]);
+	for (uint32_t i = 0; i < s->links_count; i++)
+		snapshot_link_close(s->links[i]);
 	free(s);
 }
 
+// ---- what it says
+
 const struct gp_snapshot_meta *gp_snapshot_meta(const struct gp_snapshot *s)
 {
-	return &s->manifest.meta;
+	return &own(s)->manifest.meta;
 }
 
 const struct gp_snapshot_seal *gp_snapshot_seal(const struct gp_snapshot *s)
 {
-	return &s->manifest.seal;
+	return &own(s)->manifest.seal;
+}
+
+const struct gp_snapshot_form *gp_snapshot_form(const struct gp_snapshot *s)
+{
+	return &own(s)->manifest.form;
 }
 
 const char *gp_snapshot_created(const struct gp_snapshot *s)
 {
-	return s->manifest.created;
+	return own(s)->manifest.created;
 }
 
 const char *gp_snapshot_path(const struct gp_snapshot *s)
 {
-	return s->path;
+	return own(s)->path;
 }
 
 const float *gp_snapshot_data(const struct gp_snapshot *s, uint32_t file_idx, uint32_t tensor_idx)
 {
-	GP_ASSERT(file_idx < s->manifest.files_count);
-	GP_ASSERT(tensor_idx < s->manifest.meta.tensors_count);
-	const struct mapping *map = &s->maps[file_idx];
-	const uint8_t *data = (const uint8_t *)map->base + map->data_start;
-	return (const float *)(const void *)(data + s->offsets[tensor_idx]);
+	const struct link *l = own(s);
+	GP_ASSERT(file_idx < l->manifest.files_count);
+	GP_ASSERT(tensor_idx < l->manifest.meta.tensors_count);
+	const uint8_t *data = s->data[file_idx].base;
+	if (!data) {
+		GP_ASSERT(l->manifest.form.depth == 0 && !l->manifest.form.zstd);
+		data = (const uint8_t *)l->data_maps[file_idx].base + l->data_start[file_idx];
+	}
+	return (const float *)(const void *)data + l->grid.first_elem[tensor_idx];
 }
 
 int gp_snapshot_find(const struct gp_snapshot *s, const char *tensor)
 {
-	const json_t *position = json_object_get(s->manifest.index, tensor);
+	const json_t *position = json_object_get(own(s)->manifest.names, tensor);
 	return position ? (int)json_integer_value(position) : -ENOENT;
 }
 
 uint32_t gp_snapshot_files_count(const struct gp_snapshot *s)
 {
-	return s->manifest.files_count;
+	const struct manifest *m = &own(s)->manifest;
+	return m->files_count + (m->index.name[0] ? 1 : 0) + 1;
 }
 
+// Data files, then the index if there is one, then the manifest.
 const struct gp_snapshot_file *gp_snapshot_file(const struct gp_snapshot *s, uint32_t idx)
 {
-	GP_ASSERT(idx <= s->manifest.files_count);
-	return idx < s->manifest.files_count ? &s->manifest.files[idx] : &s->manifest_file;
+	const struct link *l = own(s);
+	GP_ASSERT(idx < gp_snapshot_files_count(s));
+	if (idx < l->manifest.files_count)
+		return &l->manifest.files[idx];
+	return idx + 1 < gp_snapshot_files_count(s) ? &l->manifest.index : &l->manifest_file;
 }
 
 const void *gp_snapshot_bytes(const struct gp_snapshot *s, uint32_t idx)
 {
-	GP_ASSERT(idx <= s->manifest.files_count);
-	return s->maps[idx].base;
+	const struct link *l = own(s);
+	GP_ASSERT(idx < gp_snapshot_files_count(s));
+	if (idx < l->manifest.files_count)
+		return l->data_maps[idx].base;
+	return idx + 1 < gp_snapshot_files_count(s) ? l->index_map.base : l->manifest_map.base;
 }

@@ -42,6 +42,22 @@ static json_t *header_json(const struct gp_snapshot_meta *meta)
 	return root;
 }
 
+int safetensors_wrap(const char *text, char **out, size_t *out_len, struct gp_snapshot_error *err)
+{
+	size_t text_len = strlen(text);
+	size_t len = gp_align_up(8 + text_len, SNAPSHOT_DATA_ALIGN);
+	GP_ASSERT(len <= SNAPSHOT_HEADER_MAX);
+	char *header = malloc(len);
+	if (!header)
+		return snapshot_fail(err, -ENOMEM, "out of memory for the header of tensors");
+	gp_store64(header, len - 8);
+	memcpy(header + 8, text, text_len);
+	memset(header + 8 + text_len, ' ', len - 8 - text_len);
+	*out = header;
+	*out_len = len;
+	return 0;
+}
+
 int safetensors_header(const struct gp_snapshot_meta *meta, char **out, size_t *out_len,
 	struct gp_snapshot_error *err)
 {
@@ -50,21 +66,20 @@ int safetensors_header(const struct gp_snapshot_meta *meta, char **out, size_t *
 	json_decref(root);
 	if (!text)
 		return snapshot_fail(err, -ENOMEM, "out of memory for the header of tensors");
-	size_t text_len = strlen(text);
-	size_t len = gp_align_up(8 + text_len, SNAPSHOT_DATA_ALIGN);
-	GP_ASSERT(len <= SNAPSHOT_HEADER_MAX);
-	char *header = malloc(len);
-	if (header) {
-		gp_store64(header, len - 8);
-		memcpy(header + 8, text, text_len);
-		memset(header + 8 + text_len, ' ', len - 8 - text_len);
-	}
+	int rc = safetensors_wrap(text, out, out_len, err);
 	free(text);
-	if (!header)
-		return snapshot_fail(err, -ENOMEM, "out of memory for the header of tensors");
-	*out = header;
-	*out_len = len;
-	return 0;
+	return rc;
+}
+
+int safetensors_changed_header(
+	uint64_t elements, char **out, size_t *out_len, struct gp_snapshot_error *err)
+{
+	char text[192];
+	snprintf(text, sizeof(text),
+		"{\"__metadata__\":{\"producer\":\"gradplane\"},\"changed\":{\"dtype\":\"F32\","
+		"\"shape\":[%llu],\"data_offsets\":[0,%llu]}}",
+		(unsigned long long)elements, (unsigned long long)(elements * sizeof(float)));
+	return safetensors_wrap(text, out, out_len, err);
 }
 
 static bool shape_agrees(const json_t *shape, const struct gp_snapshot_tensor *t)

@@ -11,15 +11,19 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <xxhash.h>
 
 #define SNAPSHOT_MANIFEST_MAX	 (UINT64_C(96) << 20)
 #define SNAPSHOT_HEADER_MAX	 UINT64_C(100000000) // the safetensors format's own limit
 #define SNAPSHOT_DATA_ALIGN	 64
 #define SNAPSHOT_CREATED_SIZE	 21 // 2026-01-31T12:00:00Z
 #define SNAPSHOT_STAGE_PREFIX	 ".tmp-"
-#define SNAPSHOT_PARAMS_FILE	 "params.safetensors"
+#define SNAPSHOT_PARAMS		 "params"
 #define SNAPSHOT_STATE_PREFIX	 "state-"
 #define SNAPSHOT_SAFETENSORS_END ".safetensors"
+#define SNAPSHOT_CHANGED_END	 ".changed.safetensors"
+#define SNAPSHOT_ZSTD_END	 ".zst"
+#define SNAPSHOT_BLOCKS_FILE	 "blocks.safetensors"
 
 // Fills `err` and returns `code` (-errno).
 int snapshot_fail(struct gp_snapshot_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
@@ -35,14 +39,21 @@ int snapshot_path_join(
 int snapshot_meta_check(const struct gp_snapshot_meta *meta, uint64_t *elements_total,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
 bool snapshot_word_valid(const char *word);
-// Name of safetensors file idx of these.
-void snapshot_file_name(const struct gp_snapshot_meta *meta, uint32_t idx, char *out, size_t size);
+// Name of data file idx of these.
+void snapshot_file_name(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form,
+	uint32_t idx, char *out, size_t size);
 // Position of each tensor by name; NULL with err->code -EINVAL (a name twice) or -ENOMEM.
 json_t *snapshot_index_create(const struct gp_snapshot_meta *meta, struct gp_snapshot_error *err);
 
+// `text` as a header: length before it, spaces behind it. *out is malloc'ed.
+int safetensors_wrap(
+	const char *text, char **out, size_t *out_len, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // The first bytes of a file up to its data: length, JSON, spaces up to a multiple of 64.
 // *out is malloc'ed.
 int safetensors_header(const struct gp_snapshot_meta *meta, char **out, size_t *out_len,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// Likewise of an incremental file: one tensor "changed" of `elements`.
+int safetensors_changed_header(uint64_t elements, char **out, size_t *out_len,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Whether a file of file_size bytes whose first `len` are `bytes` holds exactly these tensors, f32,
 // one after the other without holes. *data_start is where the data begins. `file` is for the text.
@@ -50,12 +61,83 @@ int safetensors_check(const struct gp_snapshot_meta *meta, const char *file, con
 	uint64_t len, uint64_t file_size, uint64_t *data_start,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
 
+// ---- blocks: each tensor is cut into pieces of block_elems, the last one short
+
+struct grid {
+	uint32_t block_elems;
+	uint32_t tensors_count;
+	uint32_t blocks_count;
+	uint32_t *first_block; // of each tensor; one more: blocks_count
+	uint64_t *first_elem;  // likewise, in the data of a file
+};
+
+struct grid_block {
+	uint32_t tensor;
+	uint32_t elems;
+	uint64_t elem; // first one, in the data of a file
+};
+
+int grid_init(struct grid *g, const struct gp_snapshot_meta *meta,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+void grid_fini(struct grid *g);
+struct grid_block grid_block(const struct grid *g, uint32_t block);
+static inline uint64_t grid_elems(const struct grid *g)
+{
+	return g->first_elem[g->tensors_count];
+}
+
+// Elements that pass in order, cut into blocks and summed.
+struct summer {
+	const struct grid *grid;
+	XXH3_state_t *hash;
+	uint32_t block;
+	uint32_t left; // of it
+};
+
+int summer_init(struct summer *s, const struct grid *grid) GP_MUST_CHECK; // 0 or -ENOMEM
+void summer_fini(struct summer *s);
+// Moves on by at most *count elements, not past the end of a block; *count becomes how many. `data`
+// NULL: they are not summed. True when the block is complete: *sum is of it.
+bool summer_feed(struct summer *s, const float *data, uint64_t *count, uint64_t *sum);
+
+// ---- blocks.safetensors: xxh3 of every block of every file (U64 [files, blocks], also of those
+// that an incremental snapshot leaves to its base), the blocks that are there (U32 [present], only
+// incremental), sizes of the frames (U32 [files, 1 + present], only zstd)
+
+struct index {
+	uint32_t files_count, blocks_count, present_count;
+	bool incremental, zstd;
+	uint64_t *sums;
+	uint32_t *present; // NULL: all
+	uint32_t *sizes;   // NULL: not compressed
+	void *memory;	   // of the three, when it was made by blocks_index_init
+};
+
+int blocks_index_init(struct index *x, uint32_t files_count, uint32_t blocks_count,
+	uint32_t present_count, bool incremental, bool zstd,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+void blocks_index_fini(struct index *x);
+uint64_t blocks_index_size(const struct index *x); // of its data
+int blocks_index_header(const struct index *x, char **out, size_t *out_len,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// Points the three into `bytes`, a whole mapped file.
+int blocks_index_attach(struct index *x, const void *bytes, uint64_t size,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+static inline uint32_t index_block(const struct index *x, uint32_t present_idx)
+{
+	return x->present ? x->present[present_idx] : present_idx;
+}
+
+// ---- manifest
+
 // What a manifest says. Strings belong to `root`.
 struct manifest {
 	struct gp_snapshot_meta meta;
+	struct gp_snapshot_form form;
 	struct gp_snapshot_seal seal;
 	uint32_t files_count;
 	struct gp_snapshot_file files[GP_SNAPSHOT_FILES_MAX];
+	struct gp_snapshot_file index; // name "" in format 1
 	char created[SNAPSHOT_CREATED_SIZE];
 	uint64_t elements_total;
 	char states_text[GP_SNAPSHOT_STATES_MAX][GP_SNAPSHOT_TEXT_SIZE];
@@ -63,15 +145,23 @@ struct manifest {
 	struct gp_snapshot_tensor *tensors;
 	struct gp_snapshot_rank *ranks;
 	json_t *root;
-	json_t *index; // tensor name -> position
+	json_t *names; // tensor name -> position
+};
+
+// What is known only at the end.
+struct manifest_tail {
+	const struct gp_snapshot_seal *seal;
+	const struct gp_snapshot_file *files;
+	uint32_t files_count;
+	const struct gp_snapshot_file *index;
+	const char *created;
 };
 
 // The part of a manifest that is known at the start; NULL when out of memory.
-json_t *manifest_begin(const struct gp_snapshot_meta *meta);
+json_t *manifest_begin(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form);
 // Adds the rest and makes the text (malloc'ed). Does not take the reference of `root`.
-int manifest_finish(json_t *root, const struct gp_snapshot_seal *seal,
-	const struct gp_snapshot_file *files, uint32_t files_count, const char *created, char **out,
-	size_t *out_len, struct gp_snapshot_error *err) GP_MUST_CHECK;
+int manifest_finish(json_t *root, const struct manifest_tail *tail, char **out, size_t *out_len,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
 // xxh3 of the canonical text (compact, sorted keys) of `root`. -ENOMEM.
 int manifest_checksum(const json_t *root, uint64_t *out) GP_MUST_CHECK;
 // All or nothing: on an error there is nothing to free.
@@ -79,6 +169,109 @@ int manifest_parse(const char *text, size_t len, struct manifest *m,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
 void manifest_fini(struct manifest *m);
 
+// ---- one directory, proved as far as it goes by itself
+
+struct mapping {
+	void *base;
+	uint64_t size;
+};
+
+enum link_depth { LINK_MANIFEST, LINK_INDEX, LINK_DATA };
+
+struct link {
+	char path[PATH_MAX];
+	int dir_fd;
+	struct manifest manifest;
+	struct grid grid;
+	struct index index; // sums NULL in format 1
+	struct gp_snapshot_file manifest_file;
+	uint64_t data_start[GP_SNAPSHOT_FILES_MAX];
+	struct mapping data_maps[GP_SNAPSHOT_FILES_MAX]; // LINK_DATA
+	struct mapping index_map, manifest_map;
+};
+
+// NULL with `err` filled.
+struct link *snapshot_link_open(
+	const char *path, enum link_depth depth, struct gp_snapshot_error *err);
+void snapshot_link_close(struct link *l); // takes NULL
+// Text for a block that is wrong: "block 12 (tensor fc1.weight, elements 65536..131071)".
+void snapshot_block_name(const struct link *l, uint32_t block, char *out, size_t size);
+int snapshot_map(int fd, uint64_t size, struct mapping *map) GP_MUST_CHECK; // 0 or errno
+void snapshot_unmap(struct mapping *map);
+
+// Same job, tensors, optimizer arrays and blocks.
+bool snapshot_tensors_same(const struct gp_snapshot_meta *a, const struct gp_snapshot_meta *b);
+
+// Bytes of a file in order, hashed as they come.
+#define STREAM_BUFFER_SIZE (256u << 10)
+
+struct stream {
+	int fd;
+	uint64_t at;
+	const char *dir, *name; // for texts
+	XXH3_state_t *hash;
+	uint8_t *buffer;
+	size_t used, left; // in the buffer
+};
+
+// snapshot_stream_end follows in any case.
+int snapshot_stream_begin(struct stream *s, int fd, const char *dir, const char *name,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// The next bytes, at most *len and at least one; *len becomes how many. Valid until the next call.
+int snapshot_stream_next(struct stream *s, uint64_t *len, const void **bytes,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+int snapshot_stream_read(
+	struct stream *s, void *out, uint64_t len, struct gp_snapshot_error *err) GP_MUST_CHECK;
+uint64_t snapshot_stream_xxh3(const struct stream *s);
+void snapshot_stream_end(struct stream *s);
+
+// Data file idx of a directory, read once from its first byte to its last.
+struct proof {
+	const struct link *link;
+	uint32_t idx;
+	int fd;
+	uint64_t xxh3;	     // of the file
+	uint64_t data_start; // where the first block is
+	XXH3_state_t *block_hash;
+	void *frame, *plain;
+	size_t frame_size;
+};
+
+// Proves all but the xxh3 of the file, which it leaves in `p`.
+int proof_run(struct proof *p, struct gp_snapshot_error *err) GP_MUST_CHECK;
+
+// ---- frames of zstd
+
+// Bytes that a frame of `size` bytes can need.
+size_t zstd_frame_bound(size_t size);
+struct zstd_maker;
+struct zstd_maker *zstd_maker_create(uint32_t level); // NULL: out of memory
+void zstd_maker_destroy(struct zstd_maker *m);
+// Length of the frame, or 0: out of memory.
+size_t zstd_frame_make(
+	struct zstd_maker *m, void *out, size_t out_size, const void *data, size_t size);
+// Bytes that a frame says it holds; 0 when it is none.
+uint64_t zstd_frame_content(const void *frame, size_t frame_len);
+// Whether `frame` holds exactly `size` bytes; they are in `out`.
+bool zstd_frame_open(void *out, size_t size, const void *frame, size_t frame_len) GP_MUST_CHECK;
+
+// ---- what a writer takes over
+
+struct gp_snapshot_delta {
+	char base_name[GP_SNAPSHOT_NAME_SIZE];
+	struct link *base; // LINK_INDEX
+	uint8_t *changed;  // a byte per block
+	uint32_t changed_count;
+	uint64_t changed_elems;
+	struct summer summers[GP_SNAPSHOT_FILES_MAX];
+};
+
+// Writes all of it; 0 or errno.
+int snapshot_fd_write(int fd, const void *data, size_t len) GP_MUST_CHECK;
+// fsync and close, also after an error; 0 or errno.
+int snapshot_fd_settle(int *fd) GP_MUST_CHECK;
+
+int snapshot_dir_sync(const char *dir, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Removes a directory and the files in it (no directories below). 0 if it is not there.
 int snapshot_remove(const char *path, struct gp_snapshot_error *err) GP_MUST_CHECK;
 

@@ -118,7 +118,7 @@ void gp_snapshot_stage_drop(struct gp_snapshot_stage *stage)
 	free(stage);
 }
 
-static int dir_sync(const char *dir, struct gp_snapshot_error *err)
+int snapshot_dir_sync(const char *dir, struct gp_snapshot_error *err)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -174,7 +174,7 @@ int gp_snapshot_stage_publish(struct gp_snapshot_stage *stage, const char *name,
 		gp_snapshot_stage_drop(stage);
 		return rc;
 	}
-	rc = dir_sync(stage->dir, err);
+	rc = snapshot_dir_sync(stage->dir, err);
 	// Not known to be on the disk: the name goes back, so that an error leaves nothing.
 	struct gp_snapshot_error undo;
 	if (rc != 0 && (replaced ? renameat2(AT_FDCWD, stage->path, AT_FDCWD, path, RENAME_EXCHANGE)

@@ -1,145 +1,41 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "snapshot_priv.h"
+#include "writer_priv.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <time.h>
-#include <unistd.h>
-#include <xxhash.h>
-
-#define WRITE_BUFFER_SIZE (256 << 10)
-
-struct file_out {
-	int fd;
-	struct gp_snapshot_file info;
-	uint64_t elements_left;
-	XXH3_state_t *hash;
-	uint8_t *buffer;
-	size_t buffer_used;
-};
 
 struct gp_snapshot_writer {
-	struct gp_snapshot_stage *stage;
-	char dir[PATH_MAX];
-	char name[GP_SNAPSHOT_NAME_SIZE];
+	struct writer_dir to;
 	json_t *manifest;
-	uint64_t size; // of all files, manifest estimated
-	uint64_t free; // in the file system when it began
+	struct gp_snapshot_form form;
+	struct grid grid;
+	struct index index;
+	const uint8_t *changed; // a byte per block; NULL: all are written
 	uint32_t files_count;
 	struct file_out files[GP_SNAPSHOT_FILES_MAX];
 	struct gp_snapshot_error failed; // code 0 while all is well
 };
 
-static int writer_fail(struct gp_snapshot_writer *w, int errno_code, const char *name,
-	const char *what, struct gp_snapshot_error *err)
+static int writer_failed(struct gp_snapshot_writer *w, struct gp_snapshot_error *err)
 {
-	if (errno_code == ENOSPC || errno_code == EDQUOT)
-		snapshot_fail(&w->failed, -errno_code,
-			"%s: disk full at %s of snapshot %s: it needs %llu bytes, %llu were free; "
-			"free space there or name another directory",
-			w->dir, name, w->name, (unsigned long long)w->size,
-			(unsigned long long)w->free);
-	else
-		snapshot_fail_sys(
-			&w->failed, errno_code, gp_snapshot_stage_path(w->stage), name, what);
-	*err = w->failed;
-	return err->code;
-}
-
-static int fd_write(int fd, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? errno : EIO;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int file_emit(struct gp_snapshot_writer *w, struct file_out *f, const void *data, size_t len,
-	struct gp_snapshot_error *err)
-{
-	XXH3_64bits_update(f->hash, data, len);
-	int e = fd_write(f->fd, data, len);
-	return e == 0 ? 0 : writer_fail(w, e, f->info.name, "cannot be written", err);
-}
-
-static int file_flush(
-	struct gp_snapshot_writer *w, struct file_out *f, struct gp_snapshot_error *err)
-{
-	size_t len = f->buffer_used;
-	f->buffer_used = 0;
-	return len > 0 ? file_emit(w, f, f->buffer, len, err) : 0;
-}
-
-static int file_put(struct gp_snapshot_writer *w, struct file_out *f, const void *data, size_t len,
-	struct gp_snapshot_error *err)
-{
-	if (len > WRITE_BUFFER_SIZE - f->buffer_used) {
-		int rc = file_flush(w, f, err);
-		if (rc != 0)
-			return rc;
-	}
-	if (len > WRITE_BUFFER_SIZE)
-		return file_emit(w, f, data, len, err);
-	memcpy(f->buffer + f->buffer_used, data, len);
-	f->buffer_used += len;
-	return 0;
-}
-
-// Durable, or an error. Not all file systems tell of a failed write before close.
-static int fd_settle(int *fd)
-{
-	int e = fsync(*fd) == 0 ? 0 : errno;
-	if (close(*fd) != 0 && e == 0)
-		e = errno;
-	*fd = -1;
-	return e;
-}
-
-static int file_create(
-	struct gp_snapshot_writer *w, const char *name, int *fd, struct gp_snapshot_error *err)
-{
-	*fd = openat(gp_snapshot_stage_fd(w->stage), name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-		0644);
-	return *fd >= 0 ? 0 : writer_fail(w, errno, name, "cannot be made", err);
-}
-
-static int file_begin(struct gp_snapshot_writer *w, struct file_out *f, const char *header,
-	size_t header_len, struct gp_snapshot_error *err)
-{
-	f->hash = XXH3_createState();
-	f->buffer = malloc(WRITE_BUFFER_SIZE);
-	if (!f->hash || !f->buffer)
-		return snapshot_fail(err, -ENOMEM, "out of memory for %s", f->info.name);
-	XXH3_64bits_reset(f->hash);
-	int rc = file_create(w, f->info.name, &f->fd, err);
-	if (rc != 0)
-		return rc;
-	// Where room cannot be reserved, a full disk is found by a write.
-	if (fallocate(f->fd, 0, 0, (off_t)f->info.size) != 0 && errno != EOPNOTSUPP &&
-		errno != ENOSYS)
-		return writer_fail(w, errno, f->info.name, "room cannot be reserved", err);
-	return file_put(w, f, header, header_len, err);
+	if (w->failed.code != 0)
+		*err = w->failed;
+	return w->failed.code;
 }
 
 static void writer_free(struct gp_snapshot_writer *w)
 {
 	for (uint32_t i = 0; i < w->files_count; i++) {
-		struct file_out *f = &w->files[i];
-		if (f->fd >= 0)
-			close(f->fd);
-		XXH3_freeState(f->hash);
-		free(f->buffer);
+		file_out_fini(&w->files[i]);
+		summer_fini(&w->files[i].summer);
 	}
+	grid_fini(&w->grid);
+	blocks_index_fini(&w->index);
+	zstd_maker_destroy(w->to.frames);
+	free(w->to.frame);
 	json_decref(w->manifest);
 	free(w);
 }
@@ -148,35 +44,133 @@ void gp_snapshot_abort(struct gp_snapshot_writer *w)
 {
 	if (!w)
 		return;
-	gp_snapshot_stage_drop(w->stage);
+	gp_snapshot_stage_drop(w->to.stage);
 	writer_free(w);
 }
 
+// ---- begin
+
+static uint64_t elems_written(
+	const struct gp_snapshot_writer *w, const struct gp_snapshot_delta *delta)
+{
+	return delta ? delta->changed_elems : grid_elems(&w->grid);
+}
+
+static int frames_prepare(struct gp_snapshot_writer *w, uint32_t level, size_t header_len,
+	struct gp_snapshot_error *err)
+{
+	size_t block = (size_t)w->grid.block_elems * sizeof(float);
+	w->to.frame_size = zstd_frame_bound(GP_MAX(block, header_len));
+	w->to.frames = zstd_maker_create(level);
+	w->to.frame = malloc(w->to.frame_size);
+	if (!w->to.frames || !w->to.frame)
+		return snapshot_fail(err, -ENOMEM, "out of memory for zstd");
+	return 0;
+}
+
+// What a full disk would lack is known before the first byte.
+static void room_learn(struct gp_snapshot_writer *w, uint64_t file_size, size_t header_len)
+{
+	struct statvfs fs;
+	w->to.size =
+		w->files_count * file_size + blocks_index_size(&w->index) + 4096 + 2 * header_len;
+	if (statvfs(w->to.dir, &fs) == 0)
+		w->to.free = (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static int file_begin(struct gp_snapshot_writer *w, uint32_t idx, uint64_t size, const char *header,
+	size_t header_len, struct gp_snapshot_error *err)
+{
+	struct file_out *f = &w->files[idx];
+	if (summer_init(&f->summer, &w->grid) != 0)
+		return snapshot_fail(err, -ENOMEM, "out of memory for checksums");
+	f->elements_left = grid_elems(&w->grid);
+	f->sums = &w->index.sums[(size_t)idx * w->index.blocks_count];
+	if (w->form.zstd)
+		f->frame_sizes = &w->index.sizes[idx * (1 + (size_t)w->index.present_count)];
+	int rc = file_out_init(f, &w->to,
+		w->form.zstd ? (size_t)w->grid.block_elems * sizeof(float) : WRITE_BUFFER_SIZE,
+		err);
+	if (rc == 0)
+		rc = file_out_create(f, w->form.zstd ? 0 : size, err);
+	return rc != 0	      ? rc
+	       : w->form.zstd ? file_out_frame(f, header, header_len, err)
+			      : file_out_put(f, header, header_len, err);
+}
+
 static int files_begin(struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
-	uint64_t elements, struct gp_snapshot_error *err)
+	const struct gp_snapshot_opts *opts, struct gp_snapshot_error *err)
 {
 	char *header;
 	size_t header_len;
-	int rc = safetensors_header(meta, &header, &header_len, err);
+	uint64_t elems = elems_written(w, opts->delta);
+	int rc = opts->delta ? safetensors_changed_header(elems, &header, &header_len, err)
+			     : safetensors_header(meta, &header, &header_len, err);
 	if (rc != 0)
 		return rc;
+	if (w->form.zstd)
+		rc = frames_prepare(w, opts->level, header_len, err);
+	uint64_t size = header_len + elems * sizeof(float);
 	w->files_count = 1 + meta->states_count;
+	room_learn(w, size, header_len);
 	for (uint32_t i = 0; i < w->files_count; i++) {
-		struct file_out *f = &w->files[i];
-		snapshot_file_name(meta, i, f->info.name, sizeof(f->info.name));
-		f->fd = -1;
-		f->elements_left = elements;
-		f->info.size = header_len + elements * sizeof(float);
+		w->files[i].fd = -1;
+		snapshot_file_name(
+			meta, &w->form, i, w->files[i].info.name, sizeof(w->files[i].info.name));
 	}
-	// The manifest names each tensor in about twice the room of the header.
-	w->size = w->files_count * w->files[0].info.size + 4096 + 2 * header_len;
-	struct statvfs fs;
-	if (statvfs(w->dir, &fs) == 0)
-		w->free = (uint64_t)fs.f_bavail * fs.f_frsize;
 	for (uint32_t i = 0; rc == 0 && i < w->files_count; i++)
-		rc = file_begin(w, &w->files[i], header, header_len, err);
+		rc = file_begin(w, i, size, header, header_len, err);
 	free(header);
 	return rc;
+}
+
+static int index_begin(struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
+	const struct gp_snapshot_delta *delta, struct gp_snapshot_error *err)
+{
+	int rc = blocks_index_init(&w->index, 1 + meta->states_count, w->grid.blocks_count,
+		w->form.present_count, delta != NULL, w->form.zstd, err);
+	if (rc != 0 || !delta)
+		return rc;
+	const struct index *base = &delta->base->index;
+	memcpy(w->index.sums, base->sums,
+		sizeof(*base->sums) * base->files_count * base->blocks_count);
+	w->changed = delta->changed;
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < w->grid.blocks_count; i++)
+		if (delta->changed[i])
+			w->index.present[n++] = i;
+	GP_ASSERT(n == w->form.present_count);
+	return 0;
+}
+
+static int form_choose(struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
+	const struct gp_snapshot_opts *opts, struct gp_snapshot_error *err)
+{
+	const struct gp_snapshot_delta *d = opts->delta;
+	if (opts->level > GP_SNAPSHOT_LEVEL_MAX)
+		return snapshot_fail(err, -EINVAL, "zstd level %u: at most %d", opts->level,
+			GP_SNAPSHOT_LEVEL_MAX);
+	int rc = grid_init(&w->grid, meta, err);
+	if (rc != 0)
+		return rc;
+	w->form = (struct gp_snapshot_form){.zstd = opts->level > 0,
+		.block_elems = meta->block_elems,
+		.blocks_count = w->grid.blocks_count,
+		.present_count = d ? d->changed_count : w->grid.blocks_count};
+	if (!d)
+		return 0;
+	for (uint32_t i = 0; i <= meta->states_count; i++)
+		if (d->summers[i].block < w->grid.blocks_count)
+			return snapshot_fail(
+				err, -EINVAL, "%s: not compared to its end", w->to.name);
+	if (!snapshot_tensors_same(meta, &d->base->manifest.meta) ||
+		strncmp(d->base_name, w->to.name, sizeof(d->base_name)) == 0)
+		return snapshot_fail(
+			err, -EINVAL, "%s cannot be built on %s", w->to.name, d->base_name);
+	w->form.depth = d->base->manifest.form.depth + 1;
+	w->form.base_checksum = d->base->manifest.form.checksum;
+	strcpy(w->form.base, d->base_name);
+	return 0;
 }
 
 static int meta_accept(const struct gp_snapshot_meta *meta, struct gp_snapshot_error *err)
@@ -185,49 +179,61 @@ static int meta_accept(const struct gp_snapshot_meta *meta, struct gp_snapshot_e
 	int rc = snapshot_meta_check(meta, &elements, err);
 	if (rc != 0)
 		return rc;
-	json_t *index = snapshot_index_create(meta, err);
-	json_decref(index);
-	return index ? 0 : err->code;
+	json_t *names = snapshot_index_create(meta, err);
+	json_decref(names);
+	return names ? 0 : err->code;
 }
 
-static uint64_t meta_elements(const struct gp_snapshot_meta *meta)
+static int writer_begin(struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
+	const struct gp_snapshot_opts *opts, struct gp_snapshot_error *err)
 {
-	uint64_t elements = 0;
-	for (uint32_t i = 0; i < meta->tensors_count; i++)
-		elements += meta->tensors[i].elements;
-	return elements;
+	int rc = form_choose(w, meta, opts, err);
+	if (rc == 0)
+		rc = index_begin(w, meta, opts->delta, err);
+	if (rc != 0)
+		return rc;
+	w->manifest = manifest_begin(meta, &w->form);
+	if (!w->manifest)
+		return snapshot_fail(err, -ENOMEM, "out of memory for the manifest");
+	return files_begin(w, meta, opts, err);
 }
 
-int gp_snapshot_begin(const struct gp_snapshot_meta *meta, const char *dir,
-	struct gp_snapshot_writer **out, struct gp_snapshot_error *err)
+int gp_snapshot_begin(const struct gp_snapshot_meta *meta, const struct gp_snapshot_opts *opts,
+	const char *dir, struct gp_snapshot_writer **out, struct gp_snapshot_error *err)
 {
-	int rc = meta_accept(meta, err);
+	static const struct gp_snapshot_opts plain = {0};
+	struct gp_snapshot_meta m = *meta;
+	m.block_elems = meta->block_elems ? meta->block_elems : GP_SNAPSHOT_BLOCK_ELEMS;
+	int rc = meta_accept(&m, err);
 	if (rc != 0)
 		return rc;
 	struct gp_snapshot_writer *w = calloc(1, sizeof(*w));
 	if (!w)
 		return snapshot_fail(err, -ENOMEM, "out of memory for a snapshot");
-	rc = gp_snapshot_stage_create(dir, &w->stage, err);
-	if (rc != 0)
-		goto free_writer;
-	strcpy(w->dir, dir);
-	snprintf(w->name, sizeof(w->name), "%.*s-%010u", GP_SNAPSHOT_TEXT_SIZE - 1, meta->job,
-		meta->step);
-	w->manifest = manifest_begin(meta);
-	if (!w->manifest) {
-		rc = snapshot_fail(err, -ENOMEM, "out of memory for the manifest");
-		goto drop_stage;
+	rc = gp_snapshot_stage_create(dir, &w->to.stage, err);
+	if (rc != 0) {
+		writer_free(w);
+		return rc;
 	}
-	rc = files_begin(w, meta, meta_elements(meta), err);
-	if (rc != 0)
-		goto drop_stage;
+	strcpy(w->to.dir, dir);
+	snprintf(w->to.name, sizeof(w->to.name), "%.*s-%010u", GP_SNAPSHOT_TEXT_SIZE - 1, m.job,
+		m.step);
+	rc = writer_begin(w, &m, opts ? opts : &plain, err);
+	if (rc != 0) {
+		gp_snapshot_abort(w);
+		return rc;
+	}
 	*out = w;
 	return 0;
-drop_stage:
-	gp_snapshot_stage_drop(w->stage);
-free_writer:
-	writer_free(w);
-	return rc;
+}
+
+// ---- elements
+
+static int block_end(struct gp_snapshot_writer *w, struct file_out *f, uint32_t block, uint64_t sum,
+	struct gp_snapshot_error *err)
+{
+	f->sums[block] = sum;
+	return w->form.zstd ? file_out_frame(f, NULL, 0, err) : 0;
 }
 
 int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const float *data,
@@ -235,27 +241,37 @@ int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const fl
 {
 	GP_ASSERT(file_idx < w->files_count);
 	struct file_out *f = &w->files[file_idx];
-	if (w->failed.code != 0) {
-		*err = w->failed;
-		return err->code;
-	}
-	if (count > f->elements_left) {
-		snapshot_fail(&w->failed, -EINVAL, "%s: %llu elements more than its tensors have",
+	int rc = writer_failed(w, err);
+	if (rc != 0)
+		return rc;
+	if (count > f->elements_left)
+		rc = snapshot_fail(err, -EINVAL, "%s: %llu elements more than its tensors have",
 			f->info.name, (unsigned long long)(count - f->elements_left));
-		*err = w->failed;
-		return err->code;
+	uint64_t n, sum;
+	for (uint64_t at = 0; rc == 0 && at < count; at += n) {
+		uint32_t block = f->summer.block;
+		bool written = !w->changed || w->changed[block];
+		n = count - at;
+		bool whole = summer_feed(&f->summer, written ? data + at : NULL, &n, &sum);
+		if (written)
+			rc = file_out_put(f, data + at, n * sizeof(*data), err);
+		if (rc == 0 && written && whole)
+			rc = block_end(w, f, block, sum, err);
+		f->elements_left -= n;
 	}
-	f->elements_left -= count;
-	return file_put(w, f, data, count * sizeof(*data), err);
+	if (rc != 0)
+		w->failed = *err;
+	return rc;
 }
+
+// ---- finish
 
 static int seal_check(struct gp_snapshot_writer *w, const struct gp_snapshot_seal *seal,
 	struct gp_snapshot_error *err)
 {
-	if (w->failed.code != 0) {
-		*err = w->failed;
-		return err->code;
-	}
+	int rc = writer_failed(w, err);
+	if (rc != 0)
+		return rc;
 	for (uint32_t i = 0; i < w->files_count; i++)
 		if (w->files[i].elements_left > 0)
 			return snapshot_fail(err, -EINVAL, "%s: %llu elements are missing",
@@ -272,37 +288,55 @@ static int seal_check(struct gp_snapshot_writer *w, const struct gp_snapshot_sea
 
 static int files_settle(struct gp_snapshot_writer *w, struct gp_snapshot_error *err)
 {
-	for (uint32_t i = 0; i < w->files_count; i++) {
-		struct file_out *f = &w->files[i];
-		int rc = file_flush(w, f, err);
-		if (rc != 0)
-			return rc;
-		f->info.xxh3 = XXH3_64bits_digest(f->hash);
-		int e = fd_settle(&f->fd);
-		if (e != 0)
-			return writer_fail(w, e, f->info.name, "cannot be synced", err);
-	}
-	return 0;
+	int rc = 0;
+	for (uint32_t i = 0; rc == 0 && i < w->files_count; i++)
+		rc = file_out_settle(&w->files[i], err);
+	return rc;
+}
+
+static int index_write(
+	struct gp_snapshot_writer *w, struct gp_snapshot_file *info, struct gp_snapshot_error *err)
+{
+	char *header;
+	size_t len;
+	struct file_out f = {.fd = -1};
+	strcpy(f.info.name, SNAPSHOT_BLOCKS_FILE);
+	int rc = blocks_index_header(&w->index, &header, &len, err);
+	if (rc != 0)
+		return rc;
+	rc = file_out_init(&f, &w->to, WRITE_BUFFER_SIZE, err);
+	if (rc == 0)
+		rc = file_out_create(&f, len + blocks_index_size(&w->index), err);
+	if (rc == 0)
+		rc = file_out_put(&f, header, len, err);
+	if (rc == 0)
+		rc = file_out_put(&f, w->index.memory, blocks_index_size(&w->index), err);
+	if (rc == 0)
+		rc = file_out_settle(&f, err);
+	*info = f.info;
+	file_out_fini(&f);
+	free(header);
+	return rc;
 }
 
 static int manifest_write(
 	struct gp_snapshot_writer *w, const char *text, size_t len, struct gp_snapshot_error *err)
 {
-	int fd;
-	int rc = file_create(w, GP_SNAPSHOT_MANIFEST, &fd, err);
-	if (rc != 0)
-		return rc;
-	int e = fd_write(fd, text, len);
-	int settled = fd_settle(&fd);
-	if (e == 0)
-		e = settled;
-	return e == 0 ? 0
-		      : writer_fail(
-				w, e, GP_SNAPSHOT_MANIFEST, "cannot be written and synced", err);
+	struct file_out f = {.fd = -1};
+	strcpy(f.info.name, GP_SNAPSHOT_MANIFEST);
+	int rc = file_out_init(&f, &w->to, WRITE_BUFFER_SIZE, err);
+	if (rc == 0)
+		rc = file_out_create(&f, 0, err);
+	if (rc == 0)
+		rc = file_out_put(&f, text, len, err);
+	if (rc == 0)
+		rc = file_out_settle(&f, err);
+	file_out_fini(&f);
+	return rc;
 }
 
 static int manifest_add(struct gp_snapshot_writer *w, const struct gp_snapshot_seal *seal,
-	struct gp_snapshot_error *err)
+	const struct gp_snapshot_file *index, struct gp_snapshot_error *err)
 {
 	struct gp_snapshot_file files[GP_SNAPSHOT_FILES_MAX];
 	char created[SNAPSHOT_CREATED_SIZE];
@@ -312,10 +346,14 @@ static int manifest_add(struct gp_snapshot_writer *w, const struct gp_snapshot_s
 		files[i] = w->files[i].info;
 	if (strftime(created, sizeof(created), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm)) == 0)
 		return snapshot_fail(err, -EINVAL, "the clock of this machine is unusable");
+	const struct manifest_tail tail = {.seal = seal,
+		.files = files,
+		.files_count = w->files_count,
+		.index = index,
+		.created = created};
 	char *text;
 	size_t len;
-	int rc = manifest_finish(
-		w->manifest, seal, files, w->files_count, created, &text, &len, err);
+	int rc = manifest_finish(w->manifest, &tail, &text, &len, err);
 	if (rc != 0)
 		return rc;
 	rc = manifest_write(w, text, len, err);
@@ -326,15 +364,18 @@ static int manifest_add(struct gp_snapshot_writer *w, const struct gp_snapshot_s
 int gp_snapshot_finish(struct gp_snapshot_writer *w, const struct gp_snapshot_seal *seal,
 	char *path_out, struct gp_snapshot_error *err)
 {
+	struct gp_snapshot_file index;
 	int rc = seal_check(w, seal, err);
 	if (rc == 0)
 		rc = files_settle(w, err);
 	if (rc == 0)
-		rc = manifest_add(w, seal, err);
+		rc = index_write(w, &index, err);
 	if (rc == 0)
-		rc = gp_snapshot_stage_publish(w->stage, w->name, path_out, err);
+		rc = manifest_add(w, seal, &index, err);
+	if (rc == 0)
+		rc = gp_snapshot_stage_publish(w->to.stage, w->to.name, path_out, err);
 	else
-		gp_snapshot_stage_drop(w->stage);
+		gp_snapshot_stage_drop(w->to.stage);
 	writer_free(w);
 	return rc;
 }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 static const char *const files[] = {
-	"manifest.json", "params.safetensors", "state-momentum.safetensors"};
+	"manifest.json", "params.safetensors", "state-momentum.safetensors", "blocks.safetensors"};
 
 static char dir[PATH_MAX];
 static char path[PATH_MAX];
@@ -190,7 +190,7 @@ static void manifest_set(const char *key, json_t *value, const char *why)
 Test(corrupt, a_manifest_that_says_what_cannot_be_is_refused_by_name)
 {
 	manifest_expect(manifest_root(), NULL);
-	manifest_set("format", json_integer(2), "format 2 is newer than format 1");
+	manifest_set("format", json_integer(3), "format 3 is newer than format 2");
 	manifest_set("format", json_integer(0), "format");
 	manifest_set("surprise", json_integer(1), "surprise");
 	manifest_set("step", json_integer(-1), "step");

@@ -40,9 +40,10 @@ static _Noreturn void writer_run(int out, uint32_t step)
 		struct gp_snapshot_writer *w;
 		struct gp_snapshot_error err;
 		sample_init(&s, SAMPLE_JOB, step, WRITER_ROWS);
-		if (gp_snapshot_begin(&s.meta, dir, &w, &err) != 0 || write(out, ".", 1) != 1 ||
-			sample_append(w, &s, 100, &err) != 0 || write(out, ".", 1) != 1 ||
-			gp_snapshot_finish(w, &seal, NULL, &err) != 0 || write(out, "F", 1) != 1 ||
+		if (gp_snapshot_begin(&s.meta, NULL, dir, &w, &err) != 0 ||
+			write(out, ".", 1) != 1 || sample_append(w, &s, 100, &err) != 0 ||
+			write(out, ".", 1) != 1 || gp_snapshot_finish(w, &seal, NULL, &err) != 0 ||
+			write(out, "F", 1) != 1 ||
 			gp_snapshot_prune(dir, SAMPLE_JOB, step, 2, &err) != 0)
 			_exit(1);
 	}

@@ -55,7 +55,7 @@ Test(format, pieces_of_any_size_make_the_same_files)
 		struct gp_snapshot_writer *w;
 		struct gp_snapshot_error err;
 		sample_init(&s, SAMPLE_JOB, 9, 20000);
-		cr_assert_eq(gp_snapshot_begin(&s.meta, dir, &w, &err), 0, "%s", err.text);
+		cr_assert_eq(gp_snapshot_begin(&s.meta, NULL, dir, &w, &err), 0, "%s", err.text);
 		cr_assert_eq(sample_append(w, &s, pieces[i], &err), 0, "%s", err.text);
 		cr_assert_eq(gp_snapshot_finish(w, &seal, path, &err), 0, "%s", err.text);
 		cr_assert_eq(gp_snapshot_open(path, &snap, &err), 0, "%s", err.text);
@@ -74,10 +74,10 @@ Test(format, too_many_or_too_few_elements_are_refused)
 	const struct gp_snapshot_seal seal = {0};
 	float zero[64] = {0};
 	sample_init(&s, SAMPLE_JOB, 1, 5);
-	cr_assert_eq(gp_snapshot_begin(&s.meta, dir, &w, &err), 0);
+	cr_assert_eq(gp_snapshot_begin(&s.meta, NULL, dir, &w, &err), 0);
 	cr_assert_eq(gp_snapshot_append(w, 0, zero, 44, &err), -EINVAL);
 	cr_assert_eq(gp_snapshot_finish(w, &seal, NULL, &err), -EINVAL);
-	cr_assert_eq(gp_snapshot_begin(&s.meta, dir, &w, &err), 0);
+	cr_assert_eq(gp_snapshot_begin(&s.meta, NULL, dir, &w, &err), 0);
 	cr_assert_eq(gp_snapshot_append(w, 0, zero, 43, &err), 0);
 	cr_assert_eq(gp_snapshot_append(w, 1, zero, 42, &err), 0);
 	cr_assert_eq(gp_snapshot_finish(w, &seal, NULL, &err), -EINVAL);
@@ -88,7 +88,7 @@ Test(format, too_many_or_too_few_elements_are_refused)
 static int begin_with(struct sample *s, struct gp_snapshot_error *err)
 {
 	struct gp_snapshot_writer *w;
-	int rc = gp_snapshot_begin(&s->meta, dir, &w, err);
+	int rc = gp_snapshot_begin(&s->meta, NULL, dir, &w, err);
 	if (rc == 0)
 		gp_snapshot_abort(w);
 	return rc;

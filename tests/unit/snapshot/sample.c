@@ -33,7 +33,8 @@ void sample_init(struct sample *s, const char *job, uint32_t step, uint64_t rows
 		.tensors_count = SAMPLE_TENSORS,
 		.tensors = s->tensors,
 		.states_count = 1,
-		.states = s->states};
+		.states = s->states,
+		.block_elems = rows > 1000 ? 0 : 16};
 }
 
 float sample_value(uint32_t file_idx, uint64_t element, uint32_t step)
@@ -61,7 +62,7 @@ int sample_append(struct gp_snapshot_writer *w, const struct sample *s, uint64_t
 int sample_write(const char *dir, const struct sample *s, char *path, struct gp_snapshot_error *err)
 {
 	struct gp_snapshot_writer *w;
-	int rc = gp_snapshot_begin(&s->meta, dir, &w, err);
+	int rc = gp_snapshot_begin(&s->meta, NULL, dir, &w, err);
 	if (rc != 0)
 		return rc;
 	rc = sample_append(w, s, 5, err);
@@ -103,7 +104,7 @@ static bool seal_same(const struct gp_snapshot_seal *a)
 bool sample_same(const struct gp_snapshot *snap, const struct sample *s)
 {
 	if (!meta_same(gp_snapshot_meta(snap), &s->meta) || !seal_same(gp_snapshot_seal(snap)) ||
-		gp_snapshot_files_count(snap) != 1 + s->meta.states_count)
+		gp_snapshot_files_count(snap) != 3 + s->meta.states_count)
 		return false;
 	for (uint32_t file = 0; file <= s->meta.states_count; file++) {
 		uint64_t at = 0;
