@@ -58,6 +58,11 @@ struct hold {
 	uint64_t digest;
 };
 
+// The path of what has to be shipped first so that `path` can follow in the end: `path` itself when
+// it is full or builds on what the replica holds (NULL: nothing). Only manifests are read.
+int chain_next(const char *path, const struct hold *held, char *out,
+	struct gp_snapshot_error *err) GP_MUST_CHECK;
+
 struct msg_hello {
 	char product[GP_SNAPSHOT_TEXT_SIZE];
 	uint32_t holds_count; // a sender has none

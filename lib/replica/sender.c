@@ -22,7 +22,10 @@ struct shipment {
 	bool sent, verified;
 	uint32_t last_step_sent, last_step_verified;
 	uint64_t digest; // of last_step_verified
-	uint64_t order;	 // of the request: first come, first sent
+	bool held_valid; // the replica says that it holds `held`
+	bool from_full;	 // it refused what builds on `held`: the whole chain is shipped
+	struct hold held;
+	uint64_t order; // of the request: first come, first sent
 };
 
 enum sender_state {
@@ -49,6 +52,7 @@ struct gp_replica_sender {
 	struct shipment *current;
 	struct shipment *newest; // sent or verified last
 	uint64_t orders;
+	struct msg_hello hello; // the replica's, of this connection
 	uint32_t shipments_count;
 	struct shipment shipments[GP_REPLICA_JOBS_MAX];
 	struct gp_replica_status status; // what is not of one job
@@ -157,21 +161,34 @@ static void sender_write(struct bufferevent *bev, void *arg)
 		sender_fail(s, "out of memory for a message");
 }
 
+static int transfer_fail(
+	struct gp_replica_sender *s, const char *path, struct gp_snapshot_error *err)
+{
+	const struct gp_snapshot_meta *meta = gp_snapshot_meta(s->snap);
+	int rc = replica_fail(
+		err, -EBADMSG, "%.256s: is of job %s step %u", path, meta->job, meta->step);
+	gp_snapshot_close(s->snap);
+	s->snap = NULL;
+	return rc;
+}
+
 static int transfer_open(
 	struct gp_replica_sender *s, struct shipment *ship, struct gp_snapshot_error *err)
 {
-	int rc = gp_snapshot_open(ship->path, &s->snap, err);
+	char path[PATH_MAX];
+	struct gp_snapshot_entry entry;
+	const struct hold *held = ship->held_valid && !ship->from_full ? &ship->held : NULL;
+	int rc = chain_next(ship->path, held, path, err);
+	if (rc == 0)
+		rc = gp_snapshot_open_alone(path, &s->snap, err);
 	if (rc != 0)
 		return rc;
 	const struct gp_snapshot_meta *meta = gp_snapshot_meta(s->snap);
-	if (strcmp(meta->job, ship->entry.job) != 0 || meta->step != ship->entry.step) {
-		rc = replica_fail(err, -EBADMSG, "%.256s: is of job %s step %u", ship->path,
-			meta->job, meta->step);
-		gp_snapshot_close(s->snap);
-		s->snap = NULL;
-		return rc;
-	}
-	s->begin = (struct msg_begin){.entry = ship->entry,
+	const char *slash = strrchr(path, '/');
+	if (!gp_snapshot_name_parse(slash ? slash + 1 : path, &entry) ||
+		strcmp(meta->job, entry.job) != 0 || meta->step != entry.step)
+		return transfer_fail(s, path, err);
+	s->begin = (struct msg_begin){.entry = entry,
 		.digest = gp_snapshot_seal(s->snap)->digest,
 		.files_count = gp_snapshot_files_count(s->snap)};
 	for (uint32_t i = 0; i < s->begin.files_count; i++)
@@ -226,6 +243,17 @@ static bool peer_holds(const struct msg_hello *m, const struct shipment *ship)
 	return false;
 }
 
+static void held_note(struct shipment *ship, const struct msg_hello *m)
+{
+	ship->held_valid = false;
+	for (uint32_t i = 0; i < m->holds_count; i++) {
+		if (strcmp(m->holds[i].job, ship->entry.job) != 0)
+			continue;
+		ship->held_valid = true;
+		ship->held = m->holds[i];
+	}
+}
+
 static int hello_take(
 	struct gp_replica_sender *s, const struct frame *f, struct gp_snapshot_error *err)
 {
@@ -235,9 +263,12 @@ static int hello_take(
 		return rc;
 	gp_info("replica sender: connected to %s, version %s", s->peer.text, m.product);
 	s->state = SENDER_IDLE;
-	for (uint32_t i = 0; i < s->shipments_count; i++)
+	s->hello = m;
+	for (uint32_t i = 0; i < s->shipments_count; i++) {
+		held_note(&s->shipments[i], &m);
 		if (s->shipments[i].path[0] && !peer_holds(&m, &s->shipments[i]))
 			s->shipments[i].waiting = true;
+	}
 	sender_kick(s);
 	return 0;
 }
@@ -249,6 +280,8 @@ static int result_take(
 	int rc = msg_result_parse(f, &m, err);
 	if (rc != 0)
 		return rc;
+	if (!m.verified && s->current)
+		s->current->from_full = true;
 	if (!m.verified)
 		return replica_fail(err, -EREMOTEIO, "the replica refused: %.600s", m.why);
 	if (s->state != SENDER_WAITING || strcmp(m.job, s->begin.entry.job) != 0 ||
@@ -258,7 +291,12 @@ static int result_take(
 	ship->verified = true;
 	ship->last_step_verified = m.step;
 	ship->digest = m.digest;
+	ship->held_valid = true;
+	ship->held = (struct hold){.step = m.step, .digest = m.digest};
+	ship->from_full = false;
 	s->newest = ship;
+	// It was below the one that is wanted.
+	ship->waiting |= m.step != ship->entry.step;
 	s->status.verified_count++;
 	s->backoff_ms = s->backoff_ms_min;
 	gp_snapshot_close(s->snap);
@@ -419,8 +457,11 @@ int gp_replica_send(struct gp_replica_sender *s, const char *path, uint32_t step
 	struct shipment *ship = shipment_find(s, entry.job);
 	if (!ship && s->shipments_count == GP_REPLICA_JOBS_MAX)
 		return -ENOSPC;
-	if (!ship)
+	if (!ship) {
 		ship = &s->shipments[s->shipments_count++];
+		ship->entry = entry;
+		held_note(ship, &s->hello);
+	}
 	// Its turn does not get later by being superseded.
 	if (ship->waiting)
 		s->status.superseded_count++;
