@@ -14,31 +14,14 @@
 
 struct local {
 	struct gw_trainer trainer;
-	struct gw_momentum how;
 	float *sum;
-	float *velocity;
+	float *state;
 	uint32_t step;
 	double loss; // mean over the ranks, of the last step
 	struct gw_views views;
 	struct gw_view all; // without a record: every rank, all elements
 	struct gw_span whole;
 };
-
-static void momentum_element(
-	const struct gw_momentum *how, float *param, float *velocity, float gradient)
-{
-	if (how->weight_decay != 0.0f)
-		gradient = gradient + how->weight_decay * *param;
-	*velocity = how->momentum * *velocity + gradient;
-	*param = *param - how->lr * *velocity;
-}
-
-void gw_momentum_apply(const struct gw_momentum *how, float *params, float *velocity,
-	const float *sum, float weight, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		momentum_element(how, &params[i], &velocity[i], sum[i] / weight);
-}
 
 static int local_views(struct local *l, const struct gw_options *opts, struct gw_error *err)
 {
@@ -75,12 +58,10 @@ static int local_init(struct local *l, const struct gw_options *opts, struct gw_
 		return rc;
 	count = l->trainer.model.params_count;
 	l->sum = malloc(count * sizeof(float));
-	l->velocity = calloc(count, sizeof(float));
-	l->how.lr = (float)opts->lr;
-	l->how.momentum = (float)opts->momentum;
-	l->how.weight_decay = (float)opts->weight_decay;
-	if (!l->sum || !l->velocity)
+	l->state = malloc(GW_STATES_MAX * count * sizeof(float));
+	if (!l->sum || !l->state)
 		return gw_error_set(err, -ENOMEM, "no memory for the optimizer");
+	gw_optimizer_begin(&opts->optimizer, l->state, count);
 	return local_views(l, opts, err);
 }
 
@@ -88,7 +69,7 @@ static void local_fini(struct local *l)
 {
 	gw_views_fini(&l->views);
 	free(l->sum);
-	free(l->velocity);
+	free(l->state);
 	gw_trainer_fini(&l->trainer);
 }
 
@@ -110,6 +91,24 @@ static void view_add(struct local *l, const struct gw_view *view, uint32_t rank)
 	}
 }
 
+// As the server does it: block by block of every tensor.
+static void gradient_clamp(struct local *l)
+{
+	const struct gw_options *opts = l->trainer.opts;
+	const struct gw_model *m = &l->trainer.model;
+
+	for (uint32_t t = 0; t < m->tensors_count; t++) {
+		const struct gw_tensor *tensor = &m->tensors[t];
+
+		for (size_t i = 0; i < tensor->count; i += opts->block) {
+			size_t left = tensor->count - i;
+
+			gw_clamp(l->trainer.gradient + tensor->at + i,
+				left < opts->block ? left : opts->block, opts->norm_max);
+		}
+	}
+}
+
 static void rank_add(struct local *l, const struct gw_view *views, uint32_t count, uint32_t rank)
 {
 	struct gw_trainer *t = &l->trainer;
@@ -123,6 +122,8 @@ static void rank_add(struct local *l, const struct gw_view *views, uint32_t coun
 	gw_trainer_load(t, l->step, rank);
 	// Without hooks nothing can end it early.
 	gw_net_gradient(&t->net, t->params, t->gradient, &loss, NULL);
+	if (t->opts->norm_max > 0)
+		gradient_clamp(l);
 	for (uint32_t v = 0; v < count; v++)
 		view_add(l, &views[v], rank);
 	if (views[0].has[rank])
@@ -142,10 +143,16 @@ static void local_step(struct local *l)
 		rank_add(l, views, count, rank);
 	for (uint32_t v = 0; v < count; v++)
 		for (uint32_t s = 0; s < views[v].spans_count; s++) {
-			size_t at = views[v].spans[s].at;
+			const struct gw_update u = {.params = t->params,
+				.state = l->state,
+				.sum = l->sum,
+				.count = t->model.params_count,
+				.at = views[v].spans[s].at,
+				.span = views[v].spans[s].count,
+				.weight = (float)views[v].ranks_count,
+				.step = l->step + 1};
 
-			gw_momentum_apply(&l->how, t->params + at, l->velocity + at, l->sum + at,
-				(float)views[v].ranks_count, views[v].spans[s].count);
+			gw_optimizer_apply(&t->opts->optimizer, &u);
 		}
 	l->step++;
 }

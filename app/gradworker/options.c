@@ -45,8 +45,11 @@ static const char HELP[] =
 	"  --stop-file FILE     finish the step in hand and leave when FILE exists\n"
 	"  --views FILE         with --local only: sum in each step the ranks that the server's\n"
 	"                       record (jobs[].views_log) names; without --steps to its end\n"
-	"  --lr X --momentum X --weight-decay X   with --local only (default 0.1, 0.9, 0);\n"
-	"                       otherwise the server's optimizer decides\n"
+	"  --optimizer NAME[,KEY=VALUE]...   with --local only, as in the server's configuration:\n"
+	"                       sgd, momentum, nesterov, adagrad, adam, adamw, ftrl\n"
+	"                       (default momentum,lr=0.1)\n"
+	"  --lr X --momentum X --weight-decay X   the same, for some keys\n"
+	"  --norm-max X --block N   with --local only: clamp gradients over blocks of N elements\n"
 	"  --version, --help\n"
 	"The last line on stdout begins with 'gradworker: ok', 'gradworker: eval' or\n"
 	"'gradworker: error:'. Exit status 0, 1 for an error, 2 for wrong usage.\n";
@@ -64,6 +67,9 @@ enum option_id {
 	OPT_LR,
 	OPT_MOMENTUM,
 	OPT_WEIGHT_DECAY,
+	OPT_OPTIMIZER,
+	OPT_NORM_MAX,
+	OPT_BLOCK,
 	OPT_SEED,
 	OPT_CODEC,
 	OPT_MTU,
@@ -93,6 +99,9 @@ static const struct option LONG_OPTIONS[] = {
 	{"lr", required_argument, NULL, OPT_LR},
 	{"momentum", required_argument, NULL, OPT_MOMENTUM},
 	{"weight-decay", required_argument, NULL, OPT_WEIGHT_DECAY},
+	{"optimizer", required_argument, NULL, OPT_OPTIMIZER},
+	{"norm-max", required_argument, NULL, OPT_NORM_MAX},
+	{"block", required_argument, NULL, OPT_BLOCK},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"codec", required_argument, NULL, OPT_CODEC},
 	{"mtu", required_argument, NULL, OPT_MTU},
@@ -146,12 +155,13 @@ static int u32_parse(
 	return rc;
 }
 
-static int real_parse(struct parse *p, int id, const char *text, double high, double *value)
+static int float_parse(struct parse *p, int id, const char *text, double high, float *value)
 {
 	char *end;
+	double number = strtod(text, &end);
 
-	*value = strtod(text, &end);
-	if (end != text && *end == '\0' && isfinite(*value) && *value >= 0 && *value <= high)
+	*value = (float)number;
+	if (end != text && *end == '\0' && isfinite(number) && number >= 0 && number <= high)
 		return 0;
 	return gw_error_set(p->err, -EINVAL, "--%s: '%s' is not a number in 0..%g", option_name(id),
 		text, high);
@@ -268,6 +278,26 @@ static int rank_parse(struct parse *p, int id, const char *text)
 	return u32_parse(p, id, text, 1, GW_WORLD_MAX, &f->world);
 }
 
+static int optimizer_parse(struct parse *p, int id, const char *text)
+{
+	struct gw_options *o = p->o;
+
+	switch (id) {
+	case OPT_LR:
+		return float_parse(p, id, text, 1000, &o->optimizer.lr);
+	case OPT_MOMENTUM:
+		return float_parse(p, id, text, 1, &o->optimizer.momentum);
+	case OPT_WEIGHT_DECAY:
+		return float_parse(p, id, text, 1, &o->optimizer.weight_decay);
+	case OPT_NORM_MAX:
+		return float_parse(p, id, text, 1e30, &o->norm_max);
+	case OPT_BLOCK:
+		return u32_parse(p, id, text, 16, 16384, &o->block);
+	default:
+		return gw_optimizer_parse(&o->optimizer, text, p->err);
+	}
+}
+
 static int option_parse(struct parse *p, int id, const char *text)
 {
 	struct gw_options *o = p->o;
@@ -285,14 +315,13 @@ static int option_parse(struct parse *p, int id, const char *text)
 	case OPT_EPOCHS:
 		return u32_parse(p, id, text, 1, 10000, &o->epochs);
 	case OPT_LR:
-		p->has_optimizer = true;
-		return real_parse(p, id, text, 1000, &o->lr);
 	case OPT_MOMENTUM:
-		p->has_optimizer = true;
-		return real_parse(p, id, text, 1, &o->momentum);
 	case OPT_WEIGHT_DECAY:
+	case OPT_OPTIMIZER:
+	case OPT_NORM_MAX:
+	case OPT_BLOCK:
 		p->has_optimizer = true;
-		return real_parse(p, id, text, 1, &o->weight_decay);
+		return optimizer_parse(p, id, text);
 	case OPT_SEED:
 		return number_parse(p, id, text, 0, UINT64_MAX, &o->seed);
 	case OPT_CODEC:
@@ -321,6 +350,8 @@ static int local_check(struct parse *p)
 	if (!p->flags.has_world)
 		return gw_error_set(p->err, -EINVAL, "--local: --world N is missing");
 	p->o->world = p->flags.world;
+	if ((p->o->norm_max > 0) != (p->o->block > 0))
+		return gw_error_set(p->err, -EINVAL, "--norm-max and --block go together");
 	if (!p->o->steps && !p->o->epochs && !p->o->views_path)
 		return gw_error_set(p->err, -EINVAL, "--local: give --steps N or --epochs N");
 	return 0;
@@ -340,8 +371,8 @@ static int remote_check(struct parse *p)
 		return gw_error_set(p->err, -EINVAL, "--views is for --local");
 	if (p->has_optimizer)
 		return gw_error_set(p->err, -EINVAL,
-			"--lr, --momentum and --weight-decay are for --local: on a server its "
-			"configuration decides");
+			"--optimizer, --lr, --momentum, --weight-decay, --norm-max and --block are "
+			"for --local: on a server its configuration decides");
 	if (o->mode == GW_EVAL) {
 		o->rank = 0;
 		o->world = p->flags.has_world ? p->flags.world : 0;
@@ -372,11 +403,10 @@ static void options_default(struct gw_options *o)
 		.model = "mlp",
 		.data = GW_DATASET_DIR,
 		.batch = BATCH_DEFAULT,
-		.lr = 0.1,
-		.momentum = 0.9,
 		.seed = 1,
 		.timeout_ms = TIMEOUT_MS_DEFAULT,
 	};
+	gw_optimizer_default(&o->optimizer);
 }
 
 int gw_options_parse(struct gw_options *o, int argc, char **argv, struct gw_error *err)

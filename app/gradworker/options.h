@@ -5,6 +5,7 @@
 #define GW_OPTIONS_H
 
 #include "error.h"
+#include "optimizer.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,8 +37,10 @@ struct gw_options {
 	const char *views_path; // NULL: every rank in every step
 	uint32_t rank, world;
 	uint32_t batch;
-	uint32_t steps, epochs; // one of them is 0; both: as long as nobody stops it
-	double lr, momentum, weight_decay;
+	uint32_t steps, epochs;	       // one of them is 0; both: as long as nobody stops it
+	struct gw_optimizer optimizer; // --local
+	float norm_max;		       // --local; 0: no limit
+	uint32_t block;		       // --local: elements of a block, for norm_max
 	uint64_t seed;
 	enum gw_codec codec;
 	float topk_ratio;

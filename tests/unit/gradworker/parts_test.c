@@ -63,6 +63,12 @@ Test(options, each_mistake_is_named)
 		{"--lr fast", "--lr: 'fast' is not a number in 0..1000"},
 		{"--lr nan", "--lr: 'nan' is not"},
 		{"--momentum 1.5", "--momentum: '1.5' is not a number in 0..1"},
+		{"--optimizer lamb", "--optimizer: 'lamb' is none of them"},
+		{"--optimizer adam,beta3=1", "--optimizer: 'beta3=1' is no KEY=VALUE"},
+		{"--optimizer adam,beta1", "--optimizer: 'beta1' is no KEY=VALUE"},
+		{"--optimizer sgd,schedule=never", "--optimizer: 'schedule=never' is no"},
+		{"--optimizer sgd,schedule=cosine", "--optimizer: schedule needs schedule_steps"},
+		{"--local --world 2 --steps 5 --norm-max 1", "--norm-max and --block go together"},
 		{"--codec int4", "--codec: 'int4' is not one of f32, bf16, f16, int8, sign, topk"},
 		{"--codec topk", "--codec: 'topk' is not one of"},
 		{"--codec int8:0.5", "--codec: 'int8:0.5' is not one of"},
@@ -115,7 +121,7 @@ Test(options, all_flags_arrive)
 	cr_assert_eq(options_of(&o, &err, SERVER "--eval"), 0);
 	cr_assert_eq(o.mode, GW_EVAL);
 	cr_assert_eq(options_of(&o, &err, "--local --eval --world 2 --steps 3 --lr 0.5"), 0);
-	cr_assert(o.mode == GW_LOCAL && o.score && o.world == 2 && o.lr == 0.5);
+	cr_assert(o.mode == GW_LOCAL && o.score && o.world == 2 && o.optimizer.lr == 0.5f);
 }
 
 static void launcher_check(const char *rank, const char *world)
@@ -227,17 +233,55 @@ Test(digest, does_not_see_the_sign_of_zero_but_any_other_bit)
 }
 
 // Two steps of PyTorch's SGD(lr=0.5, momentum=0.5, weight_decay=0.25), exact in f32.
-Test(momentum, follows_the_formula)
+Test(optimizer, momentum_follows_the_formula)
 {
-	const struct gw_momentum how = {0.5f, 0.5f, 0.25f};
-	float param = 4.0f, velocity = 0.0f, sum = 6.0f;
+	struct gw_optimizer how;
+	float param = 4.0f, velocity[GW_STATES_MAX], sum = 6.0f;
+	struct gw_update u = {.params = &param, .state = velocity, .sum = &sum};
 
-	gw_momentum_apply(&how, &param, &velocity, &sum, 2.0f, 1); // g = 3 + 1, v = 4, w = 2
-	cr_assert_eq(velocity, 4.0f);
+	gw_optimizer_default(&how);
+	how.lr = 0.5f, how.momentum = 0.5f, how.weight_decay = 0.25f;
+	gw_optimizer_begin(&how, velocity, 1);
+	u.count = 1, u.span = 1, u.weight = 2.0f, u.step = 1;
+	gw_optimizer_apply(&how, &u); // g = 3 + 1, v = 4, w = 2
+	cr_assert_eq(velocity[0], 4.0f);
 	cr_assert_eq(param, 2.0f);
-	gw_momentum_apply(&how, &param, &velocity, &sum, 2.0f, 1); // g = 3.5, v = 5.5
-	cr_assert_eq(velocity, 5.5f);
+	gw_optimizer_apply(&how, &u); // g = 3.5, v = 5.5
+	cr_assert_eq(velocity[0], 5.5f);
 	cr_assert_eq(param, -0.75f);
+}
+
+// Adam's first step is lr times the sign, whatever the size of the gradient.
+Test(optimizer, adam_begins_with_a_step_of_lr)
+{
+	struct gw_optimizer how;
+	struct gw_error err;
+	float params[2] = {1, 1}, state[2 * GW_STATES_MAX], sum[2] = {5, -1e-3f};
+	const struct gw_update u = {.params = params,
+		.state = state,
+		.sum = sum,
+		.count = 2,
+		.span = 2,
+		.weight = 1,
+		.step = 1};
+
+	gw_optimizer_default(&how);
+	cr_assert_eq(gw_optimizer_parse(&how, "adam,lr=0.25,beta2=0.5,epsilon=1e-9", &err), 0);
+	cr_assert_eq(how.beta2, 0.5f);
+	gw_optimizer_begin(&how, state, 2);
+	gw_optimizer_apply(&how, &u);
+	cr_assert_float_eq(params[0], 0.75f, 1e-6);
+	cr_assert_float_eq(params[1], 1.25f, 1e-6);
+}
+
+Test(optimizer, a_clamp_leaves_what_is_within_it)
+{
+	float v[3] = {3, -4, 0}, w[3] = {3, -4, 0};
+
+	gw_clamp(v, 3, 5);
+	cr_assert_arr_eq(v, w, sizeof(v));
+	gw_clamp(v, 3, 2.5f);
+	cr_assert(v[0] == 1.5f && v[1] == -2.0f && v[2] == 0);
 }
 
 // A folder with the two files of split "train", written as given.
