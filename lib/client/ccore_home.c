@@ -14,7 +14,8 @@ static bool heartbeat_send(struct gp_ccore *c)
 	struct cc_out o;
 	if (!cc_send_begin(c, cc_home(c), &h, &o))
 		return false;
-	const struct gp_heartbeat hb = {.known = c->known, .time = c->now};
+	c->home_time = GP_MAX(c->now, c->home_time + 1);
+	const struct gp_heartbeat hb = {.known = c->known, .time = c->home_time};
 	cc_send_end(c, cc_home(c), &o, gp_wire_put_heartbeat(o.body, &hb));
 	return true;
 }
@@ -80,7 +81,9 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 		async_reply(c, &r);
 	if (r.generation != UINT32_MAX && !cc_is_reader(c))
 		cc_step_committed(c, r.generation);
-	if (c->generation_wanted && r.generation != UINT32_MAX)
+	// An old copy may tell of an older generation than an earlier pull has brought.
+	bool fresh = r.time >= c->generation_since;
+	if (c->generation_wanted && fresh && r.generation != UINT32_MAX)
 		cc_round_pull(c, r.generation);
 }
 

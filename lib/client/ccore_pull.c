@@ -176,6 +176,7 @@ void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r)
 	if (c->mode == CC_PULL && r->step == c->round_step && !c->generation_wanted) {
 		c->pulls_restarted++;
 		c->generation_wanted = true;
+		c->generation_since = c->home_time + 1;
 		cc_retry_start(&c->generation_retry, 20 * MS, 200 * MS);
 		return;
 	}

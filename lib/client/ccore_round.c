@@ -231,6 +231,7 @@ int gp_ccore_pull(struct gp_ccore *c, float *const *out)
 	c->running = true;
 	c->mode = CC_PULL;
 	c->generation_wanted = true;
+	c->generation_since = c->home_time + 1;
 	c->pulls_restarted = 0;
 	cc_retry_start(&c->generation_retry, 20 * MS, 200 * MS);
 	return 0;

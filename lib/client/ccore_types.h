@@ -229,7 +229,8 @@ struct gp_ccore {
 	uint32_t todo;	 // blocks asked for and not final
 	uint32_t pushed; // tensors
 	uint32_t pulls_restarted;
-	bool generation_wanted; // pull: waits for a HEARTBEAT_REPLY
+	bool generation_wanted;	   // pull: waits for a HEARTBEAT_REPLY
+	uint64_t generation_since; // ... that echoes this time or a later one
 	struct cc_retry generation_retry;
 	// asynchronous jobs
 	uint8_t phase;
@@ -240,6 +241,7 @@ struct gp_ccore {
 	float *const *params;
 	// home
 	uint64_t home_sent;  // last datagram to home
+	uint64_t home_time;  // in the last HEARTBEAT; each has a later one
 	uint64_t home_heard; // last datagram from home
 	struct cc_retry view_retry;
 	bool barrier_open;
