@@ -1,68 +1,66 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "model.h"
-
-static uint64_t mix(uint64_t x)
-{
-	x += UINT64_C(0x9e3779b97f4a7c15);
-	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return x ^ (x >> 31);
-}
+#include "rng.h"
 
 // In [-1, 1).
-static float noise(uint64_t seed, uint64_t a, uint64_t b)
+static inline float noise(uint64_t key, uint32_t i)
 {
-	uint64_t h = mix(mix(seed ^ mix(a)) ^ b);
+	uint64_t h = (key + i) * UINT64_C(0xd1342543de82ef95);
+	h = (h ^ (h >> 32)) * UINT64_C(0x9e3779b97f4a7c15);
 	return (float)(int32_t)(h >> 40) / 8388608.0f - 1.0f;
 }
 
-void model_init(struct model *m, uint64_t seed, uint32_t elems_max)
+static uint64_t key_of(const struct model *m, uint64_t a, uint64_t b)
 {
-	m->seed = seed;
-	m->tensors_count = 1 + (uint32_t)(mix(seed) % MODEL_TENSORS_MAX);
-	m->elems_total = 0;
-	for (uint32_t t = 0; t < m->tensors_count; t++) {
-		m->elems[t] = 1 + (uint32_t)(mix(seed + t + 1) % elems_max);
-		m->elems_total += m->elems[t];
-	}
-	m->lr = 0.05f;
-	m->momentum = 0.9f;
-	m->weight_decay = mix(seed ^ 1) % 2 ? 0.001f : 0.0f;
-	m->nesterov = mix(seed ^ 2) % 2;
-	m->mean = mix(seed ^ 3) % 2;
+	return rng_mix(rng_mix(m->seed ^ rng_mix(a)) ^ b);
 }
 
-void model_initial(const struct model *m, float *params)
+void model_init(struct model *m, const struct sim_opts *o)
 {
+	uint64_t how = rng_mix(o->seed ^ 0x6d6f64656c);
+	*m = (struct model){
+		.seed = o->seed,
+		.train = o->train,
+		.mean = o->mean,
+		.lr = 0.05f,
+		.momentum = 0.9f,
+		.weight_decay = how & 1 ? 0.001f : 0.0f,
+		.nesterov = how >> 1 & 1,
+		.feedback = 0.25f / (float)o->workers, // values stay small
+		.tensors_count = o->tensors,
+	};
+	for (uint32_t t = 0; t < m->tensors_count; t++) {
+		m->from[t] = m->elems_total;
+		m->elems[t] = 1 + (uint32_t)(rng_mix(o->seed * 64 + t) % o->elems_max);
+		m->elems_total += m->elems[t];
+	}
+}
+
+void model_initial(const struct model *m, uint32_t rank, float *params)
+{
+	uint64_t key = key_of(m, 1, rank);
 	for (uint32_t i = 0; i < m->elems_total; i++)
-		params[i] = noise(m->seed, 1, i);
+		params[i] = noise(key, i);
 }
 
 float model_weight(const struct model *m, uint32_t rank)
 {
-	return 1.0f + (float)(mix(m->seed ^ rank) % 3);
+	return 0.5f + 0.3f * (float)(rng_mix(m->seed ^ rank) % 5);
 }
 
-void model_gradient(
-	const struct model *m, uint32_t rank, uint32_t step, const float *params, float *grad)
+void model_gradient(const struct model *m, uint32_t rank, uint32_t step, uint32_t t,
+	const float *params, float *grad)
 {
-	uint64_t who = ((uint64_t)step << 16 | rank) + 2;
-	for (uint32_t i = 0; i < m->elems_total; i++)
-		grad[i] = noise(m->seed, who, i) + 0.25f * params[i];
+	uint64_t key = key_of(m, ((uint64_t)step << 16 | rank) + 2, t);
+	for (uint32_t i = 0; i < m->elems[t]; i++)
+		grad[i] = noise(key, i) + m->feedback * params[i];
 }
 
-void model_step(
-	const struct model *m, uint32_t world, float *const *grads, float *params, float *state)
+void model_apply(const struct model *m, const float *sums, float weights, float *params,
+	float *state, uint32_t count)
 {
-	float weights = model_weight(m, 0);
-	for (uint32_t r = 1; r < world; r++)
-		weights += model_weight(m, r);
-	for (uint32_t i = 0; i < m->elems_total; i++) {
-		float sum = grads[0][i];
-		for (uint32_t r = 1; r < world; r++)
-			sum += grads[r][i];
-		if (m->mean)
-			sum = sum / weights;
+	for (uint32_t i = 0; i < count; i++) {
+		float sum = m->mean ? sums[i] / weights : sums[i];
 		if (!m->train) {
 			params[i] = sum;
 			continue;

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A reader's program: pulls the newest generation again and again, without being in any view.
+#include "sim.h"
+
+#define REST_NS (20 * MS)
+
+static bool has_generation(const struct sim *s)
+{
+	uint32_t g = s->oracle.generation;
+	return s->o->train ? g != UINT32_MAX : g != 0;
+}
+
+static void pull_begin(struct sim *s, struct sim_node *n)
+{
+	if (gp_ccore_pull(n->core, n->outs) != 0) {
+		if (!gp_ccore_error(n->core))
+			sim_broken(s, "reader %u: %s", n->idx, gp_ccore_last(n->core)->text);
+		return;
+	}
+	n->phase = NODE_PULL;
+	n->last_pull = s->phase != SIM_FAULTS && oracle_whole(&s->oracle, s->last_step);
+}
+
+static void pull_end(struct sim *s, struct sim_node *n)
+{
+	uint32_t generation = gp_ccore_pull_end(n->core);
+	oracle_check(&s->oracle, n->params, generation, 0, "reader", n->idx);
+	if (n->generation && gp_before(generation, n->generation) && !s->oracle.off)
+		sim_broken(
+			s, "reader %u: generation %u after %u", n->idx, generation, n->generation);
+	n->generation = generation;
+	s->stats.pulls++;
+	n->next_at = s->now + rng_below(&s->rng, REST_NS);
+	n->phase = NODE_REST;
+	if (!n->last_pull)
+		return;
+	if (gp_before(generation, s->last_step) && !s->oracle.off)
+		sim_broken(s, "reader %u: generation %u, %u was committed", n->idx, generation,
+			s->last_step);
+	node_leave(n);
+}
+
+void reader_advance(struct sim *s, struct sim_node *n)
+{
+	if (n->phase == NODE_REGISTER && gp_ccore_ready(n->core) && has_generation(s))
+		pull_begin(s, n);
+	if (n->phase == NODE_PULL && gp_ccore_done(n->core))
+		pull_end(s, n);
+	if (n->phase == NODE_REST && s->now >= n->next_at)
+		pull_begin(s, n);
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A worker's program: initial parameters, then steps; now and then it pulls, and now and then it
+// does not ask for a result.
+#include "sim.h"
+#include "sent.h"
+
+#include <math.h>
+
+static void contribution_tell(struct sim *s, struct sim_node *n, uint32_t t, uint32_t step)
+{
+	const struct sim_opts *o = s->o;
+	float *grad = n->grad + s->model.from[t];
+	float *residual = n->residual + s->model.from[t];
+	uint32_t block = sent_block_elems(o->payload_max), elems = s->model.elems[t];
+	for (uint32_t at = 0; at < elems; at += block) {
+		uint32_t len = GP_MIN(block, elems - at);
+		bool finite = true;
+		for (uint32_t i = 0; i < len && n->poisoned; i++)
+			finite &= (bool)isfinite(grad[at + i]);
+		if (!finite && o->nonfinite == GP_NONFINITE_IS_ZERO)
+			memset(grad + at, 0, sizeof(float) * len);
+		else if (o->codec != GP_CLIENT_F32)
+			sent_block(o->codec, grad + at, residual + at, len);
+	}
+	oracle_contribution(&s->oracle, n->idx, n->life, step, t, grad);
+}
+
+static void poison(struct sim *s, struct sim_node *n, float *grad, uint32_t elems)
+{
+	static const float bad[] = {NAN, INFINITY, -INFINITY};
+	if (s->o->codec != GP_CLIENT_F32 || s->phase != SIM_FAULTS ||
+		!rng_hit(&s->rng, s->o->nan_ppm))
+		return;
+	grad[rng_below(&s->rng, elems)] = bad[rng_below(&s->rng, 3)];
+	n->poisoned = true;
+}
+
+static uint32_t tensor_next(const struct sim *s, const struct sim_node *n)
+{
+	uint32_t count = s->model.tensors_count;
+	if (!sim_has(s->o, FAULT_ORDER))
+		return count - 1 - n->pushed; // as they are scheduled
+	uint64_t how = rng_mix(s->o->seed ^ n->idx);
+	uint32_t at = (n->pushed + (uint32_t)(how >> 8)) % count;
+	return how & 1 ? at : count - 1 - at;
+}
+
+static void tensor_push(struct sim *s, struct sim_node *n)
+{
+	uint32_t t = tensor_next(s, n), step = gp_ccore_step(n->core);
+	float *grad = n->grad + s->model.from[t], *out = n->params + s->model.from[t];
+	bool quiet = rng_hit(&s->rng, s->o->quiet_ppm);
+	model_gradient(&s->model, n->idx, step, t, out, grad);
+	poison(s, n, grad, s->model.elems[t]);
+	if (gp_ccore_push(n->core, t, grad, model_weight(&s->model, n->idx), quiet ? NULL : out) !=
+		0) {
+		if (!gp_ccore_error(n->core))
+			sim_broken(s, "worker %u: push: %s", n->idx, gp_ccore_last(n->core)->text);
+		return;
+	}
+	n->quiet |= (uint64_t)quiet << t;
+	contribution_tell(s, n, t, step);
+	n->pushed++;
+	uint64_t compute = s->o->compute_ns * n->slow;
+	n->next_at = s->now + compute / 2 + rng_below(&s->rng, compute + 1);
+	if (n->pushed == s->model.tensors_count)
+		n->phase = NODE_STEP;
+}
+
+static void step_begin(struct sim *s, struct sim_node *n)
+{
+	n->pushed = 0;
+	n->quiet = 0;
+	n->phase = NODE_COMPUTE;
+	n->next_at = s->now + rng_below(&s->rng, s->o->compute_ns * n->slow + 1);
+}
+
+// The job is over: everything to be trained is committed.
+static bool is_over(const struct sim *s)
+{
+	return s->phase != SIM_FAULTS && oracle_whole(&s->oracle, s->last_step);
+}
+
+static void step_end(struct sim *s, struct sim_node *n)
+{
+	uint32_t step = gp_ccore_step(n->core);
+	oracle_check(&s->oracle, n->params, step, n->quiet, "worker", n->idx);
+	if (gp_ccore_step_end(n->core) != 0)
+		sim_broken(s, "worker %u: %s", n->idx, gp_ccore_last(n->core)->text);
+	if (is_over(s))
+		node_leave(n);
+	else if (rng_hit(&s->rng, s->o->pull_ppm) && gp_ccore_pull(n->core, n->outs) == 0)
+		n->phase = NODE_PULL;
+	else
+		step_begin(s, n);
+}
+
+static void init_begin(struct sim *s, struct sim_node *n)
+{
+	if (!gp_ccore_ready(n->core))
+		return;
+	model_initial(&s->model, n->idx, n->params);
+	if (gp_ccore_init(n->core, n->outs) != 0)
+		sim_broken(s, "worker %u: init: %s", n->idx, gp_ccore_last(n->core)->text);
+	n->phase = NODE_INIT;
+}
+
+static void init_end(struct sim *s, struct sim_node *n)
+{
+	(void)gp_ccore_pull_end(n->core);
+	if (s->o->train)
+		oracle_check_mixed(&s->oracle, n->params, gp_ccore_step(n->core) - 1,
+			"init of worker", n->idx);
+	step_begin(s, n);
+}
+
+static void pull_end(struct sim *s, struct sim_node *n)
+{
+	uint32_t generation = gp_ccore_pull_end(n->core);
+	oracle_check(&s->oracle, n->params, generation, 0, "pull of worker", n->idx);
+	s->stats.pulls++;
+	step_begin(s, n);
+}
+
+void worker_advance(struct sim *s, struct sim_node *n)
+{
+	// Who comes back after the end has nothing to wait for, in a view that may never be.
+	bool waits = n->phase == NODE_REGISTER || n->phase == NODE_INIT || n->phase == NODE_PULL ||
+		     (n->phase == NODE_COMPUTE && n->pushed == 0);
+	if (is_over(s) && waits) {
+		node_leave(n);
+		return;
+	}
+	if (n->phase == NODE_REGISTER)
+		init_begin(s, n);
+	if (n->phase == NODE_INIT && gp_ccore_done(n->core))
+		init_end(s, n);
+	if (n->phase == NODE_PULL && gp_ccore_done(n->core))
+		pull_end(s, n);
+	if (n->phase == NODE_COMPUTE && s->now >= n->next_at)
+		tensor_push(s, n);
+	if (n->phase == NODE_STEP && gp_ccore_done(n->core))
+		step_end(s, n);
+}
