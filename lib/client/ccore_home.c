@@ -95,7 +95,7 @@ static uint64_t barrier_tick(struct gp_ccore *c)
 		return GP_CCORE_NEVER;
 	if (!cc_retry_due(c, &c->barrier_retry))
 		return c->barrier_retry.at;
-	struct gp_header h = {.type = GP_WIRE_BARRIER, .pad = HEARTBEAT_PAD, .step = c->step};
+	struct gp_header h = {.type = GP_WIRE_BARRIER, .pad = SHORT_PAD, .step = c->step};
 	struct cc_out o;
 	if (cc_send_begin(c, cc_home(c), &h, &o))
 		cc_send_end(c, cc_home(c), &o, gp_wire_put_barrier(o.body, c->barrier_name, 0));
@@ -134,7 +134,7 @@ static uint64_t leave_tick(struct gp_ccore *c)
 		return GP_CCORE_NEVER;
 	if (!cc_retry_due(c, &c->leave_retry))
 		return c->leave_retry.at;
-	struct gp_header h = {.type = GP_WIRE_LEAVE, .pad = HEARTBEAT_PAD, .step = c->step};
+	struct gp_header h = {.type = GP_WIRE_LEAVE, .pad = SHORT_PAD, .step = c->step};
 	struct cc_out o;
 	if (cc_send_begin(c, cc_home(c), &h, &o))
 		cc_send_end(c, cc_home(c), &o, gp_wire_put_u64(o.body, c->cfg.incarnation));

@@ -29,6 +29,7 @@
 #define RING_CREDITS	  4 // places of the ring for each datagram that may be in flight
 #define PROBES_MAX	  3
 #define HEARTBEAT_PAD	  48
+#define SHORT_PAD	  56 // BARRIER and LEAVE: as long as HEARTBEAT, so that a REFUSE fits
 
 // ---- repetition until answered
 
