@@ -19,6 +19,7 @@
 #define EAL_BYTES	   (UINT64_C(24) << 20) // an allowance for DPDK's own tables
 #define BLOCK_ALIGN	   16			// elements
 #define TABLE_HEADER	   64			// of a block, and of a version
+#define STAGED_HEADER	   12			// of a block of a push that waits for its commit
 #define BLOCK_OVERHEAD	   (40 + 8 + 108) // IPv6, UDP, and what a datagram holds beside its block
 
 static const struct {
@@ -57,13 +58,36 @@ bool gp_config_queues_mixed(const struct gp_config *c)
 	return c->cores.count > 1 && !steered;
 }
 
+uint32_t gp_config_group_versions(const struct gp_config_job *j)
+{
+	uint32_t cuts = j->consistency == GP_CONSISTENCY_BSP ? 1 : j->cuts.max;
+	return GP_CONFIG_GROUP_BLOCKS * (2 + cuts) + 1;
+}
+
+// What one block takes of an asynchronous job beside its versions: pushes that wait for their
+// commit, and what each rank read last where the optimizer compensates for delay.
+static uint64_t async_block_bytes(const struct gp_config_job *j, uint32_t elements)
+{
+	if (j->consistency == GP_CONSISTENCY_BSP)
+		return 0;
+	uint64_t bytes = sizeof(uint32_t);
+	uint64_t stages = j->consistency == GP_CONSISTENCY_QUORUM ? 2 : 1;
+	if (j->atomicity == GP_ATOMICITY_STEP)
+		bytes += j->workers * stages *
+			 (STAGED_HEADER + gp_align_up(6 * (uint64_t)elements + 8, TABLE_HEADER));
+	if (j->optimizer.delay_compensation != 0)
+		bytes += j->workers * sizeof(float) * elements;
+	return bytes;
+}
+
 uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements)
 {
 	uint32_t states = 0;
 	if (j->kind == GP_JOB_TRAIN)
 		states = gp_optim_states(gp_config_optim(&j->optimizer).kind);
 	uint64_t version = TABLE_HEADER + (1 + states) * sizeof(float) * elements;
-	return GP_CONFIG_GROUP_VERSIONS * version + GP_CONFIG_GROUP_BLOCKS * TABLE_HEADER;
+	return gp_config_group_versions(j) * version + GP_CONFIG_GROUP_BLOCKS * TABLE_HEADER +
+	       GP_CONFIG_GROUP_BLOCKS * async_block_bytes(j, elements);
 }
 
 static struct gp_capacity_row *row_add(struct gp_capacity *cap, const char *unit, const char *keys,
@@ -204,9 +228,11 @@ static void job_rows(const struct gp_config_job *j, struct gp_capacity *cap)
 	r = row_add(cap, "parameters", "jobs[].memory_max", block, fit);
 	snprintf(what, sizeof(what), "parameters of job %s", j->name);
 	row_text(r, what,
-		"memory_max %" PRIu64 " / (%u blocks of %u with their %u versions = %" PRIu64
+		"memory_max %" PRIu64 " / (%u blocks of %u with their %u versions%s = %" PRIu64
 		" bytes): about %" PRIu64 " parameters fit; at least one block",
-		j->memory_max, GP_CONFIG_GROUP_BLOCKS, block, GP_CONFIG_GROUP_VERSIONS, bytes, fit);
+		j->memory_max, GP_CONFIG_GROUP_BLOCKS, block, gp_config_group_versions(j),
+		async_block_bytes(j, 0) > sizeof(uint32_t) ? ", pushes in waiting" : "", bytes,
+		fit);
 }
 
 int gp_config_capacity(const struct gp_config *c, struct gp_capacity *out)

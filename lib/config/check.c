@@ -35,27 +35,17 @@ void gp_config_job_init(struct gp_config_job *j, enum gp_job_kind kind)
 	j->atomicity = kind == GP_JOB_TRAIN ? GP_ATOMICITY_STEP : GP_ATOMICITY_TENSOR;
 }
 
-// A check in hand: which file, which job.
-struct check {
-	struct loader *l;
-	struct gp_config *c;
-	struct gp_config_job *job; // NULL outside jobs
-	uint32_t scope;
-};
-
-static int row_of(const char *path)
+int gp_config_row_of(const char *path)
 {
 	int index = gp_config_row_find(path);
 	GP_ASSERT(index >= 0);
 	return index;
 }
 
-static bool given(const struct check *k, const char *path)
+bool gp_config_given(const struct check *k, const char *path)
 {
-	return k->l->marks[k->scope][row_of(path)].line != 0;
+	return k->l->marks[k->scope][gp_config_row_of(path)].line != 0;
 }
-
-#define REFUSE(k, path, ...) gp_config_refuse((k)->l, (k)->scope, row_of(path), __VA_ARGS__)
 
 static int required_check(const struct check *k)
 {
@@ -153,7 +143,7 @@ static int replica_check(const struct check *k)
 		return REFUSE(k, "replica.peer", "is given, but replica.mode is none");
 	if (!replica && k->c->jobs_count == 0)
 		return gp_config_refuse(
-			k->l, 0, row_of("jobs[]"), "is empty; role primary needs a job");
+			k->l, 0, gp_config_row_of("jobs[]"), "is empty; role primary needs a job");
 	return 0;
 }
 
@@ -177,22 +167,22 @@ static int optimizer_check(const struct check *k)
 {
 	struct gp_config_optimizer *o = &k->job->optimizer;
 	if (k->job->kind == GP_JOB_REDUCE) {
-		if (given(k, "jobs[].optimizer"))
+		if (gp_config_given(k, "jobs[].optimizer"))
 			return REFUSE(k, "jobs[].optimizer",
 				"is for kind train; this job is of kind reduce");
 		return 0;
 	}
-	if (!given(k, "jobs[].optimizer.lr"))
+	if (!gp_config_given(k, "jobs[].optimizer.lr"))
 		return REFUSE(k, "jobs[].optimizer.lr", "is missing; kind train needs it");
 	int rc = optimizer_keys_check(k, o);
 	if (rc != 0)
 		return rc;
 	bool momentum = o->name == GP_OPTIMIZER_MOMENTUM || o->name == GP_OPTIMIZER_NESTEROV;
-	if (momentum && !given(k, "jobs[].optimizer.momentum"))
+	if (momentum && !gp_config_given(k, "jobs[].optimizer.momentum"))
 		o->momentum = 0.9f;
-	if (o->name == GP_OPTIMIZER_ADAGRAD && !given(k, "jobs[].optimizer.epsilon"))
+	if (o->name == GP_OPTIMIZER_ADAGRAD && !gp_config_given(k, "jobs[].optimizer.epsilon"))
 		o->epsilon = 1e-10f;
-	if (o->name == GP_OPTIMIZER_ADAMW && !given(k, "jobs[].optimizer.weight_decay"))
+	if (o->name == GP_OPTIMIZER_ADAMW && !gp_config_given(k, "jobs[].optimizer.weight_decay"))
 		o->weight_decay = 0.01f;
 	const struct gp_optim_params p = gp_config_optim(o);
 	const char *why;
@@ -226,14 +216,14 @@ static int job_check(const struct check *k)
 		rc = job_unique_check(k);
 	if (rc == 0)
 		rc = optimizer_check(k);
+	if (rc == 0)
+		rc = gp_config_consistency_check(k);
 	if (rc != 0)
 		return rc;
-	if (!given(k, "jobs[].atomicity") && j->kind == GP_JOB_TRAIN)
-		j->atomicity = GP_ATOMICITY_STEP;
 	if (j->workers_min > j->workers)
 		return REFUSE(k, "jobs[].workers_min", "%u is more than workers, which is %u",
 			j->workers_min, j->workers);
-	if (!given(k, "jobs[].path_mtu_min"))
+	if (!gp_config_given(k, "jobs[].path_mtu_min"))
 		j->path_mtu_min = k->c->port.mtu;
 	if (j->path_mtu_min > k->c->port.mtu)
 		return REFUSE(k, "jobs[].path_mtu_min", "%u is more than port.mtu, which is %u",

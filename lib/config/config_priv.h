@@ -31,7 +31,9 @@ enum row_flags {
 	ROW_OPTIONAL = 1 << 1, // may be absent; then nothing is printed
 	ROW_OFF = 1 << 2,      // endpoint: "off" is allowed
 	ROW_POW2 = 1 << 3,
-	ROW_JOB = 1 << 4, // offsets count from struct gp_config_job
+	ROW_JOB = 1 << 4,  // offsets count from struct gp_config_job
+	ROW_AUTO = 1 << 5, // the word auto is allowed and means GP_CONFIG_UNSET
+	ROW_NONE = 1 << 6, // the word none, likewise
 };
 
 // One key. Lists have a path that ends in "[]", at most `count_max` items of `size` bytes at
@@ -98,6 +100,34 @@ int gp_config_check(struct loader *l) GP_MUST_CHECK;
 int gp_config_refuse(struct loader *l, uint32_t scope, int index, const char *fmt, ...)
 	GP_PRINTF(4, 5);
 
+// A check in hand: which file, which job.
+struct check {
+	struct loader *l;
+	struct gp_config *c;
+	struct gp_config_job *job; // NULL outside jobs
+	uint32_t scope;
+};
+
+// Whether the file has the key.
+bool gp_config_given(const struct check *k, const char *path);
+int gp_config_row_of(const char *path);
+#define REFUSE(k, path, ...)                                                                       \
+	gp_config_refuse((k)->l, (k)->scope, gp_config_row_of(path), __VA_ARGS__)
+
+// The word that stands for GP_CONFIG_UNSET in this row, or NULL.
+static inline const char *gp_config_unset_word(const struct row *r)
+{
+	if (r->flags & ROW_AUTO)
+		return "auto";
+	return r->flags & ROW_NONE ? "none" : NULL;
+}
+
+#define GP_CONFIG_BOUND_ADAPTIVE 8
+// After this the defaults that depend on `kind` and `consistency` are in place.
+int gp_config_consistency_check(const struct check *k) GP_MUST_CHECK;
+// Whether `r` means something to this consistency; if not, *why says for which it does.
+bool gp_config_consistency_takes(
+	enum gp_consistency v, const struct row *r, char why[GP_CONFIG_WHY_SIZE]);
 // Whether `r` means something to this optimizer and schedule; if not, *why says for which it does.
 bool gp_config_optimizer_takes(
 	const struct gp_config_optimizer *o, const struct row *r, char why[GP_CONFIG_WHY_SIZE]);

@@ -105,6 +105,10 @@ void gp_config_allowed_text(const struct row *r, char out[GP_CONFIG_WHY_SIZE])
 			r->flags & ROW_OFF ? ", off" : "");
 	} else {
 		range_text(r, out);
+		const char *word = gp_config_unset_word(r);
+		size_t at = strlen(out);
+		if (word)
+			snprintf(out + at, GP_CONFIG_WHY_SIZE - at, ", %s", word);
 	}
 }
 
@@ -168,6 +172,11 @@ static bool scalar_text(const struct row *r, const void *field, char *out)
 	uint64_t v = 0;
 	float real;
 	memcpy(&v, field, r->size);
+	const char *word = gp_config_unset_word(r);
+	if (word && v == GP_CONFIG_UNSET) {
+		snprintf(out, GP_CONFIG_WHY_SIZE, "%s", word);
+		return true;
+	}
 	switch (r->type) {
 	case VALUE_BOOL:
 		snprintf(out, GP_CONFIG_WHY_SIZE, v ? "true" : "false");

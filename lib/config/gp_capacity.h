@@ -12,10 +12,8 @@
 
 // Frames that a core keeps for ARP, neighbour discovery, ICMP, hello and its own answers.
 #define GP_CONFIG_CONTROL_FRAMES 256
-// What lib/table takes: 3 versions a block (current, shadow, held by a cut) and one more for 8
-// blocks.
-#define GP_CONFIG_GROUP_BLOCKS	 8
-#define GP_CONFIG_GROUP_VERSIONS 25
+// What lib/table takes is the same for so many blocks.
+#define GP_CONFIG_GROUP_BLOCKS 8
 // What RTE_PKTMBUF_HEADROOM is; lib/xport_dpdk asserts it.
 #define GP_CONFIG_HEADROOM 128
 // `available` where nothing in the configuration limits the row.
@@ -49,9 +47,12 @@ void gp_capacity_print(FILE *f, const struct gp_capacity *cap);
 uint32_t gp_config_mbuf_room(const struct gp_config *c);
 // framesz of net_af_packet for this port: 2048, or 10240 (with blocksz 40960) for long frames.
 uint32_t gp_config_af_packet_frame(const struct gp_config *c);
-// Bytes of server memory that 8 blocks of `elements` f32 take: their 25 versions (visible, shadow
-// and one held by a cut or its grace period each, and one more for all), each with its optimizer
-// state, and the 64-byte heads of blocks and versions.
+// Versions of 8 blocks: of each the visible one, a shadow and one for each cut (bsp: one), and one
+// more for all.
+uint32_t gp_config_group_versions(const struct gp_config_job *j);
+// Bytes of server memory that 8 blocks of `elements` f32 take: their versions, each with its
+// optimizer state, the 64-byte heads of blocks and versions, and in asynchronous jobs the pushes
+// that wait for their commit (atomicity step) and what each rank read last (delay compensation).
 uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements);
 // True where any queue may receive datagrams of any core (no hardware steering): frames then cross
 // between cores by ring, and one queue has to take the windows of all.

@@ -31,6 +31,8 @@
 #define GP_CONFIG_NAME_SIZE	64
 #define GP_CONFIG_TEXT_SIZE	256
 #define GP_CONFIG_PATH_SIZE	256
+// A number that the file gives as a word (auto, none).
+#define GP_CONFIG_UNSET UINT32_MAX
 
 // The first value of each is its zero; the order is that of the names in the file.
 enum gp_role { GP_ROLE_PRIMARY, GP_ROLE_REPLICA };
@@ -48,7 +50,14 @@ enum gp_config_restore { GP_RESTORE_LATEST, GP_RESTORE_NONE, GP_RESTORE_PATH };
 enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS };
 enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
-enum gp_consistency { GP_CONSISTENCY_BSP };
+enum gp_consistency {
+	GP_CONSISTENCY_BSP,
+	GP_CONSISTENCY_SSP,
+	GP_CONSISTENCY_ASP,
+	GP_CONSISTENCY_QUORUM,
+	GP_CONSISTENCY_ADAPTIVE,
+};
+enum gp_staleness_policy { GP_STALENESS_HOLD, GP_STALENESS_SCALE, GP_STALENESS_REFUSE };
 enum gp_nonfinite { GP_NONFINITE_REFUSE, GP_NONFINITE_DROP_WORKER, GP_NONFINITE_ZERO };
 enum gp_optimizer {
 	GP_OPTIMIZER_SGD,
@@ -163,6 +172,30 @@ struct gp_config_optimizer {
 	float lr_min;
 };
 
+// Of asynchronous jobs: how far ranks may drift apart, and what becomes of what is late.
+struct gp_config_staleness {
+	uint32_t bound;	    // ssp; adaptive: the largest
+	uint32_t bound_min; // adaptive
+	uint32_t max;	    // steps behind the fastest from which on `policy` applies; UNSET: none
+	enum gp_staleness_policy policy;
+	bool lr; // learning rate / (1 + staleness)
+};
+
+struct gp_config_quorum {
+	uint32_t min;	  // contributions that close a step
+	uint32_t wait_us; // for the others then; UNSET: from measured arrivals
+};
+
+struct gp_config_cuts {
+	uint32_t max; // generations kept for readers at once
+	uint32_t age_us;
+};
+
+struct gp_config_transport {
+	uint32_t rto_min_us; // of the workers' time-out; 0: their own
+	uint32_t rto_max_us;
+};
+
 struct gp_config_job {
 	char name[GP_CONFIG_NAME_SIZE];
 	uint32_t id; // 1..64, as on the wire
@@ -172,6 +205,10 @@ struct gp_config_job {
 	bool mean;	      // divide by the sum of weights
 	enum gp_atomicity atomicity;
 	enum gp_consistency consistency;
+	struct gp_config_staleness staleness;
+	struct gp_config_quorum quorum;
+	struct gp_config_cuts cuts;
+	struct gp_config_transport transport;
 	bool deterministic;
 	enum gp_nonfinite nonfinite;	      // what becomes of a contribution with NaN or infinity
 	float norm_max;			      // of a contribution to a block; 0: no limit
@@ -222,6 +259,7 @@ const char *gp_role_name(enum gp_role v);
 const char *gp_port_driver_name(enum gp_port_driver v);
 const char *gp_job_kind_name(enum gp_job_kind v);
 const char *gp_atomicity_name(enum gp_atomicity v);
+const char *gp_consistency_name(enum gp_consistency v);
 const char *gp_optimizer_name(enum gp_optimizer v);
 const char *gp_schedule_name(enum gp_schedule v);
 

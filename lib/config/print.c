@@ -57,14 +57,14 @@ static void row_print(FILE *f, const struct row *r, const uint8_t *base, bool fi
 	}
 }
 
-// Keys that loading refuses for this kind of job or optimizer.
+// Not those keys that loading refuses for this kind, consistency or optimizer.
 static bool job_row_applies(const struct row *r, const struct gp_config_job *j)
 {
+	char why[GP_CONFIG_WHY_SIZE];
 	if (strncmp(r->path, "jobs[].optimizer", strlen("jobs[].optimizer")) != 0)
-		return true;
+		return gp_config_consistency_takes(j->consistency, r, why);
 	if (j->kind == GP_JOB_REDUCE)
 		return false;
-	char why[GP_CONFIG_WHY_SIZE];
 	return gp_config_optimizer_takes(&j->optimizer, r, why);
 }
 

@@ -12,7 +12,8 @@ static const char *const poll_names[] = {"busy", "adaptive", NULL};
 static const char *const mode_names[] = {"none", "snapshots", NULL};
 static const char *const kind_names[] = {"reduce", "train", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
-static const char *const consistency_names[] = {"bsp", NULL};
+static const char *const consistency_names[] = {"bsp", "ssp", "asp", "quorum", "adaptive", NULL};
+static const char *const policy_names[] = {"hold", "scale", "refuse", NULL};
 static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", NULL};
 static const char *const optimizer_names[] = {
 	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", NULL};
@@ -156,12 +157,15 @@ const struct row gp_config_rows[] = {
 	{"jobs[].mean", VALUE_BOOL, JOB(mean), .def = "true",
 	 .help = "Divide each sum by the sum of the weights in it."},
 	{"jobs[].atomicity", VALUE_ENUM, JOB(atomicity), .def = "tensor", .names = atomicity_names,
-	 .def_doc = "tensor for reduce, step for train",
+	 .def_doc = "tensor for reduce, step for train and quorum, block for ssp, asp and adaptive",
 	 .help = "What commits together: every block of it sums the same ranks."},
 	{"jobs[].consistency", VALUE_ENUM, JOB(consistency), .def = "bsp", .names = consistency_names,
-	 .help = "`bsp`: every step waits for every live rank."},
+	 .help = "When a rank goes on: `bsp` with every live rank; `ssp` while it is at most "
+		 "`staleness.bound` steps ahead of the slowest; `asp` at once; `quorum` with `quorum.min` "
+		 "ranks; `adaptive`: as ssp, with a bound that follows the measured waiting."},
 	{"jobs[].deterministic", VALUE_BOOL, JOB(deterministic), .def = "true",
-	 .help = "Sum in rank order: the same gradients give the same bytes."},
+	 .def_doc = "true; false for all but bsp", .help = "Sum in rank order: the same gradients give the "
+		 "same bytes. Only for bsp."},
 	{"jobs[].nonfinite", VALUE_ENUM, JOB(nonfinite), .def = "refuse", .names = nonfinite_names,
 	 .help = "A contribution that holds NaN or infinity: `refuse` it and tell the worker, which stops; "
 		 "`drop_worker` also ends its session, so that the others go on; `zero` counts its block "
@@ -185,6 +189,43 @@ const struct row gp_config_rows[] = {
 	{"jobs[].views_log", VALUE_PATH, .flags = ROW_JOB | ROW_OPTIONAL, JOB_AT(views_log),
 	 .help = "File to which the ranks of every step are appended (docs/operations.md); `gradworker "
 		 "--local --views` replays it. Only a primary writes it."},
+	{"jobs[].staleness", VALUE_GROUP, .flags = ROW_JOB,
+	 .help = "How far ranks may drift apart; not for bsp."},
+	{"jobs[].staleness.bound", VALUE_UINT, JOB(staleness.bound), .def = "2", .min = 0, .max = 65535,
+	 .def_doc = "2; 8 for adaptive", .help = "ssp: steps that a rank may be ahead of the slowest "
+		 "when it reads; adaptive: the largest bound."},
+	{"jobs[].staleness.bound_min", VALUE_UINT, JOB(staleness.bound_min), .def = "0", .min = 0,
+	 .max = 65535, .help = "adaptive: the smallest bound, with which it begins."},
+	{"jobs[].staleness.max", VALUE_UINT, .flags = ROW_JOB | ROW_NONE, JOB_AT(staleness.max),
+	 .def = "none", .min = 0, .max = 1e9,
+	 .help = "ssp, asp, adaptive: a contribution more steps behind the fastest rank is stale."},
+	{"jobs[].staleness.policy", VALUE_ENUM, JOB(staleness.policy), .def = "hold",
+	 .names = policy_names,
+	 .help = "A stale contribution (quorum: one to a closed step): `hold` counts it whole (quorum: in "
+		 "the next step); `scale` counts it times 1 / (1 + steps late); `refuse` drops it and tells "
+		 "the worker."},
+	{"jobs[].staleness.lr", VALUE_BOOL, JOB(staleness.lr), .def = "false",
+	 .help = "ssp, asp, adaptive: divide the learning rate by 1 + the steps that a contribution is "
+		 "behind the fastest rank."},
+	{"jobs[].quorum", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for consistency quorum."},
+	{"jobs[].quorum.min", VALUE_UINT, JOB(quorum.min), .def = "0", .min = 0, .max = 256,
+	 .def_doc = "none: required for quorum",
+	 .help = "Ranks whose contributions close a step; at least `workers_min`."},
+	{"jobs[].quorum.wait", VALUE_TIME, .flags = ROW_JOB | ROW_AUTO, JOB_AT(quorum.wait_us),
+	 .def = "auto", .min = 0, .max = 60 * SEC,
+	 .help = "How long a step then stays open for the others; `auto`: twice the time that the quorum "
+		 "itself usually needs from its first to its last."},
+	{"jobs[].cuts", VALUE_GROUP, .flags = ROW_JOB,
+	 .help = "Generations kept whole for those who read; not for bsp."},
+	{"jobs[].cuts.max", VALUE_UINT, JOB(cuts.max), .def = "3", .min = 3, .max = 8,
+	 .help = "At once; each takes one more version of every block."},
+	{"jobs[].cuts.age", VALUE_TIME, JOB(cuts.age_us), .def = "1ms", .min = 0, .max = 10 * SEC,
+	 .help = "A read may join a generation that old, if it has all that the reader must see."},
+	{"jobs[].transport", VALUE_GROUP, .flags = ROW_JOB, .help = "What workers are told."},
+	{"jobs[].transport.rto_min", VALUE_TIME, JOB(transport.rto_min_us), .def = "0us", .min = 0,
+	 .max = 10 * SEC, .help = "Shortest retransmission time-out; 0: the client's own, 5 ms."},
+	{"jobs[].transport.rto_max", VALUE_TIME, JOB(transport.rto_max_us), .def = "0us", .min = 0,
+	 .max = 60 * SEC, .help = "Longest; 0: the client's own, 200 ms."},
 	{"jobs[].optimizer", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for jobs of kind train."},
 	{"jobs[].optimizer.name", VALUE_ENUM, JOB(optimizer.name), .def = "sgd",
 	 .names = optimizer_names, .help = "The rule that turns gradients into updates."},
@@ -288,6 +329,12 @@ const char *gp_atomicity_name(enum gp_atomicity v)
 {
 	GP_ASSERT(v <= GP_ATOMICITY_STEP);
 	return atomicity_names[v];
+}
+
+const char *gp_consistency_name(enum gp_consistency v)
+{
+	GP_ASSERT(v <= GP_CONSISTENCY_ADAPTIVE);
+	return consistency_names[v];
 }
 
 const char *gp_optimizer_name(enum gp_optimizer v)

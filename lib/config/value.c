@@ -373,6 +373,12 @@ int gp_config_value_parse(const struct row *r, const char *s, size_t len, bool p
 		snprintf(why, GP_CONFIG_WHY_SIZE, "has no value (allowed: %.240s)", allowed);
 		return -EINVAL;
 	}
+	const char *word = gp_config_unset_word(r);
+	if (word && strcmp(s, word) == 0) {
+		const uint32_t unset = GP_CONFIG_UNSET;
+		memcpy(field, &unset, sizeof(unset));
+		return 0;
+	}
 	if (!plain && readers[r->type].plain_only) {
 		char seen[64];
 		gp_config_quote(s, len, seen, sizeof(seen));

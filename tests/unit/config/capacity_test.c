@@ -182,6 +182,31 @@ Test(capacity, counts_what_the_table_takes)
 	cr_assert_leq(table - proof, 40000, "%lu more", (unsigned long)(table - proof));
 }
 
+Test(capacity, asynchronous_jobs_take_a_version_for_each_cut_and_their_pushes)
+{
+	start(ALL_OK);
+	struct gp_config_job *j = &config.jobs[0];
+	j->kind = GP_JOB_TRAIN;
+	j->consistency = GP_CONSISTENCY_SSP;
+	j->atomicity = GP_ATOMICITY_BLOCK;
+	j->cuts.max = 5;
+	cr_assert_eq(gp_config_group_versions(j), 57);
+	const struct gp_table_config cfg = {.blocks_count = 8000, .elems_max = 336, .cuts_max = 5};
+	uint64_t proof = 1000 * gp_config_group_bytes(j, 336),
+		 table = gp_table_size(&cfg) + 8000 * 4;
+	cr_assert_geq(table, proof);
+	cr_assert_leq(table - proof, 40000, "%lu more", (unsigned long)(table - proof));
+	uint64_t block = gp_config_group_bytes(j, 336);
+	j->atomicity = GP_ATOMICITY_STEP;
+	uint64_t push = 12 + 2048; // 6 x 336 + 8, on lines
+	cr_assert_eq(gp_config_group_bytes(j, 336), block + 8 * j->workers * push);
+	j->consistency = GP_CONSISTENCY_QUORUM;
+	cr_assert_eq(gp_config_group_bytes(j, 336), block + 8 * j->workers * push * 2);
+	j->atomicity = GP_ATOMICITY_BLOCK;
+	j->optimizer.delay_compensation = 0.5f;
+	cr_assert_eq(gp_config_group_bytes(j, 336), block + 8 * j->workers * 4 * 336);
+}
+
 Test(capacity, parameters)
 {
 	start(ALL_OK);

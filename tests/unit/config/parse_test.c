@@ -98,6 +98,47 @@ Test(parse, every_optimizer_has_its_keys_and_defaults)
 	round_trip(&config);
 }
 
+Test(parse, every_consistency_has_its_keys_and_defaults)
+{
+	cr_assert_eq(
+		text_parse(NODE_OK PORT_OK ADDRESS_OK
+			"jobs:\n"
+			"- {name: a, id: 1, kind: train, workers: 3, consistency: ssp,\n"
+			"   optimizer: {lr: 1}}\n"
+			"- {name: b, id: 2, kind: train, workers: 3, consistency: asp,\n"
+			"   atomicity: step, optimizer: {lr: 1},\n"
+			"   staleness: {max: 7, policy: scale, lr: true}}\n"
+			"- {name: c, id: 3, kind: reduce, workers: 3, consistency: quorum,\n"
+			"   quorum: {min: 2}, staleness: {policy: refuse}}\n"
+			"- {name: d, id: 4, kind: train, workers: 3, consistency: adaptive,\n"
+			"   optimizer: {lr: 1}, staleness: {bound_min: 1, max: none},\n"
+			"   cuts: {max: 8, age: 20ms}, transport: {rto_min: 1ms, rto_max: 1s}}\n"
+			"- {name: e, id: 5, kind: train, workers: 3, consistency: quorum,\n"
+			"   workers_min: 2, quorum: {min: 2, wait: 50ms}, optimizer: {lr: 1}}\n",
+			&config, err),
+		0, "%s", err);
+	const struct gp_config_job *j = config.jobs;
+	cr_assert_eq(j[0].atomicity, GP_ATOMICITY_BLOCK);
+	cr_assert_eq(j[0].staleness.bound, 2);
+	cr_assert_eq(j[0].staleness.max, GP_CONFIG_UNSET);
+	cr_assert_eq(j[0].cuts.max, 3);
+	cr_assert_not(j[0].deterministic);
+	cr_assert_eq(j[1].atomicity, GP_ATOMICITY_STEP);
+	cr_assert_eq(j[1].staleness.max, 7);
+	cr_assert_eq(j[1].staleness.policy, GP_STALENESS_SCALE);
+	cr_assert(j[1].staleness.lr);
+	cr_assert_eq(j[2].atomicity, GP_ATOMICITY_STEP);
+	cr_assert_eq(j[2].quorum.wait_us, GP_CONFIG_UNSET);
+	cr_assert_eq(j[2].staleness.policy, GP_STALENESS_REFUSE);
+	cr_assert_eq(j[3].staleness.bound, 8);
+	cr_assert_eq(j[3].staleness.bound_min, 1);
+	cr_assert_eq(j[3].cuts.age_us, 20000);
+	cr_assert_eq(j[3].transport.rto_min_us, 1000);
+	cr_assert_eq(j[3].transport.rto_max_us, 1000000);
+	cr_assert_eq(j[4].quorum.wait_us, 50000);
+	round_trip(&config);
+}
+
 // Every key at once, each with a value that is not its default.
 static const char every_key[] =
 	"node: {name: n, id: 1, role: primary, insecure: true, log_level: debug}\n"
@@ -115,6 +156,7 @@ static const char every_key[] =
 	"limits: {sessions: 1024}\n"
 	"jobs: [{name: j, id: 64, kind: train, workers: 256, workers_min: 256, mean: false,\n"
 	"  atomicity: block, consistency: bsp, deterministic: false,\n"
+	"  transport: {rto_min: 2ms, rto_max: 3ms},\n"
 	"  optimizer: {name: momentum, lr: 0.3, momentum: 0.5, weight_decay: 1.5e-05},\n"
 	"  memory_max: 1536KiB, slots: 2, window: 1, worker_timeout: 1500ms, path_mtu_min: 576,\n"
 	"  tensors_max: 131072, views_log: /var/views}]\n";

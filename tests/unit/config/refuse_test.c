@@ -325,6 +325,66 @@ Test(refuse, optimizers_that_cannot_be)
 	CHECK(table);
 }
 
+#define TRAIN(keys)                                                                                \
+	NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, workers: 3,\n"        \
+				   "     optimizer: {lr: 1},\n     " keys "}\n"
+
+Test(refuse, consistencies_that_cannot_be)
+{
+	static const struct refusal table[] = {
+		{TRAIN("consistency: lax"),
+			"t.yaml:7:19: jobs[0].consistency: lax is not one of the words (allowed: "
+			"bsp, ssp, asp, quorum, adaptive)"},
+		{JOB("consistency: ssp"),
+			"t.yaml:5:48: jobs[0].consistency: ssp is for kind train"},
+		{JOB("consistency: asp"),
+			"t.yaml:5:48: jobs[0].consistency: asp is for kind train"},
+		{JOB("consistency: adaptive"),
+			"t.yaml:5:48: jobs[0].consistency: adaptive is for kind train"},
+		{TRAIN("consistency: ssp, atomicity: tensor"),
+			"t.yaml:7:24: jobs[0].atomicity: tensor is for consistency bsp; ssp takes"},
+		{TRAIN("consistency: quorum, quorum: {min: 2}, atomicity: block"),
+			"t.yaml:7:45: jobs[0].atomicity: block is not for quorum, which takes "
+			"step"},
+		{TRAIN("consistency: asp, deterministic: true"),
+			"t.yaml:7:24: jobs[0].deterministic: is true, but the result of asp"},
+		{TRAIN("staleness: {}"), "t.yaml:7:6: jobs[0].staleness: is for consistency ssp, "
+					 "asp, quorum and adaptive; this job's is bsp"},
+		{TRAIN("consistency: asp, staleness: {bound: 1}"),
+			"t.yaml:7:36: jobs[0].staleness.bound: is for consistency ssp and "
+			"adaptive"},
+		{TRAIN("consistency: ssp, staleness: {bound_min: 1}"),
+			"t.yaml:7:36: jobs[0].staleness.bound_min: is for consistency adaptive"},
+		{TRAIN("consistency: quorum, quorum: {min: 2}, staleness: {max: 1}"),
+			"t.yaml:7:57: jobs[0].staleness.max: is for consistency ssp, asp and adap"},
+		{TRAIN("consistency: quorum, quorum: {min: 2}, staleness: {lr: true}"),
+			"t.yaml:7:57: jobs[0].staleness.lr: is for consistency ssp, asp and adap"},
+		{TRAIN("consistency: ssp, quorum: {min: 1}"),
+			"t.yaml:7:24: jobs[0].quorum: is for consistency quorum; this job's is "
+			"ssp"},
+		{TRAIN("cuts: {max: 4}"), "t.yaml:7:6: jobs[0].cuts: is for consistency ssp,"},
+		{TRAIN("consistency: adaptive, staleness: {bound: 2, bound_min: 3}"),
+			"t.yaml:7:51: jobs[0].staleness.bound_min: 3 is more than bound, which is "
+			"2"},
+		{TRAIN("consistency: ssp, staleness: {policy: refuse}"),
+			"t.yaml:7:36: jobs[0].staleness.policy: needs staleness.max"},
+		{TRAIN("consistency: quorum"), "t.yaml:5:5: jobs[0].quorum.min: is missing; "
+					       "consistency quorum needs it (allowed: 1..3)"},
+		{TRAIN("consistency: quorum, quorum: {min: 4}"),
+			"t.yaml:7:36: jobs[0].quorum.min: 4 is more than workers, which is 3"},
+		{TRAIN("consistency: quorum, quorum: {min: 2}, workers_min: 3"),
+			"t.yaml:7:45: jobs[0].workers_min: 3 is more than quorum.min, which is 2"},
+		{TRAIN("consistency: quorum, quorum: {min: 2, wait: none}"),
+			"t.yaml:7:50: jobs[0].quorum.wait: none is not a time (allowed: "
+			"0us..60s, auto)"},
+		{TRAIN("consistency: ssp, cuts: {max: 2}"),
+			"t.yaml:7:36: jobs[0].cuts.max: 2 is out of range 3..8"},
+		{TRAIN("transport: {rto_min: 2ms, rto_max: 1ms}"),
+			"t.yaml:7:18: jobs[0].transport.rto_min: 2000us is more than rto_max"},
+	};
+	CHECK(table);
+}
+
 Test(refuse, role_replica_with_peer)
 {
 	static const struct refusal table[] = {
