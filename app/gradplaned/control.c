@@ -18,6 +18,7 @@ static const struct gp_ctl_command commands[] = {
 	{"status", ctl_status},
 	{"job show", ctl_job_show},
 	{"snapshot now", ctl_snapshot_now},
+	{"snapshot restore", ctl_snapshot_restore},
 	{"stop", ctl_stop},
 	{NULL, NULL},
 };

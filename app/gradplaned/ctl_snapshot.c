@@ -16,3 +16,16 @@ int ctl_snapshot_now(
 	int rc = snapshots_request(n, req, json_string_value(json_object_get(args, "name")), err);
 	return rc == 0 ? GP_CTL_LATER : rc;
 }
+
+// Only a job that does not run can start from another snapshot.
+int ctl_snapshot_restore(
+	struct gp_ctl_request *req, const json_t *args, json_t **result, struct gp_ctl_error *err)
+{
+	const struct node *n = gp_ctl_request_arg(req);
+	(void)args, (void)result;
+	gp_ctl_error_set(err, "running",
+		"this server runs: gradctl stop, then gradctl --dir %.300s snapshot restore NAME, "
+		"then start it again",
+		n->cfg.snapshot.directory);
+	return -EBUSY;
+}

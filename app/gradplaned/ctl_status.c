@@ -64,7 +64,7 @@ static json_t *snapshot_json(const struct node *n)
 {
 	const struct snapshots *s = &n->snapshots;
 	const struct snapshot_job *j = &s->jobs[s->last_idx];
-	return json_pack("{s:o,s:o,s:o}", "last_step",
+	return json_pack("{s:s,s:o,s:o,s:o}", "directory", n->cfg.snapshot.directory, "last_step",
 		s->last_valid ? u64(j->last_step) : json_null(), "last_path",
 		s->last_valid ? json_string(j->last_path) : json_null(), "last_error",
 		s->last_error[0] ? json_string(s->last_error) : json_null());

@@ -58,13 +58,16 @@ static bool snapshots_are_used(const struct node *n)
 	return n->cfg.node.role == GP_ROLE_REPLICA;
 }
 
-static int directory_prepare(const struct node *n)
+static int directory_prepare(struct node *n)
 {
 	struct gp_snapshot_error err;
 	uint32_t removed = 0;
 	if (!snapshots_are_used(n))
 		return 0;
 	int rc = gp_snapshot_dir_prepare(n->cfg.snapshot.directory, &removed, &err);
+	if (rc == 0) // until the process ends
+		rc = gp_snapshot_dir_lock(
+			n->cfg.snapshot.directory, false, &n->snapshots.lock_fd, &err);
 	if (rc != 0)
 		gp_error("snapshot.directory: %s", err.text);
 	if (removed > 0)

@@ -86,33 +86,75 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 	return 0;
 }
 
-static int block_append(struct node *n, struct snapshot_task *t, struct gp_snapshot_writer *w,
-	uint32_t block, uint32_t file)
+// What becomes of the elements, in the order of a snapshot's files: 0, or what ends the walk.
+struct walk {
+	int (*take)(struct walk *w, uint32_t file, const float *data, uint32_t elems);
+	struct snapshot_task *task;
+	struct gp_snapshot_delta *delta;
+	struct gp_snapshot_writer *writer;
+};
+
+#define WALK_ENOUGH 1
+
+static int block_take(struct node *n, struct walk *w, uint32_t block, uint32_t file)
 {
+	struct snapshot_task *t = w->task;
 	uint32_t elems;
 	uint64_t digest = 0;
 	gp_rcu_online();
 	const float *data = gp_engine_block(n->engine, t->job_idx, block, t->step, file, &elems);
-	if (data && file == 0 &&
+	if (data && file == 0 && w->writer &&
 		gp_engine_block_digest(n->engine, t->job_idx, block, t->step, &digest) != 0)
 		data = NULL;
 	gp_rcu_offline(); // the cut keeps the version
 	if (!data)
 		return task_failed(t, -ENOENT, "a block of the generation is gone");
 	t->digest += digest;
-	return gp_snapshot_append(w, file, data, elems, &t->err);
+	return w->take(w, file, data, elems);
 }
 
-static int blocks_append(
-	struct node *n, struct snapshot_task *t, struct gp_snapshot_writer *w, const struct plan *p)
+static int blocks_walk(struct node *n, struct walk *w, const struct plan *p)
 {
 	for (uint32_t file = 0; file <= p->meta.states_count; file++)
-		for (uint32_t block = 0; block < t->view.blocks_count; block++) {
-			int rc = block_append(n, t, w, block, file);
+		for (uint32_t block = 0; block < w->task->view.blocks_count; block++) {
+			int rc = block_take(n, w, block, file);
 			if (rc != 0)
 				return rc;
 		}
 	return 0;
+}
+
+static int delta_take(struct walk *w, uint32_t file, const float *data, uint32_t elems)
+{
+	return gp_snapshot_delta_feed(w->delta, file, data, elems) ? 0 : WALK_ENOUGH;
+}
+
+static int writer_take(struct walk *w, uint32_t file, const float *data, uint32_t elems)
+{
+	return gp_snapshot_append(w->writer, file, data, elems, &w->task->err);
+}
+
+// What has changed since the job's snapshot before; NULL: a full one is due, or is as good.
+static int delta_make(struct node *n, struct snapshot_task *t, const struct plan *p,
+	struct gp_snapshot_delta **out)
+{
+	const struct gp_config_snapshot *cfg = &n->cfg.snapshot;
+	struct gp_snapshot_error err;
+	struct walk w = {.take = delta_take, .task = t};
+	*out = NULL;
+	if (cfg->full_every <= 1 || !t->base[0])
+		return 0;
+	if (gp_snapshot_delta_open(&p->meta, cfg->directory, t->base, &w.delta, &err) != 0) {
+		gp_info("job %s: a full snapshot: %s", p->meta.job, err.text);
+		return 0;
+	}
+	int rc = gp_snapshot_delta_depth(w.delta) + 2 > cfg->full_every ? WALK_ENOUGH
+									: blocks_walk(n, &w, p);
+	if (rc == 0)
+		*out = w.delta;
+	else
+		gp_snapshot_delta_close(w.delta);
+	return GP_MIN(rc, 0);
 }
 
 static uint64_t directory_bytes(const char *path)
@@ -130,21 +172,36 @@ static uint64_t directory_bytes(const char *path)
 	return sum;
 }
 
-static int plan_write(struct node *n, struct snapshot_task *t, const struct plan *p)
+static int files_write(struct node *n, struct snapshot_task *t, const struct plan *p,
+	struct gp_snapshot_delta *delta)
 {
-	struct gp_snapshot_writer *w;
-	int rc = gp_snapshot_begin(&p->meta, NULL, n->cfg.snapshot.directory, &w, &t->err);
+	const struct gp_config_snapshot *cfg = &n->cfg.snapshot;
+	const struct gp_snapshot_opts opts = {.delta = delta,
+		.level = cfg->compression == GP_COMPRESSION_ZSTD ? cfg->compression_level : 0};
+	struct walk w = {.take = writer_take, .task = t};
+	int rc = gp_snapshot_begin(&p->meta, &opts, cfg->directory, &w.writer, &t->err);
 	if (rc != 0)
 		return rc;
-	rc = blocks_append(n, t, w, p);
+	rc = blocks_walk(n, &w, p);
 	if (rc != 0) {
-		gp_snapshot_abort(w);
+		gp_snapshot_abort(w.writer);
 		return rc;
 	}
 	const struct gp_snapshot_seal seal = {.digest = t->digest,
 		.ranks_count = n->cfg.jobs[t->job_idx].workers,
 		.ranks = p->ranks};
-	rc = gp_snapshot_finish(w, &seal, t->path, &t->err);
+	return gp_snapshot_finish(w.writer, &seal, t->path, &t->err);
+}
+
+static int plan_write(struct node *n, struct snapshot_task *t, const struct plan *p)
+{
+	struct gp_snapshot_delta *delta;
+	int rc = delta_make(n, t, p, &delta);
+	if (rc != 0)
+		return rc;
+	t->incremental = delta != NULL;
+	rc = files_write(n, t, p, delta);
+	gp_snapshot_delta_close(delta);
 	if (rc != 0)
 		return rc;
 	t->bytes = directory_bytes(t->path);

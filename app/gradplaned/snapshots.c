@@ -47,8 +47,9 @@ static void *thread_run(void *arg)
 static json_t *newest_json(const struct node *n, uint32_t job_idx)
 {
 	const struct snapshot_job *j = &n->snapshots.jobs[job_idx];
-	return json_pack("{s:s,s:I,s:s,s:I,s:f}", "job", n->cfg.jobs[job_idx].name, "step",
-		(json_int_t)j->last_step, "path", j->last_path, "bytes", (json_int_t)j->last_bytes,
+	return json_pack("{s:s,s:I,s:s,s:s,s:I,s:f}", "job", n->cfg.jobs[job_idx].name, "step",
+		(json_int_t)j->last_step, "path", j->last_path, "content",
+		j->last_incremental ? "incremental" : "full", "bytes", (json_int_t)j->last_bytes,
 		"wall_ms", (double)j->last_wall_ns / 1e6);
 }
 
@@ -109,6 +110,7 @@ static void task_succeeded(struct node *n, const struct snapshot_task *t)
 	const char *name = n->cfg.jobs[t->job_idx].name;
 	j->written = true;
 	j->last_step = t->step;
+	j->last_incremental = t->incremental;
 	j->last_bytes = t->bytes;
 	j->last_wall_ns = t->wall_ns;
 	memcpy(j->last_path, t->path, sizeof(j->last_path));
@@ -117,8 +119,9 @@ static void task_succeeded(struct node *n, const struct snapshot_task *t)
 	s->last_error[0] = '\0';
 	s->written_count++;
 	s->bytes += t->bytes;
-	gp_info("job %s: snapshot of step %u, %lu bytes, %lu ms, digest %016lx: %s", name, t->step,
-		t->bytes, t->wall_ns / 1000000, t->digest, t->path);
+	gp_info("job %s: %s snapshot of step %u, %lu bytes, %lu ms, digest %016lx: %s", name,
+		t->incremental ? "incremental" : "full", t->step, t->bytes, t->wall_ns / 1000000,
+		t->digest, t->path);
 	replica_ship(n, t->path, t->step);
 	waits_written(n, t);
 }
@@ -134,12 +137,23 @@ static void task_failed(struct node *n, const struct snapshot_task *t)
 	waits_failed(n, t->job_idx, t->err.text);
 }
 
+// The name of the job's newest snapshot, unless it is the one that is to be written again.
+static void base_choose(const struct snapshot_job *j, uint32_t step, char *base)
+{
+	struct gp_snapshot_entry entry;
+	const char *slash = strrchr(j->last_path, '/');
+	if (j->written && gp_snapshot_name_parse(slash ? slash + 1 : j->last_path, &entry) &&
+		entry.step != step)
+		memcpy(base, entry.name, sizeof(entry.name));
+}
+
 static void task_start(struct node *n, uint32_t job_idx)
 {
 	struct snapshots *s = &n->snapshots;
 	struct snapshot_job *j = &s->jobs[job_idx];
 	*s->task = (struct snapshot_task){
 		.job_idx = job_idx, .step = j->waiting_step, .decision = j->waiting_decision};
+	base_choose(j, j->waiting_step, s->task->base);
 	gp_engine_job_view(n->engine, job_idx, &s->task->view);
 	j->waiting = false;
 	s->busy = true;

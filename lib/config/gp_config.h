@@ -47,6 +47,7 @@ enum gp_port_driver {
 enum gp_steering { GP_STEERING_AUTO, GP_STEERING_OFF };
 enum gp_poll { GP_POLL_BUSY, GP_POLL_ADAPTIVE };
 enum gp_config_restore { GP_RESTORE_LATEST, GP_RESTORE_NONE, GP_RESTORE_PATH };
+enum gp_compression { GP_COMPRESSION_NONE, GP_COMPRESSION_ZSTD };
 enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS };
 enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
@@ -138,6 +139,9 @@ struct gp_config_snapshot {
 	char directory[GP_CONFIG_PATH_SIZE];
 	uint32_t interval_steps; // 0 = only on request and at shutdown
 	uint32_t keep;
+	uint32_t full_every; // 1 = all are full
+	enum gp_compression compression;
+	uint32_t compression_level;
 	enum gp_config_restore restore;
 	char restore_path[GP_CONFIG_PATH_SIZE]; // GP_RESTORE_PATH
 };

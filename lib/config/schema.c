@@ -9,6 +9,7 @@ static const char *const hugepages_names[] = {"auto", "on", "off", NULL};
 static const char *const driver_names[] = {"tap", "af_packet", "af_xdp", "memif", "pci", NULL};
 static const char *const steering_names[] = {"auto", "off", NULL};
 static const char *const poll_names[] = {"busy", "adaptive", NULL};
+static const char *const compression_names[] = {"none", "zstd", NULL};
 static const char *const mode_names[] = {"none", "snapshots", NULL};
 static const char *const kind_names[] = {"reduce", "train", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
@@ -124,7 +125,15 @@ const struct row gp_config_rows[] = {
 	{"snapshot.interval_steps", VALUE_UINT, AT(snapshot.interval_steps), .def = "0", .min = 0,
 	 .max = 1000000000, .help = "Steps between snapshots; 0: only on request and at shutdown."},
 	{"snapshot.keep", VALUE_UINT, AT(snapshot.keep), .def = "4", .min = 1, .max = 1000,
-	 .help = "Snapshots kept for each job; older ones are removed."},
+	 .help = "Snapshots kept for each job; older ones are removed unless these build on them."},
+	{"snapshot.full_every", VALUE_UINT, AT(snapshot.full_every), .def = "8", .min = 1, .max = 100,
+	 .help = "At least every so many snapshots of a job one is full; others hold only the blocks "
+		 "that changed, if that is at most half of them. 1: all are full."},
+	{"snapshot.compression", VALUE_ENUM, AT(snapshot.compression), .def = "none",
+	 .names = compression_names,
+	 .help = "`none`: other programs read the files as they are; `zstd`: after `zstd -d`."},
+	{"snapshot.compression_level", VALUE_UINT, AT(snapshot.compression_level), .def = "3",
+	 .min = 1, .max = 19, .help = "Of zstd."},
 	{"snapshot.restore", VALUE_RESTORE, .offset = offsetof(struct gp_config, snapshot),
 	 .def = "latest", .help = "What to start from."},
 
