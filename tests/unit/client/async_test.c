@@ -71,7 +71,8 @@ static void gone(uint32_t generation)
 
 static void home_says(uint32_t view_number, uint32_t next_step)
 {
-	const struct gp_heartbeat_reply r = {.generation = 100, // a cut, no step
+	const struct gp_heartbeat_reply r = {.time = f.now,
+		.generation = 100, // a cut, no step
 		.view = view_number,
 		.members = 2,
 		.missing_rank = GP_WIRE_RANK_NONE,
