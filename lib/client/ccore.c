@@ -97,9 +97,10 @@ static void session_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_ms
 	c->heard = c->now;
 	if (l == cc_home(c))
 		c->home_heard = c->now;
-	if (m->h.packet != 0) // what the server's control side sends knows no credit
+	if (m->h.packet != 0) { // what the server's control side sends knows neither
 		l->credit = GP_MIN(m->h.credit, (l->ring_mask + 1) / RING_CREDITS);
-	cc_decision_seen(c, m->h.decision);
+		cc_decision_seen(c, m->h.decision);
+	}
 	if (m->ack) {
 		struct gp_ack a;
 		gp_wire_get_ack(m, &a);

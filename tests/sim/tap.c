@@ -157,6 +157,20 @@ void tap_end(struct sim *s)
 		sim_broken(s, "%u frames did not come back", wire_frames_missing(&s->wire));
 }
 
+static void blocks_print(const struct gp_ccore *c, FILE *f)
+{
+	for (uint32_t i = 0; i < c->layout.blocks_count && c->laid_out; i++) {
+		const struct cc_block *b = &c->blocks[i];
+		const struct cc_unit *u = &c->units[cc_block_unit(c, i)];
+		if (b->state != CC_IDLE && b->state != CC_FINAL)
+			fprintf(f, "  block %u: state %u, %s, unit %s in view %u\n", i, b->state,
+				b->want ? "wanted" : "not wanted",
+				u->committed ? "committed" : "open", u->view);
+	}
+	fprintf(f, "  mode %u, knows decision %u, seen %u, confirmed %u, view %u from step %u\n",
+		c->mode, c->known, c->seen, c->confirmed, c->view, c->view_step);
+}
+
 void tap_stuck(const struct sim *s, FILE *f)
 {
 	char text[160];
@@ -168,6 +182,7 @@ void tap_stuck(const struct sim *s, FILE *f)
 		fprintf(f, "%s %u: phase %u, step %u, waits for %s\n",
 			n->reader ? "reader" : "worker", n->idx, n->phase, gp_ccore_step(n->core),
 			text);
+		blocks_print(n->core, f);
 	}
 	for (uint32_t k = 0; k < s->o->cores; k++)
 		for (uint32_t v = 0; v < GP_VERDICT_COUNT; v++) {
