@@ -71,7 +71,7 @@ static void gone(uint32_t generation)
 
 static void home_says(uint32_t view_number, uint32_t next_step)
 {
-	const struct gp_heartbeat_reply r = {.time = f.now,
+	const struct gp_heartbeat_reply r = {.time = f.core->home_time,
 		.generation = 100, // a cut, no step
 		.view = view_number,
 		.members = 2,
