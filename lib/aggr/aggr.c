@@ -41,7 +41,7 @@ static bool contribs_plain(const struct gp_contrib *c, uint32_t count, uint32_t 
 {
 	bool all = true;
 	for (uint32_t r = 0; r < count; r++) {
-		GP_ASSERT((r == 0 || c[r - 1].rank < c[r].rank) && c[r].scale > 0);
+		GP_ASSERT((r == 0 || c[r - 1].rank <= c[r].rank) && c[r].scale > 0);
 		if (c[r].codec == GP_CODEC_F32)
 			GP_ASSERT(c[r].len == 4 * elems);
 		all = all && c[r].codec == GP_CODEC_F32 && c[r].scale == 1.0f;
@@ -78,7 +78,7 @@ static void contrib_add(float *dst, const struct gp_contrib *c, uint32_t elems, 
 void gp_aggr_sum(
 	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems, float *scratch)
 {
-	GP_ASSERT(count >= 1 && count <= GP_RANKS_MAX && elems <= GP_CODEC_ELEMS_MAX);
+	GP_ASSERT(count >= 1 && count <= 2 * GP_RANKS_MAX && elems <= GP_CODEC_ELEMS_MAX);
 	GP_ASSERT((uintptr_t)dst % GP_CACHE_LINE == 0);
 	if (contribs_plain(c, count, elems)) {
 		kernels_get()->sum_f32(dst, c, count, elems);
@@ -111,7 +111,7 @@ float gp_aggr_clamp(double norm, float norm_max)
 
 float gp_aggr_weights(const struct gp_contrib *c, uint32_t count)
 {
-	GP_ASSERT(count >= 1 && count <= GP_RANKS_MAX);
+	GP_ASSERT(count >= 1 && count <= 2 * GP_RANKS_MAX);
 	float sum = c[0].weight;
 	for (uint32_t r = 1; r < count; r++)
 		sum = gp_fadd(sum, c[r].weight);

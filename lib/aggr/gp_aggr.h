@@ -34,11 +34,11 @@ struct gp_contrib {
 	uint32_t len;  // bytes
 	float weight;  // share in a mean; gp_aggr_weights sums them, gp_aggr_sum does not look
 	float scale;   // above 0; 1: the values as they are
-	uint16_t rank; // strictly ascending within one call
+	uint16_t rank; // ascending within one call; twice: a late one first
 	uint8_t codec; // enum gp_codec_id
 };
 
-// dst[0..elems) = the sum of c[0..count), 1 <= count <= GP_RANKS_MAX. dst is 64-byte aligned and
+// dst[0..elems) = the sum of c[0..count), 1 <= count <= 2 GP_RANKS_MAX. dst is 64-byte aligned and
 // overlaps no payload. Any elems up to GP_CODEC_ELEMS_MAX. `scratch` is elems floats, 64-byte
 // aligned, used only where a scale is not 1.
 void gp_aggr_sum(

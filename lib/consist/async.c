@@ -19,6 +19,7 @@ void gp_async_start(struct gp_consist *c, const uint32_t *clock, uint32_t step)
 	struct gp_async *a = &c->async;
 	GP_ASSERT(c->cfg.units_count == 1);
 	a->closed = step;
+	a->started_at = c->decision;
 	for (uint32_t r = 0; r < GP_RANKS_MAX; r++) {
 		a->clock[r] = clock && r < c->cfg.workers ? clock[r] : step;
 		a->committed_at[r] = c->decision;
@@ -54,7 +55,7 @@ uint32_t gp_async_clock_max(const struct gp_consist *c)
 	return is_quorum(c) && gp_before(max, c->async.closed) ? c->async.closed : max;
 }
 
-uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends)
+uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends, bool snapshot)
 {
 	GP_ASSERT(gp_consist_is_async(c));
 	c->generation++;
@@ -62,6 +63,7 @@ uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends)
 	d->kind = GP_DECIDED_CUT;
 	d->step = c->generation;
 	d->unit = ends;
+	d->snapshot = snapshot;
 	return c->generation;
 }
 
@@ -174,8 +176,7 @@ static bool is_whole(const struct gp_consist *c, const struct gp_arrival *x)
 	return x->used && x->parts == parts_needed(c);
 }
 
-bool gp_async_part_done(
-	struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view, uint64_t now)
+bool gp_async_part_done(struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view)
 {
 	GP_ASSERT(rank < c->cfg.workers && gp_consist_is_async(c));
 	struct gp_async *a = &c->async;
@@ -187,10 +188,8 @@ bool gp_async_part_done(
 		return false;
 	GP_ASSERT(x->parts < parts_needed(c));
 	x->parts++;
-	if (!is_whole(c, x))
+	if (!is_whole(c, x) || is_quorum(c))
 		return false;
-	if (is_quorum(c))
-		return gp_async_try_close(c, now);
 	// Steps of a rank are committed in their order.
 	if (step != a->clock[rank] + 1)
 		return false;

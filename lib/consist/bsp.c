@@ -164,6 +164,7 @@ uint32_t gp_consist_cut(struct gp_consist *c)
 	struct gp_decision *d = consist_log_add(c);
 	d->kind = GP_DECIDED_CUT;
 	d->unit = GP_NO_CUT;
+	d->snapshot = true;
 	d->step = step;
 	return step;
 }

@@ -39,7 +39,7 @@ enum gp_decision_kind {
 struct gp_decision {
 	uint32_t number;
 	uint8_t kind;
-	uint8_t reserved;
+	bool snapshot;	 // cut: control is told when every core has it
 	uint16_t ranks;	 // members whose contributions are in it
 	uint32_t unit;	 // commit; asynchronous: lowest rank; cut: the one that ends, or NO_CUT
 	uint32_t step;	 // commit: of the unit; view: first step
@@ -85,6 +85,7 @@ struct gp_async {
 	uint32_t joined_view[GP_RANKS_MAX];  // its contributions count from this view on
 	struct gp_arrival arrival[GP_RANKS_MAX][2];
 	struct gp_ranks joined; // since the view began
+	uint32_t started_at;	// decision with which it became asynchronous
 	uint32_t updates;	// commits so far
 	uint32_t closed;	// quorum: highest step closed
 	uint64_t first_at;	// quorum: first push of the step in hand whole, 0 = none
@@ -143,13 +144,13 @@ uint32_t gp_consist_cut(struct gp_consist *c) GP_MUST_CHECK;
 void gp_async_start(struct gp_consist *c, const uint32_t *clock, uint32_t step);
 // One core has all of (rank, step), told in `view`. True when this made a decision. Stale ones are
 // ignored.
-bool gp_async_part_done(
-	struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view, uint64_t now);
-// Quorum: closes the step in hand if that is due. True when it did.
+bool gp_async_part_done(struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view);
+// Quorum: closes the step in hand if that is due: call it when the parts of a burst are told, so
+// that a late push which came before is in it. True when it did.
 bool gp_async_try_close(struct gp_consist *c, uint64_t now);
 // Decides a cut, the next generation; the cut `ends` (or GP_NO_CUT) is let go of by the same
 // decision. Returns its number.
-uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends);
+uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends, bool snapshot);
 // Lowest and highest step that members of the view have had committed; *slowest is the rank of the
 // lowest. 0 and GP_RANKS_MAX without members.
 uint32_t gp_async_clock_min(const struct gp_consist *c, uint32_t *slowest);

@@ -30,6 +30,8 @@ static enum gp_verdict handle_in_session(struct gp_core *c, struct core_session 
 		return handle_push(c, cs, s, jc, f, m);
 	case GP_WIRE_PULL:
 		return handle_pull(c, cs, jc, m);
+	case GP_WIRE_READ:
+		return handle_read(c, cs, s, jc, m);
 	case GP_WIRE_HEARTBEAT:
 		return handle_heartbeat(c, cs, s, jc, m);
 	case GP_WIRE_REGISTER:
@@ -46,7 +48,8 @@ static enum gp_verdict handle_in_session(struct gp_core *c, struct core_session 
 static bool type_is_of_session(uint8_t type)
 {
 	return type == GP_WIRE_PUSH || type == GP_WIRE_PULL || type == GP_WIRE_HEARTBEAT ||
-	       type == GP_WIRE_REGISTER || type == GP_WIRE_BARRIER || type == GP_WIRE_LEAVE;
+	       type == GP_WIRE_REGISTER || type == GP_WIRE_BARRIER || type == GP_WIRE_LEAVE ||
+	       type == GP_WIRE_READ;
 }
 
 static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
@@ -103,8 +106,11 @@ uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 		if (!jc)
 			continue;
 		work += gp_table_sweep(&jc->table, SWEEP_BLOCKS);
+		if (core_is_async(jc))
+			work += async_apply_more(c, jc);
 		if (jc->deferred_count > 0)
 			slot_retry_deferred(c, jc);
+		nack_tick(c, jc);
 		if (jc->job->home_core == c->idx)
 			work += home_tick(c, jc);
 	}

@@ -70,9 +70,25 @@ static void from_core(struct gp_core *c, const struct cmd *cmd)
 		home_command(c, jc, cmd);
 }
 
+static uint32_t cut_tell(struct gp_core *c, struct job_core *jc)
+{
+	if (!jc->cut_seen_due)
+		return 0;
+	const struct cmd cmd = {.type = jc->cut_ended ? CMD_CUT_ENDED : CMD_CUT_SEEN,
+		.core = (uint8_t)c->idx,
+		.job = jc->job->cfg->id,
+		.step = jc->cut_seen_step};
+	if (!gp_ring_push(c->to_core[jc->job->home_core], &cmd))
+		return 0;
+	jc->cut_seen_due = false;
+	return 1;
+}
+
 // Tells home what this core has finished; what its ring has no room for stays queued.
 static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 {
+	if (core_is_async(jc))
+		return async_tell_home(c, jc) + cut_tell(c, jc);
 	struct gp_ring *home = c->to_core[jc->job->home_core];
 	struct cmd cmd = {.core = (uint8_t)c->idx, .job = jc->job->cfg->id, .view = jc->view};
 	uint32_t sent = 0;
@@ -87,13 +103,7 @@ static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 		jc->done_count--;
 		sent++;
 	}
-	if (jc->cut_seen_due) {
-		cmd.type = jc->cut_ended ? CMD_CUT_ENDED : CMD_CUT_SEEN;
-		cmd.step = jc->cut_seen_step;
-		if (gp_ring_push(home, &cmd))
-			jc->cut_seen_due = false;
-	}
-	return sent;
+	return sent + cut_tell(c, jc);
 }
 
 uint32_t core_commands(struct gp_core *c)

@@ -16,6 +16,8 @@ static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp
 		jc->units_next = 0;
 		jc->generation++;
 		flight_mark(c, jc);
+		if (jc->async)
+			async_begin(jc, jc->generation, NULL, jc->generation);
 		if (jc->deferred_count > 0)
 			slot_retry_deferred(c, jc);
 	}
@@ -67,6 +69,10 @@ void apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_deci
 	GP_ASSERT(d->number == jc->decision + 1);
 	flight_decision(c, jc, d);
 	jc->decision = d->number;
+	if (core_is_async(jc)) {
+		async_apply_decision(c, jc, d);
+		return;
+	}
 	switch (d->kind) {
 	case GP_DECIDED_COMMIT:
 		apply_commit(c, jc, d);

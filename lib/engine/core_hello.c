@@ -79,7 +79,8 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 		.consistency = cfg->consistency,
 		.flags = (uint8_t)((cfg->mean ? GP_WELCOME_MEAN : 0) |
 				   (cfg->deterministic ? GP_WELCOME_DETERMINISTIC : 0) |
-				   (e->cfg.standby ? GP_WELCOME_STANDBY : 0)),
+				   (e->cfg.standby ? GP_WELCOME_STANDBY : 0) |
+				   (cfg->stale == GP_STALE_REFUSE ? GP_WELCOME_STALE_REFUSED : 0)),
 		.next_step = atomic_load_explicit(&st->generation, memory_order_relaxed) + 1,
 		.heartbeat_us = (uint32_t)(cfg->timeout_ns / (1000 * HEARTBEATS_PER_TIMEOUT)),
 		.timeout_us = (uint32_t)(cfg->timeout_ns / 1000),
@@ -91,6 +92,8 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 		.world = (uint16_t)cfg->workers,
 		.rank = s->rank,
 		.incarnation = s->incarnation,
+		.rto_min_us = (uint32_t)(cfg->rto_min_ns / 1000),
+		.rto_max_us = (uint32_t)(cfg->rto_max_ns / 1000),
 	};
 	*h = (struct gp_header){
 		.version = GP_WIRE_VERSION,

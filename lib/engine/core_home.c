@@ -33,6 +33,11 @@ static uint32_t delivered_min(const struct gp_core *c, const struct home *h)
 	return min;
 }
 
+bool home_has_room(const struct gp_core *c, const struct home *h)
+{
+	return gp_consist_room(&h->consist, delivered_min(c, h));
+}
+
 static void status_publish(struct gp_core *c, struct job_core *jc)
 {
 	const struct home *h = jc->job->home;
@@ -49,6 +54,14 @@ static void status_publish(struct gp_core *c, struct job_core *jc)
 	atomic_store_explicit(
 		&st->initialised, h->consist.generation != UINT32_MAX, memory_order_relaxed);
 	atomic_store_explicit(&st->cut_active, h->cut_active, memory_order_relaxed);
+	if (!gp_consist_is_async(&h->consist))
+		return;
+	uint32_t slowest;
+	atomic_store_explicit(
+		&st->clock_min, gp_async_clock_min(&h->consist, &slowest), memory_order_relaxed);
+	atomic_store_explicit(
+		&st->clock_max, gp_async_clock_max(&h->consist), memory_order_relaxed);
+	atomic_store_explicit(&st->bound, async_bound(jc), memory_order_relaxed);
 }
 
 // ---- cuts
@@ -56,9 +69,12 @@ static void status_publish(struct gp_core *c, struct job_core *jc)
 static void cut_begin(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
-	if (h->cut_active || !gp_consist_room(&h->consist, delivered_min(c, h)))
+	if (h->cut_active || !home_has_room(c, h))
 		return;
-	uint32_t step = gp_consist_cut(&h->consist);
+	bool async = gp_consist_is_async(&h->consist);
+	uint32_t step = async ? async_snapshot_cut(c, jc) : gp_consist_cut(&h->consist);
+	if (async && step == UINT32_MAX) // every cut is in use: again
+		return;
 	h->cut_wanted = false;
 	if (step == UINT32_MAX)
 		return;
@@ -70,14 +86,25 @@ static void cut_begin(struct gp_core *c, struct job_core *jc)
 	h->cut_ended = 0;
 }
 
+// Whether the interval between cuts is over.
+static bool cut_is_due(const struct job_core *jc)
+{
+	const struct home *h = jc->job->home;
+	uint32_t interval = jc->job->cfg->cut_interval;
+	uint32_t generation = h->consist.generation;
+	if (interval == 0 || !job_trains(jc->job) || generation == UINT32_MAX || h->cut_active)
+		return false;
+	if (gp_consist_is_async(&h->consist))
+		return async_cut_is_due(jc, interval);
+	return generation > 0 && h->consist.units_done == 0 && h->cut_last != generation &&
+	       generation % interval == 0;
+}
+
 static void cut_check(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
-	uint32_t interval = jc->job->cfg->cut_interval;
 	uint32_t generation = h->consist.generation;
-	if (interval > 0 && job_trains(jc->job) && generation != UINT32_MAX && generation > 0 &&
-		h->consist.units_done == 0 && h->cut_last != generation &&
-		generation % interval == 0 && !h->cut_active)
+	if (cut_is_due(jc))
 		h->cut_wanted = true;
 	if (h->cut_wanted)
 		cut_begin(c, jc);
@@ -163,15 +190,24 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 	struct home *h = jc->job->home;
 	switch (cmd->type) {
 	case CMD_PART_DONE:
-		(void)gp_consist_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
+		if (gp_consist_is_async(&h->consist))
+			async_part_done(jc, cmd);
+		else
+			(void)gp_consist_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
 		return;
 	case CMD_CUT_SEEN:
 		if (h->cut_active && cmd->step == h->cut_step)
 			h->cut_seen++;
 		return;
 	case CMD_CUT_ENDED:
-		if (++h->cut_ended == c->engine->cfg.cores_count)
-			h->cut_active = false;
+		if (++h->cut_ended < c->engine->cfg.cores_count)
+			return;
+		h->cut_active = false;
+		if (gp_consist_is_async(&h->consist))
+			async_snapshot_end(jc, h->cut_step);
+		return;
+	case CMD_APPLIED:
+		h->async->applying[cmd->core] = false;
 		return;
 	case CMD_MEMBER_JOIN:
 		h->rank_session[cmd->rank] = cmd->session;
@@ -220,6 +256,8 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 			const struct gp_decision *d =
 				gp_consist_log(&h->consist, h->delivered[i] + 1);
 			GP_ASSERT(d);
+			if (async_is_applying(jc, i))
+				break;
 			if (i == c->idx) {
 				apply_decision(c, jc, d);
 			} else {
@@ -227,6 +265,7 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 				if (!decision_send(c, i, &cmd))
 					break;
 			}
+			async_delivered(jc, i, d);
 			h->delivered[i]++;
 			sent++;
 		}
@@ -256,13 +295,15 @@ uint32_t home_tick(struct gp_core *c, struct job_core *jc)
 	pause_note(c, h);
 	members_scan(c, jc);
 	members_tell_control(c, jc);
-	bool room = gp_consist_room(&h->consist, delivered_min(c, h));
+	bool room = home_has_room(c, h);
 	if (room && !h->stopped)
 		(void)gp_consist_try_view(&h->consist);
 	if (room && h->stop_wanted && !h->stopped) {
 		gp_consist_stop(&h->consist);
 		h->stopped = true;
 	}
+	if (h->async)
+		async_home_tick(c, jc);
 	cut_check(c, jc);
 	uint32_t work = decisions_deliver(c, jc);
 	decisions_announce(c, jc);
@@ -308,7 +349,20 @@ static void heartbeat_reply_fill(const struct gp_core *c, const struct gp_sessio
 	r->members = (uint16_t)jc->members_count;
 	r->view_first_step = jc->view_first_step;
 	r->lowest = (uint16_t)(jc->view ? jc->lowest : GP_WIRE_RANK_NONE);
-	missing_fill(jc, r);
+	const struct gp_consist *x = &jc->job->home->consist;
+	if (!core_is_async(jc) || !gp_consist_is_async(x)) {
+		missing_fill(jc, r);
+		return;
+	}
+	uint32_t slowest, clock = gp_async_clock_min(x, &slowest);
+	if (slowest < GP_RANKS_MAX && gp_before(clock, gp_async_clock_max(x))) {
+		r->missing = 1;
+		r->missing_rank = (uint16_t)slowest;
+	}
+	if (x->cfg.mode == GP_CONSIST_QUORUMS)
+		r->next_step = x->async.closed + 1;
+	else if (s->rank != GP_WIRE_RANK_NONE)
+		r->next_step = x->async.clock[s->rank] + 1;
 }
 
 enum gp_verdict handle_heartbeat(struct gp_core *c, struct core_session *cs,

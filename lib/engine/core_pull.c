@@ -31,14 +31,31 @@ bool sections_legal(
 
 enum pull_outcome { PULL_SENT, PULL_WAITS, PULL_GONE };
 
+static enum pull_outcome pull_block_async(struct gp_core *c, struct core_session *cs,
+	struct job_core *jc, uint32_t local, uint32_t step)
+{
+	if (gp_before(jc->generation, step))
+		return PULL_WAITS;
+	struct gp_version *v = gp_table_find_at(&jc->table.blocks[local], step);
+	if (!v || !gp_table_cut_is_live(&jc->table, step))
+		return PULL_GONE;
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	if (s && s->rank != GP_WIRE_RANK_NONE)
+		async_read_note(jc, s->rank, local, v);
+	send_result(c, cs, jc, local, v, step, false);
+	return PULL_SENT;
+}
+
 static enum pull_outcome pull_block(struct gp_core *c, struct core_session *cs, struct job_core *jc,
 	uint32_t local, uint32_t step)
 {
+	if (core_is_async(jc))
+		return pull_block_async(c, cs, jc, local, step);
 	struct gp_block *b = &jc->table.blocks[local];
 	bool tentative = gp_before(jc->committed[b->unit], step);
 	struct gp_version *v = gp_table_find(b, step);
 	if (v) {
-		send_result(c, cs, jc, local, v, tentative);
+		send_result(c, cs, jc, local, v, step, tentative);
 		return PULL_SENT;
 	}
 	return tentative ? PULL_WAITS : PULL_GONE;
@@ -47,6 +64,8 @@ static enum pull_outcome pull_block(struct gp_core *c, struct core_session *cs, 
 // The newest whole generation; before there is one, the first that will be.
 static uint32_t newest_step(const struct job_core *jc)
 {
+	if (core_is_async(jc))
+		return jc->generation;
 	bool there = gp_table_find(&jc->table.blocks[0], jc->generation) != NULL;
 	return jc->generation + (there ? 0 : 1);
 }
@@ -113,6 +132,8 @@ enum gp_verdict handle_pull(
 
 static bool held_is_ready(const struct job_core *jc, const struct held_pull *p)
 {
+	if (core_is_async(jc))
+		return !gp_before(jc->generation, p->step);
 	for (uint32_t i = 0; i < p->count; i++) {
 		uint32_t local = job_local(jc->job, p->block[i]);
 		for (uint32_t r = 0; r < p->run[i]; r++)

@@ -76,25 +76,34 @@ static uint32_t slot_gather(struct gp_core *c, struct job_core *jc, const struct
 {
 	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
 	uint32_t n = 0;
-	gp_ranks_foreach(r, &slot->ranks) c->contribs[n++] =
-		(struct gp_contrib){.payload = parts[r].payload,
+	gp_ranks_foreach(r, &slot->ranks)
+	{
+		if (parts[r].weight == 0) // it passes
+			continue;
+		c->contribs[n++] = (struct gp_contrib){.payload = parts[r].payload,
 			.len = parts[r].len,
 			.weight = parts[r].weight,
 			.scale = 1.0f,
 			.rank = (uint16_t)r,
 			.codec = parts[r].codec};
-	GP_ASSERT(n == slot->count);
+	}
+	GP_ASSERT(n <= slot->count);
 	return n;
 }
 
 // Contributions whose norm over this block is above the job's limit count scaled down to it.
-static void contribs_clamp(struct gp_core *c, float norm_max, uint32_t n, uint32_t elems)
+void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems)
 {
+	float norm_max = jc->job->cfg->norm_max;
+	if (norm_max == 0)
+		return;
 	for (uint32_t i = 0; i < n; i++) {
 		double norm = gp_aggr_norm(&c->contribs[i], elems, c->scaled);
-		c->contribs[i].scale = gp_aggr_clamp(norm, norm_max);
-		if (c->contribs[i].scale != 1.0f)
-			gp_counter_add(&c->stats.blocks_clamped, 1);
+		float clamp = gp_aggr_clamp(norm, norm_max);
+		if (clamp == 1.0f)
+			continue;
+		c->contribs[i].scale *= clamp;
+		gp_counter_add(&c->stats.blocks_clamped, 1);
 	}
 }
 
@@ -107,26 +116,33 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	bool initial = slot_is_initial(jc, slot);
 	float *sum = job_trains(j) && !initial ? c->scratch : gp_version_values(v);
 
-	if (j->cfg->norm_max > 0 && !initial)
-		contribs_clamp(c, j->cfg->norm_max, n, b->elems);
-	gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
-	v->weight = GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX); // a result's is finite
+	if (!initial)
+		contribs_clamp(c, jc, n, b->elems);
+	if (n > 0)
+		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
+	else
+		memset(sum, 0, sizeof(float) * b->elems);
+	v->weight = n > 0 ? GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX) : 0; // finite
 	v->step = slot->step;
 	v->view = jc->view;
 	v->elems = b->elems;
-	if (j->cfg->mean && !initial)
+	if (j->cfg->mean && !initial && n > 0)
 		gp_aggr_scale(sum, b->elems, v->weight);
 	if (initial)
 		gp_optim_state_init(&j->cfg->optim, gp_version_state(&jc->table, v, 0),
 			jc->table.elems_max, jc->table.elems_max);
 	if (!job_trains(j) || initial)
 		return;
-	if (!jc->plan.kernel || jc->plan.step != slot->step)
-		gp_optim_plan_init(&jc->plan, &j->cfg->optim, slot->step);
-
 	struct gp_version *old =
 		gp_block_visible(&jc->table.blocks[slot->local], jc->committed[b->unit]);
 	GP_ASSERT(old && old->step + 1 == slot->step);
+	if (n == 0) { // all pass: nothing changes
+		memcpy(gp_version_values(v), gp_version_values(old),
+			sizeof(float) * jc->table.elems_max * (1 + jc->table.states_count));
+		return;
+	}
+	if (!jc->plan.kernel || jc->plan.step != slot->step)
+		gp_optim_plan_init(&jc->plan, &j->cfg->optim, slot->step);
 	bool state = jc->table.states_count > 0;
 	const struct gp_optim_block ob = {
 		.grad = sum,
@@ -151,7 +167,7 @@ static void slot_answer(
 		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
 		// The rank may have left since, and its place may be another's by now.
 		if (parts[r].want && cs->id == parts[r].session && cs->bound)
-			send_result(c, cs, jc, slot->local, v, true);
+			send_result(c, cs, jc, slot->local, v, v->step, true);
 	}
 }
 
@@ -233,7 +249,8 @@ static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t
 		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
 	if (part->want && v && v->step == step && c->results_left > 0) {
 		c->results_left--;
-		send_result(c, &c->sessions[session_idx(part->session)], jc, local, v, !committed);
+		send_result(c, &c->sessions[session_idx(part->session)], jc, local, v, v->step,
+			!committed);
 	}
 	return GP_VERDICT_PUSH_DUPLICATE;
 }
@@ -243,7 +260,8 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 {
 	if (place_done(jc, local, h->step))
 		return push_old(c, jc, local, h->step, part);
-	if (h->step - jc->generation > STEPS_AHEAD_MAX)
+	// An asynchronous job has only its initial parameters in slots.
+	if (h->step - jc->generation > (jc->async ? 1 : STEPS_AHEAD_MAX))
 		return GP_VERDICT_TOO_EARLY;
 	if (place_distance(jc, local, h->step) > jc->slot_mask)
 		return GP_VERDICT_PUSH_BUSY;
@@ -302,6 +320,16 @@ static enum gp_verdict push_nonfinite(struct gp_core *c, struct core_session *cs
 	return GP_VERDICT_NONFINITE;
 }
 
+// Dropped for its age, the worker is told; for the course of the step it has passed.
+static enum gp_verdict push_too_stale(
+	struct gp_core *c, struct core_session *cs, const struct gp_header *h, uint32_t block)
+{
+	const struct gp_refuse r = {
+		.reason = GP_REFUSAL_TOO_STALE, .about = h->type, .step = h->step, .what = block};
+	send_refuse(c, &cs->addr, h, &r, cs->payload_max);
+	return GP_VERDICT_STALE;
+}
+
 // *zeroed: sections that count as zeros.
 static enum gp_verdict push_check_payload(struct gp_core *c, struct core_session *cs,
 	struct job_core *jc, const struct gp_msg *m, uint64_t *zeroed)
@@ -340,15 +368,16 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 	if (!jc || jc->view == 0)
 		return GP_VERDICT_NOT_READY;
 	// A rank's new incarnation is no member of a view that began with the one before.
-	if (m->h.view != jc->view || !gp_ranks_has(&jc->members, m->h.rank) ||
+	bool async = core_is_async(jc);
+	if ((m->h.view != jc->view && !async) || !gp_ranks_has(&jc->members, m->h.rank) ||
 		gp_before(jc->admitted, s->serial)) {
 		session_ack_due(c, cs); // its decision number tells what the worker lacks
 		return GP_VERDICT_OTHER_VIEW;
 	}
-	bool initial = m->h.step == 0 && job_trains(jc->job);
+	bool initial = m->h.step == 0 && job_trains(jc->job) && !async;
 	if (initial && m->h.rank != jc->lowest)
 		return GP_VERDICT_NOT_ALLOWED;
-	if (step_is_stale(jc, m->h.step))
+	if (!async && step_is_stale(jc, m->h.step))
 		return push_refuse(c, cs, &m->h, GP_REFUSAL_STALE, GP_VERDICT_STALE);
 	if (jc->stopping && gp_before(jc->stop_step, m->h.step))
 		return push_refuse(c, cs, &m->h, GP_REFUSAL_STOPPING, GP_VERDICT_STOPPING);
@@ -379,6 +408,8 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	struct part part = {.session = cs->id, .want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	const uint8_t *payload = m->body;
 	uint64_t refused = 0;
+	uint32_t stale = UINT32_MAX;
+	bool async = core_is_async(jc);
 	c->results_left = jc->job->cfg->window;
 	enum gp_verdict verdict = GP_VERDICT_PUSH_DUPLICATE, why = GP_VERDICT_PUSH_BUSY;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
@@ -393,9 +424,12 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 		}
 		uint32_t local = job_local(jc->job, sec.block);
 		for (uint32_t r = 0; r < sec.run; r++) {
-			v = push_block(c, jc, local + r, &m->h, &part);
+			v = async ? async_push_block(c, jc, local + r, &m->h, &part)
+				  : push_block(c, jc, local + r, &m->h, &part);
 			if (v == GP_VERDICT_PUSH)
 				verdict = v;
+			if (v == GP_VERDICT_STALE)
+				stale = sec.block;
 			if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY) {
 				refused |= UINT64_C(1) << i;
 				why = v;
@@ -407,5 +441,5 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 		return why;
 	}
 	session_accepted(c, cs, m->h.packet);
-	return verdict;
+	return stale == UINT32_MAX ? verdict : push_too_stale(c, cs, &m->h, stale);
 }

@@ -82,7 +82,7 @@ void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, u
 }
 
 void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
-	struct gp_version *v, bool tentative)
+	struct gp_version *v, uint32_t step, bool tentative)
 {
 	uint32_t len = v->elems * (uint32_t)sizeof(float);
 	uint32_t flags = tentative ? GP_WIRE_F_TENTATIVE : 0;
@@ -98,7 +98,7 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 		.type = GP_WIRE_RESULT,
 		.flags = (uint8_t)flags,
 		.pad = gp_wire_pad(lower_len(&cs->addr), flags, 1, limit - fixed),
-		.step = v->step,
+		.step = step,
 		.view = v->view,
 		.sections = 1,
 	};
@@ -181,11 +181,15 @@ void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core
 static void commit_entry_put(uint8_t *at, const struct gp_decision *d, uint32_t rank)
 {
 	bool view = d->kind == GP_DECIDED_VIEW;
+	uint32_t in = view ? GP_COMMIT_MEMBER : GP_COMMIT_YOURS;
+	uint32_t flags = gp_ranks_has(&d->members, rank) ? in : 0;
+	if (d->kind == GP_DECIDED_COMMIT && gp_ranks_has(&d->others, rank))
+		flags |= GP_COMMIT_LATE;
 	const struct gp_commit_entry e = {
 		.kind = d->kind,
-		.flags = view && gp_ranks_has(&d->members, rank) ? GP_COMMIT_MEMBER : 0,
+		.flags = (uint8_t)flags,
 		.ranks = d->ranks,
-		.unit = d->unit,
+		.unit = d->kind == GP_DECIDED_COMMIT ? d->unit : 0,
 		.step = d->step,
 		.view = d->view,
 		.lowest = d->lowest,

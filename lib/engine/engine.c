@@ -40,7 +40,7 @@ static bool core_take(struct gp_engine *e, struct gp_core *c, struct gp_arena *a
 	c->ack_list = gp_arena_take(a, sizeof(uint16_t) * cfg->sessions_max, 64);
 	c->scratch = gp_arena_take(a, sizeof(float) * GP_CODEC_ELEMS_MAX, 64);
 	c->scaled = gp_arena_take(a, sizeof(float) * GP_CODEC_ELEMS_MAX, 64);
-	c->contribs = gp_arena_take(a, sizeof(struct gp_contrib) * GP_RANKS_MAX, 64);
+	c->contribs = gp_arena_take(a, sizeof(struct gp_contrib) * CONTRIBS_MAX, 64);
 	return c->sessions && c->ack_list && c->scratch && c->scaled && c->contribs;
 }
 
@@ -148,7 +148,7 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 	size_t ring = gp_ring_size(cfg->ring_size, sizeof(struct cmd)) + 64;
 	size_t size = sizeof(struct gp_engine) + 4096;
 	size += cores * (sizeof(struct gp_core) + 2 * sizeof(float) * GP_CODEC_ELEMS_MAX +
-				sizeof(struct gp_contrib) * GP_RANKS_MAX + 1024);
+				sizeof(struct gp_contrib) * CONTRIBS_MAX + 1024);
 	size += cores * cfg->sessions_max * (sizeof(struct core_session) + sizeof(uint16_t));
 	size += cfg->sessions_max * (sizeof(struct reg_session) + sizeof(void *));
 	size += (cores * cores + 2 * cores) * ring + flight_size(cfg);

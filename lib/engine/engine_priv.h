@@ -4,7 +4,7 @@
 #ifndef ENGINE_PRIV_H
 #define ENGINE_PRIV_H
 
-#include "engine_types.h"
+#include "engine_async.h"
 
 static inline uint32_t job_block(const struct gp_job *j, const struct gp_core *c, uint32_t local)
 {
@@ -18,7 +18,8 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 	struct gp_arena *arena, uint32_t block_elems, const struct job_tensor *tensors,
 	uint32_t count);
 int job_load(struct gp_job *j, const struct gp_restore *r);
-void job_start(struct gp_job *j, uint32_t generation, uint32_t decision);
+// `clock`: steps that each rank of an asynchronous job has contributed, NULL: `generation`.
+void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const uint32_t *clock);
 
 // core_session.c
 struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
@@ -41,8 +42,9 @@ struct answer {
 bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
 	struct gp_header *h, struct answer *a);
 void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len);
+// `step`: v's own, or the cut that it is read of.
 void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
-	struct gp_version *v, bool tentative);
+	struct gp_version *v, uint32_t step, bool tentative);
 void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,
 	const struct gp_refuse *r, uint32_t size_max);
 void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
@@ -61,6 +63,9 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 void slot_retry_deferred(struct gp_core *c, struct job_core *jc);
 void slot_clear_all(struct gp_core *c, struct job_core *jc);
 void low_advance(struct job_core *jc);
+// Contributions in c->contribs[0..n) whose norm over this block is above the job's limit count
+// scaled down to it.
+void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems);
 
 // core_pull.c
 enum gp_verdict handle_pull(
@@ -80,6 +85,8 @@ enum gp_verdict handle_barrier(struct gp_core *c, struct core_session *cs,
 	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m);
 enum gp_verdict handle_leave(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
 	struct job_core *jc, const struct gp_msg *m);
+// Whether one more decision fits the log.
+bool home_has_room(const struct gp_core *c, const struct home *h);
 uint32_t home_tick(struct gp_core *c, struct job_core *jc);
 void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd);
 

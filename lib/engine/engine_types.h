@@ -11,57 +11,22 @@
 #ifndef ENGINE_TYPES_H
 #define ENGINE_TYPES_H
 
+#include "nack.h"
+
 #include <gp_aggr.h>
 #include <gp_consist.h>
 #include <gp_engine.h>
 #include <gp_ring.h>
 
+#include "engine_cmd.h"
+
 #define HELD_SECTIONS_MAX 64
 #define BARRIERS_MAX	  16
-#define ACK_EVERY	  8	   // accepted datagrams before an acknowledgement is due
-#define ACK_DELAY_NS	  500000   // or this long after the first
-#define SCAN_INTERVAL_NS  10000000 // between looks for silent members
+#define CONTRIBS_MAX	  (2 * GP_RANKS_MAX) // of a block in one sum: a late one of each rank
+#define ACK_EVERY	  8		     // accepted datagrams before an acknowledgement is due
+#define ACK_DELAY_NS	  500000	     // or this long after the first
+#define SCAN_INTERVAL_NS  10000000	     // between looks for silent members
 #define NONE_U16	  UINT16_MAX
-
-// ---- commands between cores, and between cores and control
-
-enum cmd_type {
-	CMD_PART_DONE = 1, // core -> home: unit, step, view
-	CMD_DECISION,	   // home -> core; home -> control, which records it
-	CMD_CUT_SEEN,	   // core -> home: step
-	CMD_CUT_ENDED,	   // core -> home: step
-	CMD_BIND,	   // control -> core: session's address
-	CMD_REPLY,	   // control -> core: send this frame
-	CMD_DONE_WITH,	   // control -> core: release this frame
-	CMD_JOB_READY,	   // control -> core: job
-	CMD_MEMBER_JOIN,   // control -> home: rank, session, its serial
-	CMD_MEMBER_LOST,   // control -> home: rank, session
-	CMD_CUT,	   // control -> home
-	CMD_CUT_END,	   // control -> core
-	CMD_STOP,	   // control -> home
-	CMD_JOIN,	   // core -> control: frame
-	CMD_REGISTER,	   // core -> control: frame, session
-	CMD_LEAVE,	   // core -> control: session
-	CMD_EXPEL,	   // core -> control: session that contributed NaN or infinity
-	CMD_LOST,	   // home -> control: session
-	CMD_CUT_READY,	   // home -> control: step, decision
-};
-
-struct cmd {
-	uint8_t type;
-	uint8_t core; // sender
-	uint16_t job;
-	uint32_t unit;
-	uint32_t step;
-	uint32_t view;
-	uint32_t rank;
-	uint32_t session;
-	void *ptr; // frame or job
-	union {
-		struct gp_addr addr;
-		struct gp_decision decision;
-	};
-};
 
 // ---- sessions
 
@@ -171,6 +136,8 @@ struct job_core {
 	bool cut_ended;
 	uint32_t cut_seen_step;
 	struct gp_optim_plan plan; // of the last step computed; kernel NULL: none yet
+	struct async_core *async;  // NULL: a synchronous job
+	struct nack_watch nack;
 };
 
 struct barrier {
@@ -183,6 +150,7 @@ struct barrier {
 
 struct home {
 	struct gp_consist consist;
+	struct async_home *async;		     // NULL: a synchronous job
 	uint32_t delivered[GP_ENGINE_CORES_MAX + 1]; // decisions given to each core and to control
 	uint32_t announced;			     // decisions sent to members
 	uint32_t rank_session[GP_RANKS_MAX];	     // session id, 0 = none
@@ -214,6 +182,9 @@ struct job_status {
 	_Atomic uint32_t state;
 	_Atomic uint32_t initialised;
 	_Atomic uint32_t cut_active;
+	_Atomic uint32_t bound; // present staleness bound, GP_WIRE_BOUND_NONE
+	_Atomic uint32_t clock_min;
+	_Atomic uint32_t clock_max;
 };
 
 struct gp_job {
@@ -257,7 +228,7 @@ struct gp_core {
 	struct gp_ring *from_control;
 	float *scratch;		     // one block: the sum before the optimizer
 	float *scaled;		     // one block: a contribution that is measured or scaled
-	struct gp_contrib *contribs; // [GP_RANKS_MAX]
+	struct gp_contrib *contribs; // [CONTRIBS_MAX]
 	struct gp_core_stats stats;
 };
 

@@ -80,7 +80,7 @@ struct gp_job_config {
 	uint32_t cuts_max;	 // live cuts, 3 .. GP_TABLE_CUTS_MAX
 	uint64_t rto_min_ns;	 // bounds of the clients' time-out, 0 = theirs
 	uint64_t rto_max_ns;
-	bool recorded;	       // every decision is told by gp_registrar_events.decided
+	bool recorded; // every decision is told by gp_registrar_events.decided
 	struct gp_optim_params optim;
 };
 
@@ -94,8 +94,9 @@ struct gp_restore_tensor {
 };
 
 struct gp_restore {
-	uint32_t step;
+	uint32_t step; // the generation's number
 	uint32_t decision;
+	const uint32_t *clock; // asynchronous jobs: [workers], from gp_engine_clock; NULL: step
 	uint32_t tensors_count;
 	const struct gp_restore_tensor *tensors;
 };
@@ -110,7 +111,7 @@ struct gp_engine_config {
 	bool standby; // replica: readers only, restored generations are replaced as they arrive
 	uint64_t hello_rate; // hellos answered per second and core
 	struct gp_cookie_key cookie_key;
-	uint64_t seed; // server nonces and session generations
+	uint64_t seed;	       // server nonces and session generations
 	uint32_t flight_cells; // flight recorder: cells of each core, a power of two; 0: none
 	bool flight_payloads;  // and it keeps whole datagrams
 	uint32_t jobs_count;
@@ -143,6 +144,15 @@ uint32_t gp_core_tick(struct gp_core *c, uint64_t now);
 // Handles what cores handed to control, and starts what is due. Returns work done.
 uint32_t gp_registrar_poll(struct gp_registrar *r, uint64_t now);
 
+// See lib/consist/gp_adaptive.h.
+struct gp_bound_move {
+	uint32_t from;
+	uint32_t to;
+	uint32_t waited_permille;
+	uint32_t straggling_permille;
+	uint32_t staleness_milli;
+};
+
 // Events that the owner of the registrar wants to know, called from gp_registrar_poll.
 struct gp_registrar_events {
 	void *arg;
@@ -152,6 +162,8 @@ struct gp_registrar_events {
 	void (*session_closed)(void *arg, uint16_t job, uint32_t rank, const char *why);
 	void (*refused)(void *arg, const struct gp_refuse *refuse, const struct gp_addr *from);
 	void (*layout_ready)(void *arg, uint16_t job);
+	// The staleness bound of an adaptive job has moved; `why` is what was measured.
+	void (*bound_moved)(void *arg, uint16_t job, const struct gp_bound_move *why);
 	// Of a recorded job, which must have this: every decision, in order, before a cut_ready
 	// that rests on it.
 	void (*decided)(void *arg, uint16_t job, const struct gp_decision *decision);
@@ -194,6 +206,10 @@ struct gp_job_view {
 	uint64_t memory_used;
 	uint64_t memory_max;
 	bool cut_active;
+	uint8_t consistency;
+	uint32_t bound;	    // asynchronous: staleness bound now, GP_WIRE_BOUND_NONE
+	uint32_t clock_min; // asynchronous: steps that the slowest and the fastest member have done
+	uint32_t clock_max;
 };
 // i < jobs_count, in the order of the configuration.
 void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v);
@@ -209,6 +225,10 @@ struct gp_tensor_view {
 // Tensor t in job-wide order; false when there is no layout or no such tensor.
 bool gp_engine_tensor_view(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t t, struct gp_tensor_view *v);
+
+// Asynchronous jobs, while a cut for a snapshot is ready: the steps that rank may have begun when
+// it was made. The next life of the job must not take contributions of those again.
+uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank);
 
 struct gp_rank_view {
 	uint32_t rank;
@@ -240,7 +260,7 @@ struct gp_core_stats {
 	struct gp_counter tx_datagrams;
 	struct gp_counter tx_no_frame; // an answer was not sent: no frame; the worker asks again
 	struct gp_counter blocks_completed;
-	struct gp_counter blocks_zeroed; // contributions with NaN or infinity, counted as zeros
+	struct gp_counter blocks_zeroed;  // contributions with NaN or infinity, counted as zeros
 	struct gp_counter blocks_clamped; // contributions above the job's norm_max, scaled down
 	struct gp_counter completions_deferred; // no free version, or decision not yet here
 	struct gp_counter units_committed;

@@ -23,9 +23,10 @@ static struct layout layout_of(const struct gp_job_config *cfg, uint32_t block_e
 	struct layout l = {.block_elems = block_elems};
 	for (uint32_t t = 0; t < count; t++)
 		l.blocks_count += gp_div_up(tensors[t].elems, block_elems);
-	l.units_count = cfg->atomicity == GP_ATOM_STEP	   ? 1
-			: cfg->atomicity == GP_ATOM_TENSOR ? count
-							   : l.blocks_count;
+	uint8_t atomicity = cfg_unit(cfg);
+	l.units_count = atomicity == GP_ATOM_STEP     ? 1
+			: atomicity == GP_ATOM_TENSOR ? count
+						      : l.blocks_count;
 	l.states_count = cfg->kind == GP_KIND_TRAIN ? gp_optim_states(cfg->optim.kind) : 0;
 	return l;
 }
@@ -72,8 +73,9 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 		      sizeof(struct home) + gp_consist_size((uint32_t)l.units_count) +
 		      8 * (size_t)GP_CACHE_LINE;
 	for (uint32_t i = 0; i < cores; i++)
-		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i);
-	return size;
+		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i) +
+			async_core_size(cfg, core_blocks(l.blocks_count, cores, i), block_elems);
+	return size + async_home_size(e, cfg);
 }
 
 static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena,
@@ -97,7 +99,8 @@ static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, str
 	if (!ok)
 		return -ENOMEM;
 	const struct gp_table_config t = table_config(cfg, l, j->by_cores.d, core);
-	return gp_table_init(&jc->table, arena, &t, &j->engine->grace);
+	int rc = gp_table_init(&jc->table, arena, &t, &j->engine->grace);
+	return rc ? rc : async_core_create(jc, arena);
 }
 
 static void tensor_blocks(struct gp_job *j, uint32_t t)
@@ -112,9 +115,7 @@ static void tensor_blocks(struct gp_job *j, uint32_t t)
 		b->idx = i;
 		b->elems = (uint32_t)GP_MIN(
 			(uint64_t)j->block_elems, tensor->elems - (uint64_t)i * j->block_elems);
-		b->unit = j->cfg->atomicity == GP_ATOM_STEP	? 0
-			  : j->cfg->atomicity == GP_ATOM_TENSOR ? t
-								: block;
+		b->unit = job_unit(j->cfg, t, block);
 		if (jc->unit_blocks[b->unit]++ == 0)
 			j->unit_parts[b->unit]++;
 	}
@@ -156,16 +157,27 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 		block += j->tensors[t].blocks_count;
 		tensor_blocks(j, t);
 	}
-	const struct gp_consist_config cc = {.units_count = j->units_count,
+	const struct gp_consist_config cc = {
+		.mode = cfg->consistency == GP_CONSIST_BSP	? GP_CONSIST_SYNC
+			: cfg->consistency == GP_CONSIST_QUORUM ? GP_CONSIST_QUORUMS
+								: GP_CONSIST_EACH,
+		.late_refused = cfg->stale == GP_STALE_REFUSE,
+		.quorum_min = cfg->quorum_min,
+		.quorum_wait_ns = cfg->quorum_wait_ns,
+		.units_count = j->units_count,
 		.unit_parts = j->unit_parts,
 		.workers = cfg->workers,
-		.workers_min = cfg->workers_min};
-	return gp_consist_init(&j->home->consist, &cc, arena) == 0 ? j : NULL;
+		.workers_min = cfg->workers_min,
+	};
+	if (gp_consist_init(&j->home->consist, &cc, arena) != 0 || async_home_create(j, arena) != 0)
+		return NULL;
+	return j;
 }
 
 // Where the job begins: every unit committed through `generation`.
-void job_start(struct gp_job *j, uint32_t generation, uint32_t decision)
+void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const uint32_t *clock)
 {
+	bool async = cfg_is_async(j->cfg) && generation != UINT32_MAX;
 	struct home *h = j->home;
 	j->first_generation = generation;
 	j->first_decision = decision;
@@ -178,6 +190,8 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision)
 	h->delivered[j->by_cores.d] = decision;
 	for (uint32_t u = 0; u < j->units_count; u++)
 		h->consist.committed[u] = generation;
+	if (async)
+		gp_async_start(&h->consist, clock, generation);
 	for (uint32_t i = 0; i < j->by_cores.d; i++) {
 		struct job_core *jc = &j->cores[i];
 		h->delivered[i] = decision;
@@ -188,6 +202,8 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision)
 			jc->committed[u] = generation;
 		for (uint32_t b = 0; b < jc->table.blocks_count; b++)
 			jc->table.blocks[b].done_step = generation;
+		if (async)
+			async_begin(jc, generation, clock, generation);
 	}
 }
 
@@ -237,6 +253,6 @@ int job_load(struct gp_job *j, const struct gp_restore *r)
 			block_load(jc, block, r, restore_find(r, &j->tensors[block->tensor]));
 		}
 	}
-	job_start(j, r->step, r->decision);
+	job_start(j, r->step, r->decision, r->clock);
 	return 0;
 }

@@ -120,7 +120,7 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 		int rc = job_load(j, rj->restore);
 		GP_ASSERT(rc == 0); // each tensor was compared when it was registered
 	} else {
-		job_start(j, job_trains(j) ? UINT32_MAX : 0, 0);
+		job_start(j, job_trains(j) ? UINT32_MAX : 0, 0, NULL);
 	}
 	job_publish(r, rj, j);
 }

@@ -232,9 +232,7 @@ static void layout_answer(struct gp_registrar *r, struct reg_job *rj, uint32_t c
 		const struct gp_layout_entry e = {
 			.tensor = t,
 			.first_block = j->tensors[t].first_block,
-			.unit = rj->cfg->atomicity == GP_ATOM_STEP     ? 0
-				: rj->cfg->atomicity == GP_ATOM_TENSOR ? t
-								       : j->tensors[t].first_block,
+			.unit = job_unit(rj->cfg, t, j->tensors[t].first_block),
 		};
 		end += gp_wire_put_layout_entry(f->data + end, &e);
 	}

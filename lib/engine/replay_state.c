@@ -112,7 +112,7 @@ static struct gp_job *job_make(
 	if (j && job_trains(j) && l->first_generation != UINT32_MAX)
 		rc = job_zeros(r, rj, j, (void *)(tensors + n), l->first_generation);
 	else if (j)
-		job_start(j, l->first_generation, l->first_decision);
+		job_start(j, l->first_generation, l->first_decision, NULL);
 	r->cfg.give(r->cfg.mem_arg, tensors);
 	return rc == 0 ? j : NULL;
 }

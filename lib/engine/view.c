@@ -41,6 +41,10 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 		.generation = atomic_load_explicit(&st->generation, memory_order_relaxed),
 		.decision = atomic_load_explicit(&st->decision, memory_order_relaxed),
 		.cut_active = atomic_load_explicit(&st->cut_active, memory_order_relaxed),
+		.consistency = cfg->consistency,
+		.bound = atomic_load_explicit(&st->bound, memory_order_relaxed),
+		.clock_min = atomic_load_explicit(&st->clock_min, memory_order_relaxed),
+		.clock_max = atomic_load_explicit(&st->clock_max, memory_order_relaxed),
 		.memory_used = rj->mem_used,
 		.memory_max = cfg->memory_max,
 	};
@@ -92,6 +96,17 @@ bool gp_engine_rank_view(
 	return true;
 }
 
+uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	GP_ASSERT(j && rank < j->cfg->workers && cfg_is_async(j->cfg));
+	uint32_t clock = j->cores[0].async->cut_clock[rank];
+	for (uint32_t i = 1; i < e->cfg.cores_count; i++)
+		if (gp_before(clock, j->cores[i].async->cut_clock[rank]))
+			clock = j->cores[i].async->cut_clock[rank];
+	return clock;
+}
+
 const float *gp_engine_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
 	uint32_t step, uint32_t array, uint32_t *elems)
 {
@@ -101,8 +116,9 @@ const float *gp_engine_block(const struct gp_engine *e, uint32_t job_idx, uint32
 	const struct gp_table *t = &j->cores[job_owner(j, block)].table;
 	GP_ASSERT(array <= t->states_count);
 	const struct gp_block *b = &t->blocks[job_local(j, block)];
-	struct gp_version *v = gp_table_find(b, step);
-	if (!v)
+	bool async = cfg_is_async(j->cfg);
+	struct gp_version *v = async ? gp_table_find_at(b, step) : gp_table_find(b, step);
+	if (!v || (async && !gp_table_cut_is_live(t, step)))
 		return NULL;
 	*elems = b->elems;
 	return array == 0 ? gp_version_values(v) : gp_version_state(t, v, array - 1);
@@ -134,7 +150,8 @@ int gp_engine_block_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t
 		return -ENOENT;
 	const struct gp_table *t = &j->cores[job_owner(j, block)].table;
 	*digest = block_digest(&t->blocks[job_local(j, block)], step, values);
-	return 0;
+	// Of a cut that has ended meanwhile it might be another one's version.
+	return cfg_is_async(j->cfg) && !gp_table_cut_is_live(t, step) ? -ENOENT : 0;
 }
 
 int gp_engine_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t step, uint64_t *digest)

@@ -102,7 +102,7 @@ struct gp_optim_params {
 
 // One block. Arrays of elems floats, any alignment of 4; state and state_out are the kind's arrays,
 // each `stride` floats after the one before it (NULL when it has none; one float for
-// rowwise_adagrad). The outputs overlap nothing.
+// rowwise_adagrad). The outputs overlap nothing, or are w and state themselves.
 struct gp_optim_block {
 	const float *grad;
 	const float *w;

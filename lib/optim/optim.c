@@ -214,8 +214,10 @@ void gp_optim_plan_init(struct gp_optim_plan *n, const struct gp_optim_params *p
 
 void gp_optim_run(const struct gp_optim_plan *n, const struct gp_optim_block *b)
 {
-	GP_ASSERT(b->w_out != b->w && b->step == n->step && b->lr_scale > 0);
-	GP_ASSERT(n->states == 0 || (b->state && b->state_out && b->state != b->state_out));
+	GP_ASSERT(b->step == n->step && b->lr_scale > 0);
+	bool in_place = b->w_out == b->w;
+	GP_ASSERT(n->states == 0 ||
+		  (b->state && b->state_out && (b->state == b->state_out) == in_place));
 	GP_ASSERT(n->states < 2 || b->stride >= b->elems);
 	n->kernel(n, b);
 }

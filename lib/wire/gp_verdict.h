@@ -28,6 +28,8 @@
 	X(PUSH_BUSY, "push_busy", "contribution beyond the admitted slots")                        \
 	X(PULL, "pull", "pull answered")                                                           \
 	X(PULL_HELD, "pull_held", "pull held until its generation exists")                         \
+	X(READ, "read", "read granted, or nothing there yet")                                      \
+	X(READ_PARKED, "read_parked", "read that waits for its bound")                             \
 	X(HEARTBEAT, "heartbeat", "heartbeat")                                                     \
 	X(BARRIER, "barrier", "barrier")                                                           \
 	X(LEAVE, "leave", "leave")                                                                 \

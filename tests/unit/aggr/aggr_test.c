@@ -288,6 +288,7 @@ Test(aggr, asserts_on_a_scale_that_was_forgotten, .signal = SIGABRT)
 Test(aggr, asserts_on_ranks_out_of_order, .signal = SIGABRT)
 {
 	GP_ALIGNED(64) float dst[16];
+	pair[0].rank = 3;
 	gp_aggr_sum(dst, pair, 2, 2, NULL);
 }
 

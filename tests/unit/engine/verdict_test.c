@@ -250,6 +250,27 @@ static void make_stopping(struct rig *r)
 	worker_push_block(&r->w[0], 2, 0, false);
 }
 
+static void send_read(struct rig *r, uint32_t clock)
+{
+	uint8_t body[16];
+	struct worker *w = &r->w[0];
+	struct gp_header h = worker_header(w, w->welcome.home, GP_WIRE_READ);
+	const struct gp_read x = {.request = 1, .clock = clock};
+	worker_send(w, w->welcome.home, &h, NULL, body, gp_wire_put_read(body, &x));
+}
+
+static void make_read(struct rig *r)
+{
+	send_read(r, 1);
+}
+
+static void make_read_parked(struct rig *r)
+{
+	worker_push_all(&r->w[0], 0, false);
+	rig_run(r);
+	send_read(r, 9);
+}
+
 static void same(uint8_t *b)
 {
 	(void)b;
@@ -258,6 +279,7 @@ static void same(uint8_t *b)
 static const struct {
 	void (*make)(struct rig *r);
 	void (*change)(uint8_t *bytes); // of a heartbeat
+	bool asynchronous;
 } ways[GP_VERDICT_COUNT] = {
 	[GP_VERDICT_BAD_LENGTH] = {.change = cut_short},
 	[GP_VERDICT_BAD_VERSION] = {.change = version_2},
@@ -277,6 +299,8 @@ static const struct {
 	[GP_VERDICT_PUSH_BUSY] = {.make = make_push_busy},
 	[GP_VERDICT_PULL] = {.make = make_pull},
 	[GP_VERDICT_PULL_HELD] = {.make = make_pull_held},
+	[GP_VERDICT_READ] = {.make = make_read, .asynchronous = true},
+	[GP_VERDICT_READ_PARKED] = {.make = make_read_parked, .asynchronous = true},
 	[GP_VERDICT_HEARTBEAT] = {.change = same},
 	[GP_VERDICT_BARRIER] = {.make = make_barrier},
 	[GP_VERDICT_LEAVE] = {.make = make_leave},
@@ -309,6 +333,11 @@ Test(verdict, each_can_happen_and_is_counted, .timeout = 60)
 		r->cfg.cores_count = 2;
 		r->cfg.jobs_count = 2;
 		r->jobs[0].slots = 2;
+		if (ways[v].asynchronous) {
+			r->jobs[0].kind = GP_KIND_TRAIN;
+			r->jobs[0].consistency = GP_CONSIST_SSP;
+			r->jobs[0].cuts_max = 4;
+		}
 		rig_up(r);
 		uint64_t before = rig_verdicts(r, (enum gp_verdict)v);
 		cr_assert(ways[v].make || ways[v].change, "%s has no way here",

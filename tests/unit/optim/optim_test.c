@@ -242,6 +242,13 @@ static void twin_compare(const struct gp_optim_params *p, uint32_t elems, uint64
 		gp_optim_apply(p, &b);
 		bool same = memcmp(a[4], a[6], elems * sizeof(float)) == 0 &&
 			    memcmp(a[5], a[7], states * sizeof(float)) == 0;
+		memcpy(a[6], a[1], elems * sizeof(float));
+		memcpy(a[7], a[3], states * sizeof(float));
+		struct gp_optim_block in_place = b;
+		in_place.w = in_place.w_out, in_place.state = in_place.state_out;
+		gp_optim_apply(p, &in_place);
+		same = same && memcmp(a[4], a[6], elems * sizeof(float)) == 0 &&
+		       memcmp(a[5], a[7], states * sizeof(float)) == 0;
 		cr_assert(same, "%s level %d elems %u decay %g", gp_optim_name(p->kind), level,
 			elems, (double)p->weight_decay);
 	}
@@ -274,12 +281,17 @@ Test(optim, without_decay_an_infinite_parameter_makes_no_nan)
 	cr_assert(isinf(out[0]));
 }
 
-Test(optim, asserts_on_an_update_in_place, .signal = SIGABRT)
+Test(optim, asserts_on_a_state_that_alone_is_in_place, .signal = SIGABRT)
 {
-	float grad[1] = {1}, w[1] = {2};
-	const struct gp_optim_params p = {.kind = GP_OPTIM_SGD, .lr = 0.5f};
-	gp_optim_apply(&p, &(struct gp_optim_block){
-				   .grad = grad, .w = w, .w_out = w, .elems = 1, .lr_scale = 1});
+	float grad[1] = {1}, w[1] = {2}, out[1], v[1] = {0};
+	const struct gp_optim_params p = {.kind = GP_OPTIM_MOMENTUM, .lr = 0.5f, .momentum = 0.5f};
+	gp_optim_apply(&p, &(struct gp_optim_block){.grad = grad,
+				   .w = w,
+				   .w_out = out,
+				   .state = v,
+				   .state_out = v,
+				   .elems = 1,
+				   .lr_scale = 1});
 }
 
 Test(optim, asserts_on_a_scale_that_was_forgotten, .signal = SIGABRT)

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Updates of asynchronous jobs, and home's decisions in them.
+#include "flight.h"
+
+#include "engine_priv.h"
+
+#include <float.h>
+
+// ---- one block
+
+static const float *read_copy(const struct job_core *jc, uint32_t rank, uint32_t local)
+{
+	const struct async_core *a = jc->async;
+	size_t at = (size_t)rank * jc->table.blocks_count + local;
+	return a->read_copy ? a->read_copy + at * jc->table.elems_max : NULL;
+}
+
+void async_read_note(struct job_core *jc, uint32_t rank, uint32_t local, struct gp_version *v)
+{
+	float *copy = (float *)read_copy(jc, rank, local);
+	if (copy)
+		memcpy(copy, gp_version_values(v), sizeof(float) * v->elems);
+}
+
+// The version that the update writes: the block's own when no cut has it, else a new one.
+static struct gp_version *version_next(struct job_core *jc, struct gp_version *cur)
+{
+	uint32_t label = jc->generation + 1;
+	if (cur && cur->step == label)
+		return cur;
+	struct gp_version *v = gp_table_take(&jc->table);
+	if (v)
+		v->step = label;
+	return v;
+}
+
+static void optimizer_run(struct gp_core *c, struct job_core *jc, uint32_t local,
+	struct gp_version *cur, struct gp_version *v, const struct gp_contrib *of,
+	uint32_t staleness)
+{
+	const struct gp_job_config *cfg = jc->job->cfg;
+	uint32_t update = ++jc->async->updates[local];
+	if (!jc->plan.kernel || jc->plan.step != update)
+		gp_optim_plan_init(&jc->plan, &cfg->optim, update);
+	bool state = jc->table.states_count > 0;
+	const struct gp_optim_block ob = {
+		.grad = c->scratch,
+		.w = gp_version_values(cur),
+		.w_read = of ? read_copy(jc, of->rank, local) : NULL,
+		.state = state ? gp_version_state(&jc->table, cur, 0) : NULL,
+		.w_out = gp_version_values(v),
+		.state_out = state ? gp_version_state(&jc->table, v, 0) : NULL,
+		.elems = jc->table.blocks[local].elems,
+		.stride = jc->table.elems_max,
+		.step = update,
+		.lr_scale = cfg->staleness_lr ? 1.0f / (1.0f + (float)staleness) : 1.0f,
+	};
+	gp_optim_run(&jc->plan, &ob);
+}
+
+bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32_t n,
+	const struct gp_contrib *of, uint32_t staleness)
+{
+	const struct gp_job *j = jc->job;
+	struct gp_block *b = &jc->table.blocks[local];
+	struct gp_version *cur = atomic_load_explicit(&b->cur, memory_order_relaxed);
+	struct gp_version *v = version_next(jc, cur);
+	if (!v)
+		return false;
+	GP_ASSERT(v != cur || v->hold.count == 0);
+	bool trains = job_trains(j);
+	float *sum = trains ? c->scratch : gp_version_values(v);
+	contribs_clamp(c, jc, n, b->elems);
+	if (n > 0)
+		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
+	else
+		memset(sum, 0, sizeof(float) * b->elems);
+	v->weight = n > 0 ? GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX) : 0;
+	v->view = jc->view;
+	v->elems = b->elems;
+	if (j->cfg->mean && n > 0)
+		gp_aggr_scale(sum, b->elems, v->weight);
+	if (trains)
+		optimizer_run(c, jc, local, cur, v, of, staleness);
+	if (v != cur)
+		gp_table_replace(&jc->table, b, v);
+	gp_counter_add(&c->stats.blocks_completed, 1);
+	return true;
+}
+
+// ---- a staged commit, some blocks at a time
+
+static struct stage *rank_stage(const struct job_core *jc, uint32_t rank, bool late)
+{
+	const struct async_core *a = jc->async;
+	for (uint32_t i = 0; i < a->stages_per_rank; i++) {
+		struct stage *s = &a->stages[rank * a->stages_per_rank + i];
+		bool before = s->used && gp_before(s->step, a->applies.step);
+		if (s->used && s->count == jc->table.blocks_count &&
+			(late ? before : s->step == a->applies.step))
+			return s;
+	}
+	GP_ASSERT(false); // home commits what every core has told to be whole
+}
+
+static uint32_t stage_gather(struct gp_core *c, const struct job_core *jc, uint32_t rank,
+	const struct stage *s, uint32_t local, uint32_t n)
+{
+	const struct staged_block *b = &s->blocks[local];
+	if (b->weight == 0)
+		return n;
+	uint32_t late = jc->async->applies.step - s->step;
+	bool scaled = jc->job->cfg->stale == GP_STALE_SCALE && late > 0;
+	c->contribs[n] = (struct gp_contrib){
+		.payload = s->payload + (size_t)jc->async->stage_stride * local,
+		.len = b->len,
+		.weight = b->weight,
+		.scale = scaled ? 1.0f / (1.0f + (float)late) : 1.0f,
+		.rank = (uint16_t)rank,
+		.codec = b->codec,
+	};
+	return n + 1;
+}
+
+// In rank order, a late one before that of the step.
+static bool block_apply(struct gp_core *c, struct job_core *jc, uint32_t local)
+{
+	const struct gp_decision *d = &jc->async->applies;
+	uint32_t n = 0;
+	bool refuses = jc->job->cfg->stale == GP_STALE_REFUSE;
+	struct gp_ranks any = d->members;
+	gp_ranks_foreach(r, &d->others) gp_ranks_add(&any, r);
+	gp_ranks_foreach(r, &any)
+	{
+		if (!refuses && gp_ranks_has(&d->others, r))
+			n = stage_gather(c, jc, r, rank_stage(jc, r, true), local, n);
+		if (gp_ranks_has(&d->members, r))
+			n = stage_gather(c, jc, r, rank_stage(jc, r, false), local, n);
+	}
+	if (n == 0 && job_trains(jc->job))
+		return true;
+	bool one = jc->job->cfg->consistency != GP_CONSIST_QUORUM;
+	return async_update(c, jc, local, n, one ? c->contribs : NULL, d->staleness);
+}
+
+static void stage_free(struct job_core *jc, uint32_t rank, struct stage *s)
+{
+	struct rank_core *rk = &jc->async->ranks[rank];
+	if (gp_before(rk->clock, s->step))
+		rk->clock = s->step;
+	s->used = false;
+}
+
+static void apply_finish(struct job_core *jc)
+{
+	struct async_core *a = jc->async;
+	gp_ranks_foreach(r, &a->applies.others) stage_free(jc, r, rank_stage(jc, r, true));
+	gp_ranks_foreach(r, &a->applies.members) stage_free(jc, r, rank_stage(jc, r, false));
+	if (gp_before(a->closed, a->applies.step))
+		a->closed = a->applies.step;
+	a->applying = false;
+	a->applied_due = true;
+}
+
+uint32_t async_apply_more(struct gp_core *c, struct job_core *jc)
+{
+	struct async_core *a = jc->async;
+	if (!a->applying)
+		return 0;
+	uint32_t n = 0;
+	for (; n < APPLY_BLOCKS && a->apply_at < jc->table.blocks_count; n++, a->apply_at++)
+		if (!block_apply(c, jc, a->apply_at))
+			return n; // a version comes back with the next grace period
+	if (a->apply_at == jc->table.blocks_count) {
+		apply_finish(jc);
+		gp_counter_add(&c->stats.units_committed, 1);
+	}
+	return n + 1;
+}
+
+// ---- decisions
+
+static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp_decision *d)
+{
+	struct async_core *a = jc->async;
+	if (cfg_is_staged(jc->job->cfg)) {
+		GP_ASSERT(!a->applying);
+		a->applies = *d;
+		a->applying = true;
+		a->apply_at = 0;
+		(void)async_apply_more(c, jc);
+		return;
+	}
+	struct rank_core *rk = &a->ranks[d->unit];
+	GP_ASSERT(d->step == rk->clock + 1);
+	rk->clock = d->step;
+	gp_counter_add(&c->stats.units_committed, 1);
+}
+
+static void rank_reset(struct job_core *jc, uint32_t rank, uint32_t step)
+{
+	struct async_core *a = jc->async;
+	a->ranks[rank] = (struct rank_core){.clock = step - 1, .low_step = step, .told = step - 1};
+	memset(&a->here[(size_t)a->here_words * rank], 0, sizeof(uint64_t) * a->here_words);
+	for (uint32_t i = 0; i < a->stages_per_rank; i++)
+		a->stages[rank * a->stages_per_rank + i].used = false;
+	gp_ranks_del(&a->tell, rank);
+}
+
+// What those who stay have brought stays too: it meets nobody else's.
+static void apply_view(struct job_core *jc, const struct gp_decision *d)
+{
+	struct async_core *a = jc->async;
+	gp_ranks_foreach(r, &jc->members) if (!gp_ranks_has(&d->members, r))
+		rank_reset(jc, r, a->ranks[r].low_step);
+	gp_ranks_foreach(r, &d->members) if (gp_ranks_has(&d->others, r))
+		rank_reset(jc, r, d->step);
+	a->fastest = d->step;
+	bool any = false;
+	gp_ranks_foreach(r, &d->members)
+	{
+		if (!any || gp_before(a->fastest, a->ranks[r].low_step))
+			a->fastest = a->ranks[r].low_step;
+		any = true;
+	}
+	jc->view = d->view;
+	jc->view_first_step = d->step;
+	jc->members = d->members;
+	jc->members_count = d->ranks;
+	jc->lowest = d->lowest;
+	jc->admitted = d->admitted;
+}
+
+static void apply_cut(struct gp_core *c, struct job_core *jc, const struct gp_decision *d)
+{
+	GP_ASSERT(d->step == jc->generation + 1);
+	if (d->unit != GP_NO_CUT)
+		gp_table_cut_end(&jc->table, d->unit);
+	gp_table_cut_begin(&jc->table, d->step);
+	jc->generation = d->step;
+	if (d->snapshot) {
+		bool staged = cfg_is_staged(jc->job->cfg);
+		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)
+			jc->async->cut_clock[r] =
+				staged ? jc->async->ranks[r].clock : jc->async->ranks[r].low_step;
+		jc->cut_ended = false;
+		jc->cut_seen_due = true;
+		jc->cut_seen_step = d->step;
+	}
+	flight_mark(c, jc);
+	if (jc->held_count > 0)
+		pull_answer_held(c, jc);
+}
+
+void async_apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_decision *d)
+{
+	switch (d->kind) {
+	case GP_DECIDED_COMMIT:
+		apply_commit(c, jc, d);
+		return;
+	case GP_DECIDED_VIEW:
+		apply_view(jc, d);
+		return;
+	case GP_DECIDED_CUT:
+		apply_cut(c, jc, d);
+		return;
+	default:
+		GP_ASSERT(d->kind == GP_DECIDED_STOP);
+		jc->stopping = true;
+		jc->stop_step = d->step;
+	}
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The home of an asynchronous job: which generation a reader may have, when, and which cuts live.
+#include "engine_priv.h"
+
+// ---- cuts
+
+static struct live_cut *newest_cut(struct async_home *a)
+{
+	return a->cuts_count > 0 ? &a->cuts[a->cuts_count - 1] : NULL;
+}
+
+static void cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation, uint32_t pin)
+{
+	struct home *h = jc->job->home;
+	struct async_home *a = h->async;
+	uint32_t slowest;
+	GP_ASSERT(a->cuts_count < GP_TABLE_CUTS_MAX);
+	a->cuts[a->cuts_count++] = (struct live_cut){
+		.generation = generation,
+		.decision = h->consist.decision,
+		.clock_min = gp_async_clock_min(&h->consist, &slowest),
+		.pin = pin,
+		.made_at = c->now,
+	};
+}
+
+static void cut_remove(struct async_home *a, uint32_t i)
+{
+	a->cuts_count--;
+	for (; i < a->cuts_count; i++)
+		a->cuts[i] = a->cuts[i + 1];
+}
+
+// Makes the next generation; lets go of the oldest that nobody has pinned when there are too many.
+// NULL: all are pinned, or the decision log is full; it is tried again.
+static struct live_cut *cut_make(struct gp_core *c, struct job_core *jc, uint32_t pin)
+{
+	struct home *h = jc->job->home;
+	struct async_home *a = h->async;
+	uint32_t ends = GP_NO_CUT;
+	if (!home_has_room(c, h))
+		return NULL;
+	if (a->cuts_count >= jc->job->cfg->cuts_max) {
+		uint32_t i = 0;
+		while (i < a->cuts_count && a->cuts[i].pin != PIN_NONE)
+			i++;
+		if (i == a->cuts_count)
+			return NULL;
+		ends = a->cuts[i].generation;
+		cut_remove(a, i);
+	}
+	cut_note(c, jc, gp_async_cut(&h->consist, ends, pin == PIN_SNAPSHOT), pin);
+	return newest_cut(a);
+}
+
+uint32_t async_snapshot_cut(struct gp_core *c, struct job_core *jc)
+{
+	uint32_t slowest;
+	const struct live_cut *cut = cut_make(c, jc, PIN_SNAPSHOT);
+	if (cut)
+		jc->job->home->async->cut_clock =
+			gp_async_clock_min(&jc->job->home->consist, &slowest);
+	return cut ? cut->generation : UINT32_MAX;
+}
+
+void async_snapshot_end(struct job_core *jc, uint32_t generation)
+{
+	struct async_home *a = jc->job->home->async;
+	for (uint32_t i = 0; i < a->cuts_count; i++)
+		if (a->cuts[i].generation == generation) {
+			cut_remove(a, i);
+			return;
+		}
+}
+
+static bool session_here(const struct gp_core *c, uint32_t id)
+{
+	const struct core_session *cs = &c->sessions[session_idx(id)];
+	return cs->id == id && cs->bound && session_lives(c, cs);
+}
+
+static void pins_release(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	struct async_home *a = h->async;
+	uint32_t slowest, clock = gp_async_clock_min(&h->consist, &slowest);
+	for (uint32_t i = 0; i < a->cuts_count; i++) {
+		struct live_cut *cut = &a->cuts[i];
+		bool started = slowest < GP_RANKS_MAX && gp_before(cut->clock_min, clock);
+		if (cut->pin == PIN_START ? started
+					  : cut->pin != PIN_NONE && cut->pin != PIN_SNAPSHOT &&
+						    !session_here(c, cut->pin))
+			cut->pin = PIN_NONE;
+	}
+}
+
+// The session is through with the cut that was reserved for it.
+static bool reserved_release(struct async_home *a, uint32_t session)
+{
+	bool other = false;
+	for (uint32_t i = 0; i < a->cuts_count; i++) {
+		uint32_t pin = a->cuts[i].pin;
+		if (pin == session)
+			a->cuts[i].pin = PIN_NONE;
+		else
+			other |= pin != PIN_NONE && pin < PIN_START;
+	}
+	return !other;
+}
+
+// ---- what a reader may have
+
+uint32_t async_bound(const struct job_core *jc)
+{
+	const struct gp_job_config *cfg = jc->job->cfg;
+	if (cfg->consistency == GP_CONSIST_SSP)
+		return cfg->bound;
+	if (cfg->consistency == GP_CONSIST_ADAPTIVE)
+		return jc->job->home->async->adaptive.bound;
+	return GP_WIRE_BOUND_NONE;
+}
+
+// Whether every member has committed what a read at `clock` must see. *rank: who has not.
+static bool bound_allows(const struct job_core *jc, const struct read_wait *w, uint32_t rank,
+	uint32_t *need, uint32_t *waits_for)
+{
+	const struct gp_consist *x = &jc->job->home->consist;
+	uint32_t bound = async_bound(jc), min = gp_async_clock_min(x, waits_for);
+	*need = min;
+	if (gp_ranks_count(&x->live) < x->cfg.workers_min)
+		return false;
+	if (rank == GP_WIRE_RANK_NONE || bound == GP_WIRE_BOUND_NONE || *waits_for == GP_RANKS_MAX)
+		return true;
+	*need = w->clock - bound - 1;
+	return !gp_before(min, *need);
+}
+
+// Whether the newest cut is good enough for it.
+static bool cut_serves(const struct gp_core *c, const struct job_core *jc,
+	const struct live_cut *cut, uint32_t rank, uint32_t need)
+{
+	const struct home *h = jc->job->home;
+	if (!cut || cut->pin == PIN_SNAPSHOT)
+		return false;
+	bool bounded = rank != GP_WIRE_RANK_NONE && async_bound(jc) != GP_WIRE_BOUND_NONE;
+	if (bounded && gp_before(cut->clock_min, need))
+		return false;
+	if (rank != GP_WIRE_RANK_NONE &&
+		!gp_before(h->consist.async.committed_at[rank], cut->decision + 1))
+		return false;
+	bool unchanged = gp_before(h->async->last_commit, cut->decision);
+	return unchanged || c->now - cut->made_at <= jc->job->cfg->cut_age_ns;
+}
+
+static void reply_send(struct gp_core *c, struct core_session *cs, struct job_core *jc,
+	const struct gp_read_reply *r)
+{
+	struct gp_header h = {.type = GP_WIRE_READ_REPLY, .flags = GP_WIRE_F_ACK};
+	struct answer a;
+	if (answer_begin(c, cs, jc, &h, &a))
+		answer_send(c, cs, &a, gp_wire_put_read_reply(a.body, r));
+}
+
+static struct gp_read_reply reply_fill(const struct job_core *jc, const struct read_wait *w)
+{
+	const struct gp_consist *x = &jc->job->home->consist;
+	uint32_t slowest;
+	struct gp_read_reply r = {
+		.request = w->request,
+		.state = w->granted ? GP_READ_GRANTED : GP_READ_PARKED,
+		.rank = GP_WIRE_RANK_NONE,
+		.generation = w->generation,
+		.clock = gp_async_clock_min(x, &slowest),
+		.bound = async_bound(jc),
+	};
+	if (x->cfg.mode == GP_CONSIST_QUORUMS)
+		r.clock = x->async.closed;
+	if (!w->granted && slowest < GP_RANKS_MAX)
+		r.rank = (uint16_t)slowest;
+	return r;
+}
+
+// Whether a result exists at all: a reduce job has none before its first step.
+static bool has_values(const struct job_core *jc)
+{
+	return job_trains(jc->job) || jc->job->home->consist.async.updates > 0;
+}
+
+static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session *cs,
+	struct read_wait *w, uint32_t rank)
+{
+	struct async_home *a = jc->job->home->async;
+	uint32_t need, waits_for;
+	if (!has_values(jc) || !bound_allows(jc, w, rank, &need, &waits_for))
+		return false;
+	struct live_cut *cut = newest_cut(a);
+	if (w->reserve) {
+		if (!reserved_release(a, cs->id))
+			return false; // one at a time
+		cut = cut_make(c, jc, cs->id);
+	} else if (!cut_serves(c, jc, cut, rank, need)) {
+		cut = cut_make(c, jc, PIN_NONE);
+	}
+	if (!cut)
+		return false;
+	w->generation = cut->generation;
+	w->granted = true;
+	return true;
+}
+
+static void unpark(struct async_home *a, struct read_wait *w)
+{
+	if (w->parked)
+		a->parked--;
+	w->parked = false;
+}
+
+enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
+	struct job_core *jc, const struct gp_msg *m)
+{
+	if (!jc || !cfg_is_async(jc->job->cfg))
+		return jc ? GP_VERDICT_NOT_ALLOWED : GP_VERDICT_NOT_READY;
+	if (c->idx != jc->job->home_core)
+		return GP_VERDICT_WRONG_CORE;
+	struct gp_read x;
+	gp_wire_get_read(m, &x);
+	struct async_home *a = jc->job->home->async;
+	struct read_wait *w = &a->reads[session_idx(cs->id)];
+	if (!gp_consist_is_async(&jc->job->home->consist) || a->cuts_count == 0) {
+		const struct gp_read_reply r = {.request = x.request,
+			.state = GP_READ_NOTHING,
+			.rank = GP_WIRE_RANK_NONE,
+			.bound = async_bound(jc)};
+		reply_send(c, cs, jc, &r);
+		return GP_VERDICT_READ;
+	}
+	if (w->session != cs->id || w->request != x.request) {
+		unpark(a, w);
+		(void)reserved_release(a, cs->id);
+		*w = (struct read_wait){.session = cs->id,
+			.request = x.request,
+			.clock = x.clock,
+			.reserve = (x.flags & GP_READ_RESERVE) != 0,
+			.since = c->now};
+		if (!read_try(c, jc, cs, w, s->rank)) {
+			w->parked = true;
+			a->parked++;
+		}
+	}
+	const struct gp_read_reply r = reply_fill(jc, w);
+	reply_send(c, cs, jc, &r);
+	return w->granted ? GP_VERDICT_READ : GP_VERDICT_READ_PARKED;
+}
+
+// Parked reads that something has made possible.
+static void parked_answer(struct gp_core *c, struct job_core *jc)
+{
+	struct async_home *a = jc->job->home->async;
+	for (uint32_t i = 0; i < c->engine->cfg.sessions_max && a->parked > 0; i++) {
+		struct read_wait *w = &a->reads[i];
+		if (!w->parked)
+			continue;
+		if (!session_here(c, w->session)) {
+			unpark(a, w);
+			continue;
+		}
+		const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[i]);
+		struct core_session *cs = &c->sessions[i];
+		if (!read_try(c, jc, cs, w, s->rank))
+			continue;
+		gp_adaptive_waited(&a->adaptive, c->now - w->since);
+		unpark(a, w);
+		const struct gp_read_reply r = reply_fill(jc, w);
+		reply_send(c, cs, jc, &r);
+	}
+}
+
+// ---- decisions
+
+bool async_cut_is_due(const struct job_core *jc, uint32_t interval)
+{
+	const struct home *h = jc->job->home;
+	uint32_t slowest, clock = gp_async_clock_min(&h->consist, &slowest);
+	uint32_t since = clock - h->async->cut_clock;
+	return slowest < GP_RANKS_MAX && gp_before(h->async->cut_clock, clock) && since >= interval;
+}
+
+bool async_is_applying(const struct job_core *jc, uint32_t core)
+{
+	const struct async_home *a = jc->job->home->async;
+	return a && a->applying[core];
+}
+
+void async_delivered(struct job_core *jc, uint32_t core, const struct gp_decision *d)
+{
+	struct home *h = jc->job->home;
+	if (h->async && gp_before(h->consist.async.started_at, d->number) &&
+		d->kind == GP_DECIDED_COMMIT && cfg_is_staged(jc->job->cfg))
+		h->async->applying[core] = true;
+}
+
+void async_part_done(struct job_core *jc, const struct cmd *cmd)
+{
+	struct home *h = jc->job->home;
+	(void)gp_async_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
+}
+
+// What the decisions since the last look mean for the bound.
+static void commits_note(struct gp_core *c, struct job_core *jc, uint32_t from)
+{
+	struct home *h = jc->job->home;
+	struct async_home *a = h->async;
+	for (uint32_t n = from; gp_before(n, h->consist.decision + 1); n++) {
+		const struct gp_decision *d = gp_consist_log(&h->consist, n);
+		if (!d)
+			continue;
+		if (d->kind == GP_DECIDED_VIEW)
+			gp_ranks_foreach(r, &d->others) gp_adaptive_forget(&a->adaptive, r);
+		if (d->kind != GP_DECIDED_COMMIT)
+			continue;
+		a->last_commit = n;
+		if (jc->job->cfg->consistency != GP_CONSIST_ADAPTIVE)
+			continue;
+		struct gp_adaptive_move move;
+		if (gp_adaptive_commit(&a->adaptive, d->unit, d->staleness, &h->consist.members,
+			    c->now, &move)) {
+			a->move = move;
+			a->move_due = true;
+		}
+	}
+}
+
+static void move_tell(struct gp_core *c, struct job_core *jc)
+{
+	struct async_home *a = jc->job->home->async;
+	if (!a->move_due)
+		return;
+	const struct cmd cmd = {.type = CMD_BOUND_MOVED,
+		.job = jc->job->cfg->id,
+		.unit = a->move.from,
+		.step = a->move.to,
+		.view = a->move.waited_permille,
+		.rank = a->move.straggling_permille,
+		.session = a->move.staleness_milli};
+	if (core_tell_control(c, &cmd))
+		a->move_due = false;
+}
+
+void async_home_tick(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	struct async_home *a = h->async;
+	if (!gp_consist_is_async(&h->consist) || c->engine->cfg.standby)
+		return;
+	if (a->cuts_count == 0) {
+		uint32_t slowest;
+		cut_note(c, jc, h->consist.generation, PIN_START);
+		a->cut_clock = gp_async_clock_min(&h->consist, &slowest);
+		a->noted = h->consist.decision;
+	}
+	if (home_has_room(c, h))
+		(void)gp_async_try_close(&h->consist, c->now);
+	commits_note(c, jc, a->noted + 1);
+	a->noted = h->consist.decision;
+	move_tell(c, jc);
+	pins_release(c, jc);
+	if (a->parked > 0)
+		parked_answer(c, jc);
+}

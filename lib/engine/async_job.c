@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Memory of asynchronous jobs, and where their ranks begin to go their own ways.
+#include "engine_priv.h"
+
+#include <errno.h>
+
+static uint32_t stages_per_rank(const struct gp_job_config *cfg)
+{
+	return cfg->consistency == GP_CONSIST_QUORUM ? STAGES_QUORUM : 1;
+}
+
+// The longest payload of a block in any codec: top-k with every index.
+static uint32_t stage_stride(uint32_t block_elems)
+{
+	return (uint32_t)gp_align_up(6 * (size_t)block_elems + 8, GP_CACHE_LINE);
+}
+
+static uint32_t here_words(const struct gp_job_config *cfg)
+{
+	return (uint32_t)gp_div_up(cfg->slots, 64);
+}
+
+size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_t block_elems)
+{
+	if (!cfg_is_async(cfg))
+		return 0;
+	size_t line = GP_CACHE_LINE, workers = cfg->workers;
+	size_t size = sizeof(struct async_core) + workers * sizeof(struct rank_core) +
+		      workers * here_words(cfg) * sizeof(uint64_t) + blocks * sizeof(uint32_t) +
+		      workers * sizeof(uint32_t) + 6 * line;
+	if (cfg_is_staged(cfg)) {
+		size_t one = blocks * (sizeof(struct staged_block) + stage_stride(block_elems));
+		size += workers * stages_per_rank(cfg) * (sizeof(struct stage) + one + 2 * line) +
+			line;
+	}
+	if (cfg->optim.delay_compensation != 0)
+		size += workers * blocks * sizeof(float) * block_elems + line;
+	return size;
+}
+
+size_t async_home_size(const struct gp_engine *e, const struct gp_job_config *cfg)
+{
+	if (!cfg_is_async(cfg))
+		return 0;
+	return sizeof(struct async_home) + sizeof(struct read_wait) * e->cfg.sessions_max +
+	       2 * GP_CACHE_LINE;
+}
+
+static int stages_create(struct job_core *jc, struct gp_arena *arena)
+{
+	struct async_core *a = jc->async;
+	const struct gp_job_config *cfg = jc->job->cfg;
+	size_t blocks = jc->table.blocks_count;
+	a->stages_per_rank = stages_per_rank(cfg);
+	a->stage_stride = stage_stride(jc->job->block_elems);
+	uint32_t count = cfg->workers * a->stages_per_rank;
+	a->stages = gp_arena_take(arena, sizeof(struct stage) * count, GP_CACHE_LINE);
+	if (!a->stages)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++) {
+		struct stage *s = &a->stages[i];
+		s->blocks =
+			gp_arena_take(arena, sizeof(struct staged_block) * blocks, GP_CACHE_LINE);
+		s->payload = gp_arena_take(arena, a->stage_stride * blocks, GP_CACHE_LINE);
+		if (blocks > 0 && (!s->blocks || !s->payload))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int async_core_create(struct job_core *jc, struct gp_arena *arena)
+{
+	const struct gp_job_config *cfg = jc->job->cfg;
+	if (!cfg_is_async(cfg))
+		return 0;
+	struct async_core *a = gp_arena_take(arena, sizeof(*a), GP_CACHE_LINE);
+	if (!a)
+		return -ENOMEM;
+	size_t blocks = jc->table.blocks_count;
+	jc->async = a;
+	a->here_words = here_words(cfg);
+	a->ranks = gp_arena_take(arena, sizeof(a->ranks[0]) * cfg->workers, GP_CACHE_LINE);
+	a->here = gp_arena_take(
+		arena, sizeof(uint64_t) * a->here_words * cfg->workers, GP_CACHE_LINE);
+	a->updates = gp_arena_take(arena, sizeof(uint32_t) * blocks, GP_CACHE_LINE);
+	a->cut_clock = gp_arena_take(arena, sizeof(uint32_t) * cfg->workers, GP_CACHE_LINE);
+	if (!a->ranks || !a->here || !a->updates || !a->cut_clock)
+		return -ENOMEM;
+	if (cfg->optim.delay_compensation != 0) {
+		size_t size = sizeof(float) * jc->job->block_elems * blocks * cfg->workers;
+		a->read_copy = gp_arena_take(arena, size, GP_CACHE_LINE);
+		if (!a->read_copy)
+			return -ENOMEM;
+	}
+	return cfg_is_staged(cfg) ? stages_create(jc, arena) : 0;
+}
+
+int async_home_create(struct gp_job *j, struct gp_arena *arena)
+{
+	const struct gp_job_config *cfg = j->cfg;
+	if (!cfg_is_async(cfg))
+		return 0;
+	struct async_home *a = gp_arena_take(arena, sizeof(*a), GP_CACHE_LINE);
+	if (!a)
+		return -ENOMEM;
+	j->home->async = a;
+	a->reads = gp_arena_take(
+		arena, sizeof(a->reads[0]) * j->engine->cfg.sessions_max, GP_CACHE_LINE);
+	if (!a->reads)
+		return -ENOMEM;
+	bool adapts = cfg->consistency == GP_CONSIST_ADAPTIVE;
+	gp_adaptive_init(&a->adaptive, adapts ? cfg->bound_min : cfg->bound, cfg->bound);
+	return 0;
+}
+
+// Updates of each block so far: one a step, or one a contribution.
+static void updates_begin(struct job_core *jc, const uint32_t *clock, uint32_t step)
+{
+	uint32_t updates = step;
+	if (clock && jc->job->cfg->consistency != GP_CONSIST_QUORUM) {
+		updates = 0;
+		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)
+			updates += clock[r];
+	}
+	for (uint32_t i = 0; i < jc->table.blocks_count; i++)
+		jc->async->updates[i] = updates;
+}
+
+void async_begin(struct job_core *jc, uint32_t generation, const uint32_t *clock, uint32_t step)
+{
+	struct async_core *a = jc->async;
+	GP_ASSERT(!a->on && jc->slots_open == 0);
+	a->on = true;
+	a->closed = step;
+	a->fastest = step + 1;
+	for (uint32_t i = 0; i < jc->table.blocks_count; i++)
+		gp_table_settle(&jc->table, &jc->table.blocks[i]);
+	gp_table_cut_begin(&jc->table, generation);
+	for (uint32_t r = 0; r < jc->job->cfg->workers; r++) {
+		uint32_t at = clock ? clock[r] : step;
+		a->ranks[r] = (struct rank_core){.clock = at, .low_step = at + 1, .told = at};
+		if (gp_before(a->closed, at))
+			a->closed = at;
+	}
+	a->fastest = a->closed + 1;
+	updates_begin(jc, clock, step);
+}

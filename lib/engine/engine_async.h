@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What asynchronous jobs (every consistency but bsp) have beside the rest, from generation 0 on.
+//
+// Two ways of a push into the table. *Direct* (atomicity block): each block is applied as it comes.
+// *Staged* (atomicity step): a push is copied to a place of its rank until home commits it; then it
+// is applied block by block, some in each burst, before the core goes on to the next decision.
+//
+// Who writes what: struct async_core its core; struct async_home the job's home core.
+#ifndef ENGINE_ASYNC_H
+#define ENGINE_ASYNC_H
+
+#include "engine_types.h"
+
+#include <gp_adaptive.h>
+
+#define STAGES_QUORUM 2	 // a late push beside the one of the step in hand
+#define APPLY_BLOCKS  32 // of a staged commit in one burst
+
+// One rank's contributions at one core.
+struct rank_core {
+	uint32_t clock;	   // highest step decided, as far as this core knows
+	uint32_t low_step; // direct: lowest place that has not been applied
+	uint32_t low_local;
+	uint32_t told; // direct: highest step that home knows to be whole here
+};
+
+struct staged_block {
+	uint32_t len;
+	float weight; // 0: the rank passes
+	uint8_t codec;
+	bool here;
+};
+
+struct stage {
+	uint32_t step;
+	uint32_t count; // blocks here
+	bool used;
+	bool told; // home knows that it is whole
+	struct staged_block *blocks;
+	uint8_t *payload; // stage_stride bytes a block
+};
+
+struct async_core {
+	bool on; // generation 0 is there
+	bool applying;
+	bool applied_due;	    // home has not been told yet
+	uint32_t apply_at;	    // next block
+	struct gp_decision applies; // commit under way
+	uint32_t fastest;	    // highest low_step of members: direct
+	uint32_t closed;	    // quorum: highest step closed
+	uint32_t stages_per_rank;
+	uint32_t stage_stride;
+	uint32_t here_words;	 // of a rank's bitmap
+	struct gp_ranks tell;	 // ranks with something for home
+	struct rank_core *ranks; // [workers]
+	uint64_t *here;		 // direct: [workers][here_words], places beyond the lowest
+	struct stage *stages;	 // staged: [workers][stages_per_rank]
+	uint32_t *updates;	 // [blocks]: of each block so far
+	float *read_copy;    // [workers][blocks][elems_max]: what each rank read; NULL: not needed
+	uint32_t *cut_clock; // [workers]: highest step begun here when the last snapshot's cut was
+};
+
+#define PIN_NONE     0
+#define PIN_SNAPSHOT UINT32_MAX
+#define PIN_START    (UINT32_MAX - 1) // until every member has committed a step
+// Else: id of the session that it is reserved for.
+
+struct live_cut {
+	uint32_t generation;
+	uint32_t decision;
+	uint32_t clock_min; // steps that it has of every member
+	uint32_t pin;
+	uint64_t made_at;
+};
+
+// A session's question for a generation to read.
+struct read_wait {
+	uint32_t session; // id, 0 = none yet
+	uint32_t request;
+	uint32_t clock;
+	uint32_t generation; // granted
+	bool reserve;
+	bool parked;
+	bool granted;
+	uint64_t since;
+};
+
+struct async_home {
+	struct gp_adaptive adaptive;
+	struct gp_adaptive_move move; // control has not been told yet
+	bool move_due;
+	bool applying[GP_ENGINE_CORES_MAX]; // a staged commit: gets no decision before it is done
+	uint32_t parked;
+	uint32_t last_commit; // decision
+	uint32_t noted;	      // decisions looked at
+	uint32_t cut_clock;   // slowest member's clock at the last cut made by interval
+	uint32_t cuts_count;
+	struct live_cut cuts[GP_TABLE_CUTS_MAX]; // oldest first
+	struct read_wait *reads;		 // [sessions_max]
+};
+
+static inline bool cfg_is_async(const struct gp_job_config *cfg)
+{
+	return cfg->consistency != GP_CONSIST_BSP;
+}
+
+static inline bool cfg_is_staged(const struct gp_job_config *cfg)
+{
+	return cfg_is_async(cfg) && cfg->atomicity == GP_ATOM_STEP;
+}
+
+// What commits together in the synchronous part: an asynchronous job has only its initial values
+// there, which are one unit.
+static inline uint8_t cfg_unit(const struct gp_job_config *cfg)
+{
+	return cfg_is_async(cfg) ? GP_ATOM_STEP : cfg->atomicity;
+}
+
+static inline uint32_t job_unit(const struct gp_job_config *cfg, uint32_t tensor, uint32_t block)
+{
+	uint8_t unit = cfg_unit(cfg);
+	return unit == GP_ATOM_STEP ? 0 : unit == GP_ATOM_TENSOR ? tensor : block;
+}
+
+// Whether contributions at this core go the asynchronous way now.
+static inline bool core_is_async(const struct job_core *jc)
+{
+	return jc->async && jc->async->on;
+}
+
+// async_job.c: memory; where asynchronous work begins
+size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_t block_elems);
+size_t async_home_size(const struct gp_engine *e, const struct gp_job_config *cfg);
+int async_core_create(struct job_core *jc, struct gp_arena *arena);
+int async_home_create(struct gp_job *j, struct gp_arena *arena);
+// Generation `generation` is there: from now on ranks go their own ways. `clock` NULL: each has
+// contributed through step `step`.
+void async_begin(struct job_core *jc, uint32_t generation, const uint32_t *clock, uint32_t step);
+
+// async_push.c
+enum gp_verdict async_push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
+	const struct gp_header *h, const struct part *part);
+uint32_t async_tell_home(struct gp_core *c, struct job_core *jc);
+
+// async_apply.c
+// The block's next version from c->contribs[0..n), one update. False: no version is free now.
+bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32_t n,
+	const struct gp_contrib *of, uint32_t staleness);
+void async_apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_decision *d);
+// Goes on with a staged commit. Returns blocks looked at.
+uint32_t async_apply_more(struct gp_core *c, struct job_core *jc);
+// `rank` has been sent version `v`: what it computes from now on is computed from that.
+void async_read_note(struct job_core *jc, uint32_t rank, uint32_t local, struct gp_version *v);
+
+// async_home.c
+enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
+	struct job_core *jc, const struct gp_msg *m);
+void async_home_tick(struct gp_core *c, struct job_core *jc);
+void async_part_done(struct job_core *jc, const struct cmd *cmd);
+// A cut for a snapshot; its number, or UINT32_MAX when there can be none now.
+uint32_t async_snapshot_cut(struct gp_core *c, struct job_core *jc);
+void async_snapshot_end(struct job_core *jc, uint32_t generation);
+bool async_cut_is_due(const struct job_core *jc, uint32_t interval);
+// The staleness bound now, or GP_WIRE_BOUND_NONE.
+uint32_t async_bound(const struct job_core *jc);
+// A core that applies a staged commit gets its next decision when that is done.
+bool async_is_applying(const struct job_core *jc, uint32_t core);
+void async_delivered(struct job_core *jc, uint32_t core, const struct gp_decision *d);
+
+#endif

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Commands between cores, and between cores and control: each ring has one writer and one reader.
+#ifndef ENGINE_CMD_H
+#define ENGINE_CMD_H
+
+#include <gp_consist.h>
+#include <gp_xport.h>
+
+enum cmd_type {
+	CMD_PART_DONE = 1, // core -> home: unit, step, view
+	CMD_DECISION,	   // home -> core; home -> control, which records it
+	CMD_CUT_SEEN,	   // core -> home: step
+	CMD_CUT_ENDED,	   // core -> home: step
+	CMD_APPLIED,	   // core -> home: a staged commit, its number as step
+	CMD_BIND,	   // control -> core: session's address
+	CMD_REPLY,	   // control -> core: send this frame
+	CMD_DONE_WITH,	   // control -> core: release this frame
+	CMD_JOB_READY,	   // control -> core: job
+	CMD_MEMBER_JOIN,   // control -> home: rank, session, its serial
+	CMD_MEMBER_LOST,   // control -> home: rank, session
+	CMD_CUT,	   // control -> home
+	CMD_CUT_END,	   // control -> core
+	CMD_STOP,	   // control -> home
+	CMD_JOIN,	   // core -> control: frame
+	CMD_REGISTER,	   // core -> control: frame, session
+	CMD_LEAVE,	   // core -> control: session
+	CMD_EXPEL,	   // core -> control: session that contributed NaN or infinity
+	CMD_LOST,	   // home -> control: session
+	CMD_CUT_READY,	   // home -> control: step, decision
+	CMD_BOUND_MOVED,   // home -> control: struct gp_adaptive_move, from unit on
+};
+
+struct cmd {
+	uint8_t type;
+	uint8_t core; // sender
+	uint16_t job;
+	uint32_t unit;
+	uint32_t step;
+	uint32_t view;
+	uint32_t rank;
+	uint32_t session;
+	void *ptr; // frame or job
+	union {
+		struct gp_addr addr;
+		struct gp_decision decision;
+	};
+};
+
+#endif
