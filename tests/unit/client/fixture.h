@@ -36,6 +36,16 @@ struct fx {
 	float out[ELEMS];
 };
 
+// What the next fx_open takes: allocations that succeed (all), codec, top-k ratio, flags.
+struct fx_how {
+	uint32_t takes;
+	uint8_t codec;
+	float topk_ratio;
+	uint32_t flags;
+};
+extern struct fx_how fx_how;
+
+// Where memory ends at once, f->core stays NULL.
 void fx_open(struct fx *f, uint32_t mtu);
 void fx_close(struct fx *f);
 // Answers everything up to membership of view 1 at step 1 (a reduce job).
