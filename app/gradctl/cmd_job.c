@@ -12,6 +12,11 @@ static void job_print(const json_t *job, FILE *out)
 	fprintf(out, "consistency %s, ", field_format(job, "consistency", FORM_PLAIN, text));
 	fprintf(out, "atomicity %s, ", field_format(job, "atomicity", FORM_PLAIN, text));
 	fprintf(out, "workers %s\n", field_format(job, "workers", FORM_PLAIN, text));
+	if (json_object_get(job, "clock_min")) {
+		fprintf(out, "steps done %s", field_format(job, "clock_min", FORM_PLAIN, text));
+		fprintf(out, "..%s, ", field_format(job, "clock_max", FORM_PLAIN, text));
+		fprintf(out, "bound %s\n", field_format(job, "bound", FORM_PLAIN, text));
+	}
 	fprintf(out, "step %s, ", field_format(job, "step", FORM_PLAIN, text));
 	fprintf(out, "decision %s, ", field_format(job, "decision", FORM_PLAIN, text));
 	fprintf(out, "view %s, ", field_format(job, "view", FORM_PLAIN, text));

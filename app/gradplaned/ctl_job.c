@@ -62,20 +62,35 @@ static json_t *digest_json(const struct node *n, uint32_t idx)
 	return json_null();
 }
 
+// Asynchronous jobs: how far a rank may go ahead, and where the slowest and the fastest are.
+static void clocks_json(json_t *o, const struct gp_job_view *v)
+{
+	if (v->consistency == GP_CONSIST_BSP)
+		return;
+	json_object_set_new(o, "bound",
+		v->bound == GP_WIRE_BOUND_NONE ? json_null() : json_integer((json_int_t)v->bound));
+	json_object_set_new(o, "clock_min", json_integer((json_int_t)v->clock_min));
+	json_object_set_new(o, "clock_max", json_integer((json_int_t)v->clock_max));
+}
+
 static json_t *job_json(const struct node *n, uint32_t idx)
 {
 	const struct gp_config_job *job = &n->cfg.jobs[idx];
 	struct gp_job_view v;
 	gp_engine_job_view(n->engine, idx, &v);
-	return json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:i,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:o,s:o}",
-		"name", v.name, "id", v.id, "kind", gp_job_kind_name(job->kind), "state",
-		job_state_name(&v), "consistency", "bsp", "atomicity",
-		gp_atomicity_name(job->atomicity), "workers", (int)v.workers, "step",
+	json_t *o = json_pack(
+		"{s:s,s:i,s:s,s:s,s:s,s:s,s:i,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:o,s:o}", "name",
+		v.name, "id", v.id, "kind", gp_job_kind_name(job->kind), "state",
+		job_state_name(&v), "consistency", gp_consistency_name(job->consistency),
+		"atomicity", gp_atomicity_name(job->atomicity), "workers", (int)v.workers, "step",
 		v.initialised ? json_integer((json_int_t)v.generation) : json_null(), "decision",
 		(json_int_t)v.decision, "view", (json_int_t)v.view, "digest", digest_json(n, idx),
 		"memory_used", (json_int_t)v.memory_used, "memory_max", (json_int_t)v.memory_max,
 		"block_elems", (json_int_t)v.block_elems, "blocks", (json_int_t)v.blocks_count,
 		"tensors", tensors_json(n, idx), "ranks", ranks_json(n, idx));
+	if (o)
+		clocks_json(o, &v);
+	return o;
 }
 
 static int job_unknown(const struct node *n, const char *name, struct gp_ctl_error *err)
