@@ -2,6 +2,8 @@
 #include "model.h"
 #include "rng.h"
 
+#define CODEC_F32 1 // docs/protocol.md 3
+
 // In [-1, 1).
 static inline float noise(uint64_t key, uint32_t i)
 {
@@ -26,9 +28,10 @@ void model_init(struct model *m, const struct sim_opts *o)
 		.momentum = 0.9f,
 		.weight_decay = how & 1 ? 0.001f : 0.0f,
 		.nesterov = how >> 1 & 1,
-		.feedback = 0.25f / (float)o->workers, // values stay small
 		.tensors_count = o->tensors,
 	};
+	// Values stay small, also where a codec keeps most of a gradient back for many steps.
+	m->feedback = (o->codec == CODEC_F32 ? 0.25f : 0.001f) / (float)o->workers;
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
 		m->from[t] = m->elems_total;
 		m->elems[t] = 1 + (uint32_t)(rng_mix(o->seed * 64 + t) % o->elems_max);

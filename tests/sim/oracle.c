@@ -119,6 +119,21 @@ void oracle_contribution(struct oracle *k, uint32_t rank, uint64_t life, uint32_
 	memcpy(s->values + k->m->from[tensor], values, sizeof(float) * k->m->elems[tensor]);
 }
 
+// In the middle of a step nobody joins, unless those who are left are too few to end it.
+static void members_check(struct oracle *k, const struct gp_ranks *members, const uint64_t *lives)
+{
+	uint32_t left = 0, came = 0;
+	gp_ranks_foreach(r, members)
+	{
+		bool same = gp_ranks_has(&k->members, r) && k->lives[r] == lives[r];
+		left += same;
+		came += !same;
+	}
+	if (came > 0 && left >= k->o->workers_min)
+		oracle_broken(k, "%u ranks join view %u in the middle of step %u", came,
+			k->view + 1, k->generation + 1);
+}
+
 void oracle_view(struct oracle *k, uint32_t view, uint32_t first_step,
 	const struct gp_ranks *members, const uint64_t *lives)
 {
@@ -127,6 +142,8 @@ void oracle_view(struct oracle *k, uint32_t view, uint32_t first_step,
 	if (first_step != k->generation + 1)
 		oracle_broken(k, "view %u begins with step %u, committed is %u", view, first_step,
 			k->generation);
+	if (k->units_next > 0 && k->view > 0)
+		members_check(k, members, lives);
 	k->view = view;
 	k->members = *members;
 	k->members_count = gp_ranks_count(members);

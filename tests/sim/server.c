@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sim.h"
 
-#include <gp_codec.h>
+#include <xxhash.h>
 
 #define BURST	     32
 #define IDLE_NS	     (100 * US) // between turns of a core that had nothing to do
@@ -59,6 +59,26 @@ static void cuts_run(struct sim *s)
 		(void)!gp_registrar_cut(gp_engine_registrar(s->engine), SIM_JOB_ID);
 }
 
+// ---- a thread that reads without a cut
+
+// What it has found stays as it is until its next quiescent state, whatever the cores do.
+static void glance_end(struct sim *s)
+{
+	if (s->glance && XXH3_64bits(s->glance, s->glance_size) != s->glance_hash)
+		sim_broken(s, "a block changed while another thread was reading it");
+	s->glance = NULL;
+}
+
+static void glance_begin(struct sim *s)
+{
+	uint32_t elems, block = (uint32_t)rng_below(&s->rng, s->oracle.blocks_count);
+	s->glance = gp_engine_block(s->engine, 0, block, s->oracle.generation, 0, &elems);
+	if (!s->glance)
+		return;
+	s->glance_size = sizeof(float) * elems;
+	s->glance_hash = XXH3_64bits(s->glance, s->glance_size);
+}
+
 // ---- turns
 
 void server_wake(struct sim *s, uint32_t core)
@@ -97,8 +117,10 @@ void server_control_run(struct sim *s)
 {
 	uint32_t work = gp_registrar_poll(gp_engine_registrar(s->engine), clock_now(s));
 	cuts_run(s);
+	glance_end(s);
 	gp_rcu_grace_turn(gp_engine_grace(s->engine));
 	gp_rcu_quiescent();
+	glance_begin(s);
 	s->control_idle = work > 0 ? 0 : s->control_idle + 1;
 	s->control_at = s->now + CONTROL_NS;
 	for (uint32_t i = 0; work > 0 && i < s->o->cores; i++)

@@ -106,6 +106,9 @@ struct sim {
 	bool cut_held;
 	uint32_t cut_step;
 	uint64_t cut_until;
+	const float *glance; // a block that a thread reads; NULL: none
+	size_t glance_size;
+	uint64_t glance_hash;
 	// clients
 	struct sim_node nodes[SIM_WORKERS_MAX + SIM_READERS_MAX];
 	uint32_t nodes_count;

@@ -173,7 +173,7 @@ static void faults_measure(struct sim_opts *o)
 	o->old_ppm = ppm_of(o, FAULT_OLD, 500, 20000);
 	o->reorder_ppm = ppm_of(o, FAULT_REORDER, 2000, 500000);
 	o->corrupt_ppm = ppm_of(o, FAULT_CORRUPT, 1000, 100000);
-	o->malformed_ppm = ppm_of(o, FAULT_MALFORMED, 10, 1000);
+	o->malformed_ppm = ppm_of(o, FAULT_MALFORMED, 100, 5000);
 	o->nan_ppm = ppm_of(o, FAULT_NAN, 1000, 50000);
 	o->stranger_ppm = ppm_of(o, FAULT_STRANGER, 1000, 50000);
 	o->quiet_ppm = ppm_of(o, FAULT_PULLS, 20000, 300000);

@@ -314,6 +314,9 @@ static void amplification_check(
 {
 	if (to->proved)
 		return;
+	if (f->data[1] == GP_WIRE_WELCOME && to->host == WIRE_HOST_STRANGER)
+		broken(w, "a session for an address with the cookie of another (%llu, %llu)", len,
+			0);
 	if (f->data[1] == GP_WIRE_WELCOME) {
 		to->proved = true;
 		return;
