@@ -12,9 +12,13 @@
 
 enum exit_code { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
+// An option that only some commands take: --key VALUE goes into the request's args.
+enum flag { FLAG_JOB, FLAG_TENSOR, FLAG_BLOCK, FLAG_RANK, FLAG_OUTPUT, FLAGS_COUNT };
+
 struct command {
 	const char *name;    // as typed and as in the protocol
 	const char *operand; // key of its one operand in the request's args, NULL: it takes none
+	uint32_t flags;	     // bit per enum flag
 	const char *help;    // one line
 	uint32_t timeout_ms; // unless --timeout-ms is given
 	void (*print)(const json_t *result, FILE *out);
@@ -23,6 +27,7 @@ struct command {
 extern const struct command command_status;
 extern const struct command command_job_show;
 extern const struct command command_snapshot_now;
+extern const struct command command_record_dump;
 extern const struct command command_stop;
 
 #define FIELD_SIZE 256

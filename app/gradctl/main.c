@@ -5,17 +5,35 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define TIMEOUT_MS_MAX 3600000
+#define FLAG_FIRST     256 // of getopt_long's values
+#define NUMBER_MAX     4294967295UL
 
-static const struct command *const commands[] = {
-	&command_status, &command_job_show, &command_snapshot_now, &command_stop};
+static const struct command *const commands[] = {&command_status, &command_job_show,
+	&command_snapshot_now, &command_record_dump, &command_stop};
+
+static const struct {
+	const char *key;
+	const char *value;
+	const char *help;
+	bool number;
+} flags[FLAGS_COUNT] = {
+	[FLAG_JOB] = {"job", "NAME", "only this job", false},
+	[FLAG_TENSOR] = {"tensor", "NAME", "only this tensor of it", false},
+	[FLAG_BLOCK] = {"block", "N", "only this block of it, or of the tensor", true},
+	[FLAG_RANK] = {"rank", "N", "only this worker of it", true},
+	[FLAG_OUTPUT] = {"output", "FILE", "a file that does not exist yet", false},
+};
 
 struct options {
 	const char *socket;
 	bool json;
 	uint32_t timeout_ms; // 0: the command's own
+	const char *flags[FLAGS_COUNT];
 };
 
 static void help_print(void)
@@ -28,6 +46,14 @@ static void help_print(void)
 		snprintf(usage, sizeof(usage), "%s%s", commands[i]->name,
 			commands[i]->operand ? " NAME" : "");
 		printf("  %-18s %s\n", usage, commands[i]->help);
+	}
+	printf("\noptions of some commands\n");
+	for (size_t i = 0; i < FLAGS_COUNT; i++) {
+		char usage[64];
+
+		snprintf(usage, sizeof(usage), "--%s %s", flags[i].key, flags[i].value);
+		printf("  %-18s %s (%s)\n", usage, flags[i].help,
+			i == FLAG_OUTPUT ? "record dump" : "why");
 	}
 	printf("\noptions\n"
 	       "  --socket PATH      the server's control socket (default %s)\n"
@@ -67,6 +93,11 @@ static int options_parse(struct options *o, int argc, char **argv)
 		{"timeout-ms", required_argument, NULL, 't'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
+		{"job", required_argument, NULL, FLAG_FIRST + FLAG_JOB},
+		{"tensor", required_argument, NULL, FLAG_FIRST + FLAG_TENSOR},
+		{"block", required_argument, NULL, FLAG_FIRST + FLAG_BLOCK},
+		{"rank", required_argument, NULL, FLAG_FIRST + FLAG_RANK},
+		{"output", required_argument, NULL, FLAG_FIRST + FLAG_OUTPUT},
 		{0},
 	};
 	int c;
@@ -79,6 +110,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 		} else if (c == 't') {
 			if (!timeout_parse(optarg, &o->timeout_ms))
 				return usage_error("--timeout-ms must be 1..3600000, not ", optarg);
+		} else if (c >= FLAG_FIRST) {
+			o->flags[c - FLAG_FIRST] = optarg;
 		} else if (c == 'v') {
 			printf("gradctl %s, control protocol %d\n", GRADCTL_VERSION,
 				GP_CTL_VERSION);
@@ -131,6 +164,52 @@ static int result_print(const struct command *k, const json_t *result, bool json
 	return EXIT_USAGE;
 }
 
+// A file name is the caller's, not the server's: it is made absolute here.
+static json_t *flag_value(enum flag f, const char *text)
+{
+	char path[PATH_MAX], *end;
+	unsigned long n;
+
+	if (flags[f].number) {
+		errno = 0;
+		n = strtoul(text, &end, 10);
+		bool legal = !errno && !*end && text[0] >= '0' && text[0] <= '9' && n <= NUMBER_MAX;
+		return legal ? json_integer((json_int_t)n) : NULL;
+	}
+	if (f != FLAG_OUTPUT || text[0] == '/')
+		return json_string(text);
+	if (!getcwd(path, sizeof(path)))
+		return NULL;
+	return json_sprintf("%s/%s", path, text);
+}
+
+// The request's args, NULL and the reason on standard error when they cannot be.
+static json_t *args_make(const struct command *k, const struct options *o, const char *operand)
+{
+	json_t *args = json_object();
+
+	if (operand && json_object_set_new(args, k->operand, json_string(operand)) != 0) {
+		usage_error("the operand is not UTF-8 text", "");
+		goto bad;
+	}
+	for (enum flag f = 0; f < FLAGS_COUNT; f++) {
+		if (!o->flags[f])
+			continue;
+		if (!(k->flags >> f & 1)) {
+			usage_error(k->name, " does not take all of these options");
+			goto bad;
+		}
+		if (json_object_set_new(args, flags[f].key, flag_value(f, o->flags[f])) != 0) {
+			usage_error("bad value: ", o->flags[f]);
+			goto bad;
+		}
+	}
+	return args;
+bad:
+	json_decref(args);
+	return NULL;
+}
+
 static int command_run(const struct command *k, const struct options *o, const char *operand)
 {
 	struct gp_ctl_call call = {
@@ -142,9 +221,9 @@ static int command_run(const struct command *k, const struct options *o, const c
 	json_t *result;
 	int rc;
 
-	call.args = operand ? json_pack("{s:s}", k->operand, operand) : NULL;
-	if (operand && !call.args)
-		return usage_error("the operand is not UTF-8 text", "");
+	call.args = args_make(k, o, operand);
+	if (!call.args)
+		return EXIT_USAGE;
 	rc = gp_ctl_call(&call, &result, &err);
 	json_decref(call.args);
 	if (rc == -EREMOTEIO) {

@@ -4,6 +4,7 @@
 // socket, metrics and the link to the peer.
 #include "gradplaned.h"
 
+#include <gp_flight_dump.h>
 #include <gp_log.h>
 
 #include <errno.h>
@@ -19,6 +20,7 @@ static const struct gp_ctl_command commands[] = {
 	{"job show", ctl_job_show},
 	{"snapshot now", ctl_snapshot_now},
 	{"snapshot restore", ctl_snapshot_restore},
+	{"record dump", ctl_record_dump},
 	{"stop", ctl_stop},
 	{NULL, NULL},
 };
@@ -75,6 +77,18 @@ static void on_signal_stop(evutil_socket_t fd, short what, void *arg)
 	stop_begin(arg, fd == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
+static void on_signal_dump(evutil_socket_t fd, short what, void *arg)
+{
+	char path[PATH_MAX];
+	(void)fd, (void)what;
+	int rc = recorder_dump(arg, NULL, GP_FLIGHT_BY_SIGNAL, path);
+	if (rc == 0)
+		gp_info("SIGUSR1: the flight recorder is in %s", path);
+	else
+		gp_error("SIGUSR1: the flight recorder cannot be written: %s",
+			rc == -ENOTSUP ? "recorder.mode is off" : strerror(-rc));
+}
+
 static void on_signal_other(evutil_socket_t fd, short what, void *arg)
 {
 	(void)what, (void)arg;
@@ -87,7 +101,7 @@ static int signals_up(struct node *n)
 		int number;
 		event_callback_fn fn;
 	} handled[] = {{SIGTERM, on_signal_stop}, {SIGINT, on_signal_stop},
-		{SIGHUP, on_signal_other}, {SIGUSR1, on_signal_other}, {SIGUSR2, on_signal_other}};
+		{SIGHUP, on_signal_other}, {SIGUSR1, on_signal_dump}, {SIGUSR2, on_signal_other}};
 	sigset_t set;
 	sigemptyset(&set);
 	_Static_assert(GP_ARRAY_SIZE(handled) == GP_ARRAY_SIZE(n->control.signals), "a place each");

@@ -230,6 +230,19 @@ int metrics_start(struct node *n) GP_MUST_CHECK;
 void metrics_stop(struct node *n);
 void metrics_state_write(struct gp_metrics_writer *w, const struct node *n);
 
+// ---- recorder.c: the flight recorder on disk
+
+struct recorder {
+	char *config; // the effective configuration: what a replay builds its engine from
+	char assert_path[PATH_MAX];
+};
+
+int recorder_start(struct node *n) GP_MUST_CHECK; // before the polled cores
+void recorder_stop(struct node *n);
+// Writes what it holds to `path`, or where it is NULL to a new file in recorder.directory;
+// `path_out` (PATH_MAX) says which. 0 or -errno, -ENOTSUP: it is off; what was begun is removed.
+int recorder_dump(struct node *n, const char *path, uint32_t cause, char *path_out) GP_MUST_CHECK;
+
 // ---- control.c
 
 struct control {
@@ -260,6 +273,8 @@ int ctl_snapshot_now(struct gp_ctl_request *req, const json_t *args, json_t **re
 	struct gp_ctl_error *err) GP_MUST_CHECK;
 int ctl_snapshot_restore(struct gp_ctl_request *req, const json_t *args, json_t **result,
 	struct gp_ctl_error *err) GP_MUST_CHECK;
+int ctl_record_dump(struct gp_ctl_request *req, const json_t *args, json_t **result,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
 int ctl_stop(struct gp_ctl_request *req, const json_t *args, json_t **result,
 	struct gp_ctl_error *err) GP_MUST_CHECK;
 const char *job_state_name(const struct gp_job_view *v);
@@ -282,6 +297,7 @@ struct node {
 	struct restored restored[GP_CONFIG_JOBS_MAX];
 	struct snapshots snapshots;
 	struct replica replica;
+	struct recorder recorder;
 	struct stop stop;
 	struct views_job views[GP_CONFIG_JOBS_MAX];
 	struct events events;

@@ -101,9 +101,10 @@ static int node_run(struct node *n)
 		goto views;
 	if (node_up(n) != 0)
 		goto port;
-	if (control_up(n) == 0 && control_run(n) == 0)
+	if (recorder_start(n) == 0 && control_up(n) == 0 && control_run(n) == 0)
 		status = EXIT_OK;
 	control_down(n);
+	recorder_stop(n);
 	node_down(n);
 port:
 	port_down(n);

@@ -2,6 +2,7 @@
 //
 // The engine and the polled cores of a node.
 #include "gradplaned.h"
+#include "job_config.h"
 
 #include <gp_log.h>
 
@@ -44,66 +45,6 @@ static void memory_give(void *arg, void *mem)
 	gp_dpdk_mem_give(mem);
 }
 
-static void async_fill(struct gp_job_config *out, const struct gp_config_job *j)
-{
-	static const uint8_t policies[] = {[GP_STALENESS_HOLD] = GP_STALE_HOLD,
-		[GP_STALENESS_SCALE] = GP_STALE_SCALE,
-		[GP_STALENESS_REFUSE] = GP_STALE_REFUSE};
-	bool measured = j->quorum.wait_us == GP_CONFIG_UNSET;
-	out->stale = policies[j->staleness.policy];
-	out->staleness_lr = j->staleness.lr;
-	out->bound = j->staleness.bound;
-	out->bound_min = j->staleness.bound_min;
-	out->stale_max = j->staleness.max;
-	out->quorum_min = j->quorum.min;
-	out->quorum_wait_ns = measured ? UINT64_MAX : j->quorum.wait_us * US;
-	out->cut_age_ns = j->cuts.age_us * US;
-	out->cuts_max = j->cuts.max;
-	out->rto_min_ns = j->transport.rto_min_us * US;
-	out->rto_max_ns = j->transport.rto_max_us * US;
-}
-
-static void job_fill(
-	struct gp_job_config *out, const struct gp_config_job *j, const struct gp_config *c)
-{
-	static const uint8_t kinds[] = {
-		[GP_JOB_REDUCE] = GP_KIND_REDUCE, [GP_JOB_TRAIN] = GP_KIND_TRAIN};
-	static const uint8_t atomicities[] = {[GP_ATOMICITY_BLOCK] = GP_ATOM_BLOCK,
-		[GP_ATOMICITY_TENSOR] = GP_ATOM_TENSOR,
-		[GP_ATOMICITY_STEP] = GP_ATOM_STEP};
-	static const uint8_t nonfinite[] = {[GP_NONFINITE_REFUSE] = GP_NONFINITE_IS_REFUSED,
-		[GP_NONFINITE_DROP_WORKER] = GP_NONFINITE_DROPS_RANK,
-		[GP_NONFINITE_ZERO] = GP_NONFINITE_IS_ZERO};
-	static const uint8_t consistencies[] = {[GP_CONSISTENCY_BSP] = GP_CONSIST_BSP,
-		[GP_CONSISTENCY_SSP] = GP_CONSIST_SSP,
-		[GP_CONSISTENCY_ASP] = GP_CONSIST_ASP,
-		[GP_CONSISTENCY_QUORUM] = GP_CONSIST_QUORUM,
-		[GP_CONSISTENCY_ADAPTIVE] = GP_CONSIST_ADAPTIVE};
-	*out = (struct gp_job_config){
-		.id = (uint16_t)j->id,
-		.kind = kinds[j->kind],
-		.atomicity = atomicities[j->atomicity],
-		.consistency = consistencies[j->consistency],
-		.mean = j->mean,
-		.deterministic = j->deterministic,
-		.nonfinite = nonfinite[j->nonfinite],
-		.norm_max = j->norm_max,
-		.workers = j->workers,
-		.workers_min = j->workers_min,
-		.slots = j->slots,
-		.window = j->window,
-		.tensors_max = j->tensors_max,
-		.payload_max = j->path_mtu_min - LOWER_HEADERS,
-		.memory_max = j->memory_max,
-		.timeout_ns = j->worker_timeout_us * US,
-		.recorded = j->views_log[0] != 0,
-		.cut_interval = j->kind == GP_JOB_TRAIN ? c->snapshot.interval_steps : 0,
-		.optim = gp_config_optim(&j->optimizer),
-	};
-	snprintf(out->name, sizeof(out->name), "%s", j->name);
-	async_fill(out, j);
-}
-
 static int engine_up(struct node *n)
 {
 	const struct gp_config *c = &n->cfg;
@@ -112,7 +53,7 @@ static int engine_up(struct node *n)
 	if (!jobs)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < c->jobs_count; i++)
-		job_fill(&jobs[i], &c->jobs[i], c);
+		job_config_fill(&jobs[i], &c->jobs[i], c);
 	for (uint32_t i = 0; i < c->cores.count; i++)
 		xports[i] = gp_xport_dpdk_base(gp_dpdk_port_core(n->port, i));
 	struct gp_engine_config e = {
@@ -124,6 +65,8 @@ static int engine_up(struct node *n)
 		.payload_max = GP_MIN(c->port.mtu, n->port_info.ip_mtu_tx) - LOWER_HEADERS,
 		.standby = c->node.role == GP_ROLE_REPLICA,
 		.hello_rate = HELLO_RATE,
+		.flight_cells = c->recorder.mode == GP_RECORDER_OFF ? 0 : c->recorder.cells,
+		.flight_payloads = c->recorder.mode == GP_RECORDER_PAYLOADS,
 		.jobs_count = c->jobs_count,
 		.jobs = jobs,
 		.take = memory_take,

@@ -12,6 +12,8 @@ static void help_print(void)
 	       "  --check-config FILE  print the effective configuration and the proof that its\n"
 	       "                       numbers fit together, start nothing\n"
 	       "  --version, --help\n\n"
+	       "signals: SIGTERM, SIGINT stop after the step in hand; SIGUSR1 writes the flight\n"
+	       "         recorder to recorder.directory (gradbench replay reads it)\n\n"
 	       "exit status: 0 done, 1 could not start or failed, 2 wrong usage or "
 	       "configuration\n");
 }

@@ -17,6 +17,7 @@
 #define MEMPOOL_OBJECT	   64			// header and padding of one pool object
 #define DESCRIPTOR_SIZE	   64			// no driver of ours keeps more for one descriptor
 #define EAL_BYTES	   (UINT64_C(24) << 20) // an allowance for DPDK's own tables
+#define RECORDER_CELL	   128u			// GP_FLIGHT_CELL of lib/flight
 #define BLOCK_ALIGN	   16			// elements
 #define TABLE_HEADER	   64			// of a block, and of a version
 #define STAGED_HEADER	   12			// of a block of a push that waits for its commit
@@ -204,6 +205,13 @@ static void memory_rows(const struct gp_config *c, const struct totals *t, struc
 		"%" PRIu64 " cores x %u mbufs x %" PRIu64 " = %" PRIu64 " + descriptors %" PRIu64
 		" + DPDK %" PRIu64 "; eal.memory %" PRIu64,
 		cores, c->port.mbufs, mbuf, pools, rings, EAL_BYTES, c->eal.memory);
+	uint64_t cells =
+		c->recorder.mode == GP_RECORDER_OFF ? 0 : cores * c->recorder.cells * 5 / 4;
+	r = row_add(cap, "bytes", "recorder.cells", cells * RECORDER_CELL, GP_CAPACITY_UNLIMITED);
+	row_text(r, "memory of the flight recorder",
+		"%" PRIu64 " cores x %u cells x %u, and a quarter for heartbeats; recorder.mode %s",
+		cores, c->recorder.cells, RECORDER_CELL,
+		c->recorder.mode == GP_RECORDER_OFF ? "off" : "on");
 	r = row_add(cap, "bytes", "jobs[].memory_max", t->memory, GP_CAPACITY_UNLIMITED);
 	row_text(r, "memory of all jobs",
 		"sum of memory_max, taken from the machine when workers register");

@@ -48,6 +48,7 @@ enum gp_steering { GP_STEERING_AUTO, GP_STEERING_OFF };
 enum gp_poll { GP_POLL_BUSY, GP_POLL_ADAPTIVE };
 enum gp_config_restore { GP_RESTORE_LATEST, GP_RESTORE_NONE, GP_RESTORE_PATH };
 enum gp_compression { GP_COMPRESSION_NONE, GP_COMPRESSION_ZSTD };
+enum gp_recorder_mode { GP_RECORDER_OFF, GP_RECORDER_HEADERS, GP_RECORDER_PAYLOADS };
 enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS };
 enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
@@ -152,6 +153,12 @@ struct gp_config_replica {
 	struct gp_config_endpoint peer;	  // role primary
 };
 
+struct gp_config_recorder {
+	enum gp_recorder_mode mode;
+	uint32_t cells; // of each polled core; power of two
+	char directory[GP_CONFIG_PATH_SIZE];
+};
+
 struct gp_config_limits {
 	uint32_t sessions;
 };
@@ -235,6 +242,7 @@ struct gp_config {
 	struct gp_config_control control;
 	struct gp_config_snapshot snapshot;
 	struct gp_config_replica replica;
+	struct gp_config_recorder recorder;
 	struct gp_config_limits limits;
 	uint32_t jobs_count;
 	struct gp_config_job jobs[GP_CONFIG_JOBS_MAX];

@@ -10,6 +10,7 @@ static const char *const driver_names[] = {"tap", "af_packet", "af_xdp", "memif"
 static const char *const steering_names[] = {"auto", "off", NULL};
 static const char *const poll_names[] = {"busy", "adaptive", NULL};
 static const char *const compression_names[] = {"none", "zstd", NULL};
+static const char *const recorder_names[] = {"off", "headers", "payloads", NULL};
 static const char *const mode_names[] = {"none", "snapshots", NULL};
 static const char *const kind_names[] = {"reduce", "train", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
@@ -144,6 +145,16 @@ const struct row gp_config_rows[] = {
 	 .help = "Role replica: TCP address to listen on."},
 	{"replica.peer", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.peer),
 	 .help = "Role primary: TCP address of the replica."},
+
+	{"recorder", VALUE_GROUP, .help = "The flight recorder: the last things that reached each core."},
+	{"recorder.mode", VALUE_ENUM, AT(recorder.mode), .def = "headers", .names = recorder_names,
+	 .help = "What is kept of a datagram: `headers` with sections and verdict, or `payloads` too, so "
+		 "that a replay gives the same bytes."},
+	{"recorder.cells", VALUE_UINT, .flags = ROW_POW2, AT(recorder.cells), .def = "4096", .min = 256,
+	 .max = 1048576, .help = "Cells of 128 bytes of each polled core: a header takes one or two, a "
+		 "whole datagram of 1500 bytes 13."},
+	{"recorder.directory", VALUE_PATH, AT(recorder.directory), .def = "/var/lib/gradplane/records",
+	 .help = "Where it is dumped to on SIGUSR1, on a failed assertion, and by `gradctl record dump`."},
 
 	{"limits", VALUE_GROUP, .help = "Sizes of fixed tables."},
 	{"limits.sessions", VALUE_UINT, AT(limits.sessions), .def = "256", .min = 1,

@@ -9,6 +9,7 @@
 
 #define CELLS_OWN     1024	       // of the recorder that reads the replay's verdicts
 #define NEVER_NS      (UINT64_MAX / 4) // the silence of members is taken as recorded
+#define IDLE_PERIODS  8		       // grace periods after which nothing waits for one
 #define COMMANDS_LAST CMD_STOP	       // that a core takes
 
 // ---- rings of the file
@@ -210,6 +211,15 @@ static void decision_drive(struct gp_replay *r, uint32_t core, const struct gp_f
 		return;
 	}
 	*told = x.d.number;
+	const struct job_core *jc = &j->cores[core];
+	bool commit = x.d.kind == GP_DECIDED_COMMIT && j->cfg->consistency == GP_CONSIST_BSP;
+	if (commit && (x.d.unit >= j->units_count ||
+			      jc->unit_done[x.d.unit] != jc->unit_blocks[x.d.unit])) {
+		differ(r, core, rec,
+			"decision %u commits unit %u of step %u, which is not complete", x.d.number,
+			x.d.unit, x.d.step);
+		return;
+	}
 	const struct cmd cmd = {.type = CMD_DECISION,
 		.core = (uint8_t)j->home_core,
 		.job = (uint16_t)x.job,
@@ -323,6 +333,14 @@ static void control_drain(struct gp_replay *r, uint32_t core)
 			c->xport->ops->release(c->xport, cmd.ptr);
 }
 
+// Grace periods, as the core saw them pass.
+static void clock_set(struct gp_replay *r, uint32_t core, uint64_t clock)
+{
+	struct replay_core *rc = &r->cores[core];
+	rc->clock = GP_MAX(rc->clock, clock);
+	atomic_store_explicit(&r->e->grace.passed, rc->clock, memory_order_relaxed);
+}
+
 static void record_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
 {
 	static void (*const drive[])(
@@ -335,6 +353,7 @@ static void record_drive(struct gp_replay *r, uint32_t core, const struct gp_fli
 		[FLIGHT_HOME] = home_read,
 		[FLIGHT_SLOT] = slot_read,
 	};
+	clock_set(r, core, rec->head.clock);
 	if (rec->head.kind < GP_ARRAY_SIZE(drive) && drive[rec->head.kind])
 		drive[rec->head.kind](r, core, rec);
 }
@@ -348,14 +367,39 @@ static void round_compare(
 			decision_compare(r, core, &ring->next);
 }
 
+static bool blocks_wait(const struct gp_core *c)
+{
+	for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++)
+		if (c->jobs[id] && c->jobs[id]->deferred_count > 0)
+			return true;
+	return false;
+}
+
+// What the core did in rounds without a record: with each grace period blocks that waited for a
+// version were completed, and home was told.
+static void idle_run(struct gp_replay *r, uint32_t core, const struct gp_flight_head *next)
+{
+	struct gp_core *c = &r->e->cores[core];
+	struct replay_core *rc = &r->cores[core];
+	uint64_t last = GP_MIN(next->clock, rc->clock + IDLE_PERIODS);
+	for (uint64_t k = rc->clock; k <= last && blocks_wait(c); k++) {
+		clock_set(r, core, k);
+		for (uint32_t i = 0; i < 2; i++) {
+			gp_core_tick(c, next->now);
+			rings_drain(r, core);
+		}
+	}
+	clock_set(r, core, next->clock);
+}
+
 static void round_run(struct gp_replay *r, uint32_t core, uint64_t now)
 {
 	struct replay_core *rc = &r->cores[core];
 	bool loud = ring_time(&rc->main) == now;
 	const struct gp_flight_record *first = loud ? &rc->main.next : &rc->quiet.next;
-	atomic_store_explicit(&r->e->grace.passed, first->head.clock, memory_order_relaxed);
 	rc->again = rc->main;
 	rings_drain(r, core);
+	idle_run(r, core, &first->head);
 	for (; ring_time(&rc->quiet) == now; ring_step(&rc->quiet))
 		if (rc->quiet.next.head.kind == FLIGHT_DATAGRAM)
 			datagram_drive(r, core, &rc->quiet.next);

@@ -23,6 +23,7 @@ struct replay_core {
 	uint32_t told[GP_ENGINE_JOBS_MAX + 1]; // last decision that is not to be compared
 	uint32_t mark_generation[GP_ENGINE_JOBS_MAX + 1];
 	bool from_mark[GP_ENGINE_JOBS_MAX + 1];
+	uint64_t clock;	 // grace periods that had passed
 	uint32_t marked; // job whose mark is being read, 0: none
 };
 

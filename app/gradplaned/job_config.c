@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "job_config.h"
+
+#include <stdio.h>
+
+#define LOWER_HEADERS 48 // IPv6 and UDP: what a payload is reckoned without
+#define US	      UINT64_C(1000)
+
+static void async_fill(struct gp_job_config *out, const struct gp_config_job *j)
+{
+	static const uint8_t policies[] = {[GP_STALENESS_HOLD] = GP_STALE_HOLD,
+		[GP_STALENESS_SCALE] = GP_STALE_SCALE,
+		[GP_STALENESS_REFUSE] = GP_STALE_REFUSE};
+	bool measured = j->quorum.wait_us == GP_CONFIG_UNSET;
+	out->stale = policies[j->staleness.policy];
+	out->staleness_lr = j->staleness.lr;
+	out->bound = j->staleness.bound;
+	out->bound_min = j->staleness.bound_min;
+	out->stale_max = j->staleness.max;
+	out->quorum_min = j->quorum.min;
+	out->quorum_wait_ns = measured ? UINT64_MAX : j->quorum.wait_us * US;
+	out->cut_age_ns = j->cuts.age_us * US;
+	out->cuts_max = j->cuts.max;
+	out->rto_min_ns = j->transport.rto_min_us * US;
+	out->rto_max_ns = j->transport.rto_max_us * US;
+}
+
+void job_config_fill(
+	struct gp_job_config *out, const struct gp_config_job *j, const struct gp_config *c)
+{
+	static const uint8_t kinds[] = {
+		[GP_JOB_REDUCE] = GP_KIND_REDUCE, [GP_JOB_TRAIN] = GP_KIND_TRAIN};
+	static const uint8_t atomicities[] = {[GP_ATOMICITY_BLOCK] = GP_ATOM_BLOCK,
+		[GP_ATOMICITY_TENSOR] = GP_ATOM_TENSOR,
+		[GP_ATOMICITY_STEP] = GP_ATOM_STEP};
+	static const uint8_t nonfinite[] = {[GP_NONFINITE_REFUSE] = GP_NONFINITE_IS_REFUSED,
+		[GP_NONFINITE_DROP_WORKER] = GP_NONFINITE_DROPS_RANK,
+		[GP_NONFINITE_ZERO] = GP_NONFINITE_IS_ZERO};
+	static const uint8_t consistencies[] = {[GP_CONSISTENCY_BSP] = GP_CONSIST_BSP,
+		[GP_CONSISTENCY_SSP] = GP_CONSIST_SSP,
+		[GP_CONSISTENCY_ASP] = GP_CONSIST_ASP,
+		[GP_CONSISTENCY_QUORUM] = GP_CONSIST_QUORUM,
+		[GP_CONSISTENCY_ADAPTIVE] = GP_CONSIST_ADAPTIVE};
+	*out = (struct gp_job_config){
+		.id = (uint16_t)j->id,
+		.kind = kinds[j->kind],
+		.atomicity = atomicities[j->atomicity],
+		.consistency = consistencies[j->consistency],
+		.mean = j->mean,
+		.deterministic = j->deterministic,
+		.nonfinite = nonfinite[j->nonfinite],
+		.norm_max = j->norm_max,
+		.workers = j->workers,
+		.workers_min = j->workers_min,
+		.slots = j->slots,
+		.window = j->window,
+		.tensors_max = j->tensors_max,
+		.payload_max = j->path_mtu_min - LOWER_HEADERS,
+		.memory_max = j->memory_max,
+		.timeout_ns = j->worker_timeout_us * US,
+		.recorded = j->views_log[0] != 0,
+		.cut_interval = j->kind == GP_JOB_TRAIN ? c->snapshot.interval_steps : 0,
+		.optim = gp_config_optim(&j->optimizer),
+	};
+	snprintf(out->name, sizeof(out->name), "%s", j->name);
+	async_fill(out, j);
+}
