@@ -14,6 +14,7 @@ static const struct codec_kernels *const kernels_by_level[GP_SIMD_LEVELS] = {
 	[GP_SIMD_SCALAR] = &codec_kernels_scalar,
 #ifdef __x86_64__
 	[GP_SIMD_AVX2] = &codec_kernels_avx2,
+	[GP_SIMD_AVX512] = &codec_kernels_avx512,
 #endif
 };
 

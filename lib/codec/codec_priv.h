@@ -61,6 +61,7 @@ struct codec_kernels {
 
 extern const struct codec_kernels codec_kernels_scalar;
 extern const struct codec_kernels codec_kernels_avx2;
+extern const struct codec_kernels codec_kernels_avx512;
 
 // The table in use.
 const struct codec_kernels *codec_kernels_get(void);
