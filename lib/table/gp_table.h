@@ -79,6 +79,9 @@ struct gp_table {
 	struct gp_version *free_list;
 	struct gp_version *retired_first;
 	struct gp_version *retired_last;
+	struct gp_version *unstamped_first; // the newest of the retired have no stamp yet
+	uint32_t unstamped_count;
+	uint32_t stamp_batch;			  // so many of them get one together
 	const struct gp_rcu_grace *grace;	  // turned by the control thread
 	_Atomic uint32_t cuts[GP_TABLE_CUTS_MAX]; // live, in no order; read by other threads
 	_Atomic uint32_t cuts_count;
@@ -121,6 +124,13 @@ static inline struct gp_version *gp_block_visible(const struct gp_block *b, uint
 	if (s && !gp_before(committed, s->step))
 		return s;
 	return atomic_load_explicit(&b->cur, memory_order_relaxed);
+}
+
+// Owner: brings near what the next publication of `b` writes: the headers of its versions.
+static inline void gp_block_prefetch(const struct gp_block *b)
+{
+	__builtin_prefetch(atomic_load_explicit(&b->shadow, memory_order_relaxed), 1);
+	__builtin_prefetch(atomic_load_explicit(&b->cur, memory_order_relaxed), 1);
 }
 
 // Owner: makes `v` the shadow of `b`. The previous shadow must be visible (its unit committed); it

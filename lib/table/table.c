@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+// One barrier for so many retired versions; fewer where a table has few to spare.
+#define STAMP_BATCH_MAX	     32
+#define BLOCKS_PER_UNSTAMPED 64
+
 static size_t version_size(uint32_t elems_max, uint32_t states_count)
 {
 	return sizeof(struct gp_version) + sizeof(float) * elems_max * (1 + (size_t)states_count);
@@ -33,6 +37,7 @@ int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_ta
 		.versions_count = versions_count(cfg),
 		.grace = grace,
 		.sweep_at = cfg->blocks_count,
+		.stamp_batch = GP_MIN(cfg->blocks_count / BLOCKS_PER_UNSTAMPED, STAMP_BATCH_MAX),
 	};
 	size_t size = version_size(cfg->elems_max, cfg->states_count);
 	t->blocks = gp_arena_take(
@@ -45,10 +50,24 @@ int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_ta
 	return 0;
 }
 
+// Reading the count of grace periods takes a full barrier, which waits for the stores to memory
+// that a completion has just made: one for many versions.
+static void retired_stamp(struct gp_table *t)
+{
+	if (t->unstamped_count == 0)
+		return;
+	uint64_t stamp = gp_rcu_grace_stamp(t->grace);
+	for (struct gp_version *v = t->unstamped_first; v; v = v->next)
+		v->stamp = stamp;
+	t->unstamped_first = NULL;
+	t->unstamped_count = 0;
+}
+
 // Moves what nobody can see any more from the retired queue to the free list. The queue is in order
 // of retirement; one that a frame still refers to goes to the end.
 static void table_reclaim(struct gp_table *t)
 {
+	retired_stamp(t);
 	for (uint32_t n = t->retired_count; n > 0; n--) {
 		struct gp_version *v = t->retired_first;
 		if (!gp_rcu_grace_over(t->grace, v->stamp))
@@ -68,6 +87,14 @@ static void table_reclaim(struct gp_table *t)
 	}
 }
 
+static void version_prefetch(struct gp_version *v, uint32_t elems)
+{
+	__builtin_prefetch(v, 1);
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < elems; i += GP_CACHE_LINE / sizeof(float))
+		__builtin_prefetch(v->data + i, 1);
+}
+
 struct gp_version *gp_table_take(struct gp_table *t)
 {
 	if (!t->free_list)
@@ -79,6 +106,8 @@ struct gp_version *gp_table_take(struct gp_table *t)
 	t->free_list = v->next;
 	t->free_count--;
 	v->next = NULL;
+	if (t->free_list)
+		version_prefetch(t->free_list, t->elems_max);
 	return v;
 }
 
@@ -93,13 +122,16 @@ void gp_table_untake(struct gp_table *t, struct gp_version *v)
 
 static void table_retire(struct gp_table *t, struct gp_version *v)
 {
-	v->stamp = gp_rcu_grace_stamp(t->grace);
 	v->next = NULL;
 	if (t->retired_count++ == 0)
 		t->retired_first = v;
 	else
 		t->retired_last->next = v;
 	t->retired_last = v;
+	if (t->unstamped_count++ == 0)
+		t->unstamped_first = v;
+	if (t->unstamped_count >= t->stamp_batch)
+		retired_stamp(t);
 }
 
 // ---- versions that cuts need
