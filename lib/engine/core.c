@@ -80,13 +80,44 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 	return handle_in_session(c, cs, s, f, &m);
 }
 
+// How many datagrams before its turn the payload of one is fetched, and then, its header being
+// there, what is kept about its block.
+#define PAYLOAD_AHEAD 4
+#define PLACE_AHEAD   2
+
+static inline void payload_prefetch(const struct gp_frame *f)
+{
+#pragma GCC unroll 8
+	for (uint32_t at = 0; at < f->len; at += GP_CACHE_LINE)
+		__builtin_prefetch(f->data + at);
+}
+
+// Nothing of the datagram is proved yet: what is wrong is not looked at further.
+static void place_prefetch(const struct gp_core *c, const struct gp_frame *f)
+{
+	if (f->len < GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE || f->data[1] != GP_WIRE_PUSH)
+		return;
+	uint32_t job = gp_load16(f->data + 4);
+	const struct job_core *jc = job <= GP_ENGINE_JOBS_MAX ? c->jobs[job] : NULL;
+	uint32_t block = gp_load32(f->data + GP_WIRE_HEADER_SIZE);
+	if (!jc || block >= jc->job->blocks_count)
+		return;
+	uint32_t local = job_local(jc->job, block);
+	if (local < jc->table.blocks_count)
+		__builtin_prefetch(&jc->table.blocks[local]);
+}
+
 void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now)
 {
 	GP_ASSERT(n <= GP_ENGINE_BURST_MAX);
 	c->now = now;
-	for (uint32_t i = 0; i < n; i++)
-		__builtin_prefetch(frames[i]->data);
+	for (uint32_t i = 0; i < n && i < PAYLOAD_AHEAD; i++)
+		payload_prefetch(frames[i]);
 	for (uint32_t i = 0; i < n; i++) {
+		if (i + PAYLOAD_AHEAD < n)
+			payload_prefetch(frames[i + PAYLOAD_AHEAD]);
+		if (i + PLACE_AHEAD < n)
+			place_prefetch(c, frames[i + PLACE_AHEAD]);
 		flight_datagram(c, frames[i]);
 		enum gp_verdict v = handle_frame(c, frames[i]);
 		GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);

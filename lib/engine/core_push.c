@@ -118,14 +118,16 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 
 	if (!initial)
 		contribs_clamp(c, jc, n, b->elems);
-	if (n > 0)
-		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
-	else
-		memset(sum, 0, sizeof(float) * b->elems);
+	// The header before the values: the answer reads it, and must not wait until all of those
+	// have found their way into the cache.
 	v->weight = n > 0 ? GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX) : 0; // finite
 	v->step = slot->step;
 	v->view = jc->view;
 	v->elems = b->elems;
+	if (n > 0)
+		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
+	else
+		memset(sum, 0, sizeof(float) * b->elems);
 	if (j->cfg->mean && !initial && n > 0)
 		gp_aggr_scale(sum, b->elems, v->weight);
 	if (initial)
@@ -269,6 +271,7 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 	struct slot *slot = &jc->slots[place_slot(jc, local, h->step)];
 	if (!slot->open) {
 		*slot = (struct slot){.step = h->step, .local = local, .open = true};
+		gp_block_prefetch(&jc->table.blocks[local]);
 		jc->slots_open++;
 	}
 	GP_ASSERT(slot->step == h->step && slot->local == local);
