@@ -233,9 +233,11 @@ static int job_check(const struct check *k)
 
 int gp_config_check(struct loader *l)
 {
-	static int (*const checks[])(const struct check *k) = {
-		required_check, node_check, port_check, address_check, replica_check};
+	static int (*const checks[])(const struct check *k) = {required_check, node_check,
+		port_check, address_check, replica_check, gp_config_leadership_check};
 	struct check k = {.l = l, .c = l->config};
+	if (gp_config_given(&k, "witness"))
+		return gp_config_witness_check(&k);
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(checks); i++) {
 		int rc = checks[i](&k);
 		if (rc != 0)

@@ -55,7 +55,7 @@ struct row {
 
 extern const struct row gp_config_rows[];
 extern const uint32_t gp_config_rows_count;
-#define GP_CONFIG_ROWS_MAX 128
+#define GP_CONFIG_ROWS_MAX 192
 
 // The row of `path` (indices written "[]"), or -1.
 int gp_config_row_find(const char *path);
@@ -131,5 +131,11 @@ bool gp_config_consistency_takes(
 // Whether `r` means something to this optimizer and schedule; if not, *why says for which it does.
 bool gp_config_optimizer_takes(
 	const struct gp_config_optimizer *o, const struct row *r, char why[GP_CONFIG_WHY_SIZE]);
+
+// lead.c
+int gp_config_leadership_check(const struct check *k) GP_MUST_CHECK;
+int gp_config_witness_check(const struct check *k) GP_MUST_CHECK;
+// Whether this row outside jobs is printed: not what loading would refuse.
+bool gp_config_row_applies(const struct gp_config *c, const struct row *r);
 
 #endif

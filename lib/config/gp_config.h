@@ -16,6 +16,7 @@
 #define GP_CONFIG_H
 
 #include <gp_base.h>
+#include <gp_config_lead.h>
 #include <gp_optim.h>
 
 #include <stdio.h>
@@ -78,12 +79,6 @@ struct gp_config_ip {
 	uint8_t addr[16];
 	uint8_t prefix; // bits of the network part
 	bool present;
-};
-
-// A TCP end: numeric host without brackets ("127.0.0.1", "::1"). Not given or "off": port 0.
-struct gp_config_endpoint {
-	char host[48];
-	uint16_t port;
 };
 
 struct gp_config_node {
@@ -151,6 +146,8 @@ struct gp_config_replica {
 	enum gp_replica_mode mode;
 	struct gp_config_endpoint listen; // role replica
 	struct gp_config_endpoint peer;	  // role primary
+	enum gp_on_loss on_loss;	  // role primary: wait for it, or go on alone
+	struct gp_config_tls tls;
 };
 
 struct gp_config_recorder {
@@ -242,12 +239,16 @@ struct gp_config {
 	struct gp_config_control control;
 	struct gp_config_snapshot snapshot;
 	struct gp_config_replica replica;
+	struct gp_config_leadership leadership;
+	struct gp_config_witness witness;
 	struct gp_config_recorder recorder;
 	struct gp_config_limits limits;
 	uint32_t jobs_count;
 	struct gp_config_job jobs[GP_CONFIG_JOBS_MAX];
 };
 
+// A file for `gradplaned --witness`: only node and witness are used.
+bool gp_config_is_witness(const struct gp_config *c);
 // Every field with a default gets it; no jobs. gp_config_job_init: one job of `kind` with defaults.
 void gp_config_init(struct gp_config *c);
 void gp_config_job_init(struct gp_config_job *j, enum gp_job_kind kind);
@@ -268,6 +269,7 @@ void gp_config_doc(FILE *f);
 
 // Names as in the file.
 const char *gp_role_name(enum gp_role v);
+const char *gp_leadership_name(enum gp_leadership v);
 const char *gp_port_driver_name(enum gp_port_driver v);
 const char *gp_job_kind_name(enum gp_job_kind v);
 const char *gp_atomicity_name(enum gp_atomicity v);

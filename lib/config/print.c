@@ -86,7 +86,7 @@ void gp_config_print(FILE *f, const struct gp_config *c)
 	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
 		const struct row *r = &gp_config_rows[i];
 		bool jobs = r->type == VALUE_GROUP && r->count_max;
-		if (!is_job(r) && !(jobs && c->jobs_count == 0))
+		if (!is_job(r) && !(jobs && c->jobs_count == 0) && gp_config_row_applies(c, r))
 			row_print(f, r, (const uint8_t *)c, false);
 	}
 	for (uint32_t i = 0; i < c->jobs_count; i++)

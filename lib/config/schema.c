@@ -12,6 +12,8 @@ static const char *const poll_names[] = {"busy", "adaptive", NULL};
 static const char *const compression_names[] = {"none", "zstd", NULL};
 static const char *const recorder_names[] = {"off", "headers", "payloads", NULL};
 static const char *const mode_names[] = {"none", "snapshots", NULL};
+static const char *const leadership_names[] = {"none", "manual", "witness", "etcd", NULL};
+static const char *const on_loss_names[] = {"wait", "alone", NULL};
 static const char *const kind_names[] = {"reduce", "train", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
 static const char *const consistency_names[] = {"bsp", "ssp", "asp", "quorum", "adaptive", NULL};
@@ -38,6 +40,18 @@ static const char *const schedule_names[] = {"constant", "step", "cosine", NULL}
 #define JOB_AT(member)                                                                             \
 	.offset = offsetof(struct gp_config_job, member),                                          \
 	.size = sizeof(((struct gp_config_job *)0)->member)
+
+// The same keys wherever nodes talk over TLS.
+#define TLS_FILE(path, member)                                                                     \
+	path, VALUE_PATH, .flags = ROW_OPTIONAL, AT(member)
+#define TLS_ROWS(group, member, text)                                                              \
+	{group ".tls", VALUE_GROUP, .flags = ROW_OPTIONAL, .help = text},                          \
+	{TLS_FILE(group ".tls.cert", member.cert), .help = "Our certificate and its chain, PEM."}, \
+	{TLS_FILE(group ".tls.key", member.key), .help = "Its key, PEM, not readable by all."},    \
+	{TLS_FILE(group ".tls.ca", member.ca),                                                     \
+	 .help = "Certificates of the authorities that sign for the peer, PEM."},                  \
+	{group ".tls.peer_name", VALUE_TEXT, .flags = ROW_OPTIONAL, AT(member.peer_name),          \
+	 .help = "Name or address that the peer's certificate must carry."}
 
 // clang-format off
 const struct row gp_config_rows[] = {
@@ -145,6 +159,37 @@ const struct row gp_config_rows[] = {
 	 .help = "Role replica: TCP address to listen on."},
 	{"replica.peer", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.peer),
 	 .help = "Role primary: TCP address of the replica."},
+	{"replica.on_loss", VALUE_ENUM, AT(replica.on_loss), .def = "wait", .names = on_loss_names,
+	 .help = "A primary that has lost its replica: `wait` for it, or go on `alone` once the register "
+		 "says so (leadership.kind etcd or witness)."},
+	TLS_ROWS("replica", replica.tls, "TLS 1.3 on the link, both ends or neither."),
+
+	{"leadership", VALUE_GROUP, .help = "Who leads the pair, and where that is written."},
+	{"leadership.kind", VALUE_ENUM, AT(leadership.kind), .def = "none", .names = leadership_names,
+	 .help = "Where the record {epoch, primary, backup} is kept: in `etcd`, at a `witness`, in a file "
+		 "of this node (`manual`: changes only by `gradctl leader promote`), or nowhere (`none`: "
+		 "the configuration says who is primary)."},
+	{"leadership.key", VALUE_NAME, AT(leadership.key), .def = "gradplane",
+	 .help = "Name of the pair's record; different for each pair of one register."},
+	{"leadership.endpoints[]", VALUE_ENDPOINT,
+	 LIST(leadership.endpoints, GP_CONFIG_LEAD_ENDPOINTS_MAX),
+	 .help = "etcd: client addresses of its members; witness: its address."},
+	{"leadership.directory", VALUE_PATH, AT(leadership.directory),
+	 .def = "/var/lib/gradplane/leadership", .help = "manual: where this node keeps its record."},
+	{"leadership.timeout", VALUE_TIME, AT(leadership.timeout_us), .def = "200ms", .min = 10 * MS,
+	 .max = 10 * SEC, .help = "How long one endpoint may take to answer."},
+	{"leadership.poll", VALUE_TIME, AT(leadership.poll_us), .def = "1s", .min = 10 * MS,
+	 .max = 60 * SEC, .help = "How often the record is read when nothing happens."},
+	TLS_ROWS("leadership", leadership.tls, "TLS 1.3 with the register."),
+
+	{"witness", VALUE_GROUP, .flags = ROW_OPTIONAL,
+	 .help = "Only in the file of a witness (`gradplaned --witness`), with `node.name` and nothing "
+		 "else."},
+	{"witness.listen", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(witness.listen),
+	 .help = "TCP address to listen on."},
+	{"witness.directory", VALUE_PATH, .flags = ROW_OPTIONAL, AT(witness.directory),
+	 .help = "Directory of the records, on a disk that keeps what it was told."},
+	TLS_ROWS("witness", witness.tls, "TLS 1.3 with the nodes."),
 
 	{"recorder", VALUE_GROUP, .help = "The flight recorder: the last things that reached each core."},
 	{"recorder.mode", VALUE_ENUM, AT(recorder.mode), .def = "headers", .names = recorder_names,
@@ -331,6 +376,12 @@ const char *gp_role_name(enum gp_role v)
 {
 	GP_ASSERT(v <= GP_ROLE_REPLICA);
 	return role_names[v];
+}
+
+const char *gp_leadership_name(enum gp_leadership v)
+{
+	GP_ASSERT(v <= GP_LEADERSHIP_ETCD);
+	return leadership_names[v];
 }
 
 const char *gp_port_driver_name(enum gp_port_driver v)

@@ -443,9 +443,7 @@ const char *gp_lead_why_text(enum gp_lead_why why)
 		[GP_LEAD_WHY_VALIDATES] = "the register, after a pause of this node",
 		[GP_LEAD_WHY_PRIMARY] = "the primary, which has to bring this node up to date",
 		[GP_LEAD_WHY_TAKEOVER] = "the other node, which holds more and has to take over",
-		[GP_LEAD_WHY_LOST] =
-			"an operator: this node led alone and its disk holds less than "
-			"was promised",
+		[GP_LEAD_WHY_LOST] = "an operator: the disk holds less than this node promised",
 		[GP_LEAD_WHY_OPERATOR] = "an operator: gradctl leader promote --peer-is-fenced",
 		[GP_LEAD_WHY_WENT_BACK] = "an operator: the register lost its memory",
 	};

@@ -98,6 +98,51 @@ Test(parse, every_optimizer_has_its_keys_and_defaults)
 	round_trip(&config);
 }
 
+Test(parse, every_kind_of_leadership)
+{
+	static const char server[] = NODE_OK PORT_OK ADDRESS_OK JOBS_OK;
+	static const char *const parts[] = {"", "leadership: {kind: none}\n",
+		"leadership: {kind: manual, key: p, directory: /d}\n",
+		"leadership: {kind: witness, endpoints: [\"10.0.0.3:9793\"], timeout: 50ms, poll: "
+		"2s}\n",
+		"leadership:\n  kind: etcd\n  endpoints: [\"10.0.0.3:2379\", \"[fd00::4]:2379\"]\n"
+		"  tls: {cert: /c, key: /k, ca: /a}\n"
+		"replica: {mode: snapshots, peer: \"10.0.0.2:9791\", on_loss: alone,\n"
+		"          tls: {cert: /c, key: /k, ca: /a, peer_name: b.example}}\n"};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(parts); i++) {
+		char text[2048];
+		snprintf(text, sizeof(text), "%s%s", server, parts[i]);
+		cr_assert_eq(text_parse(text, &config, err), 0, "%s", err);
+		cr_assert_not(gp_config_is_witness(&config));
+		round_trip(&config);
+	}
+	const struct gp_config_leadership *l = &config.leadership;
+	cr_assert_eq(l->kind, GP_LEADERSHIP_ETCD);
+	cr_assert_eq(l->endpoints_count, 2u);
+	cr_assert_str_eq(l->endpoints[1].host, "fd00::4");
+	cr_assert_str_eq(l->key, "gradplane");
+	cr_assert(l->timeout_us == 200000 && l->poll_us == 1000000);
+	cr_assert_str_eq(l->tls.ca, "/a");
+	cr_assert_eq(config.replica.on_loss, GP_ON_LOSS_ALONE);
+	cr_assert_str_eq(config.replica.tls.peer_name, "b.example");
+}
+
+Test(parse, a_witness)
+{
+	static const char *const texts[] = {
+		"node: {name: w}\nwitness: {listen: \"10.0.0.3:9793\", directory: /d}\n",
+		"node: {name: w, log_level: debug}\n"
+		"witness: {listen: \"[::]:9793\", directory: /d,\n"
+		"          tls: {cert: /c, key: /k, ca: /a, peer_name: pair}}\n"};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(texts); i++) {
+		cr_assert_eq(text_parse(texts[i], &config, err), 0, "%s", err);
+		cr_assert(gp_config_is_witness(&config));
+		cr_assert_eq(config.witness.listen.port, 9793);
+		round_trip(&config);
+	}
+	cr_assert_str_eq(config.witness.tls.peer_name, "pair");
+}
+
 Test(parse, every_consistency_has_its_keys_and_defaults)
 {
 	cr_assert_eq(

@@ -449,3 +449,68 @@ Test(refuse, short_error_buffer_is_terminated)
 	cr_assert_eq(gp_config_parse("t.yaml", "a: 1", 4, &config, small, sizeof(small)), -EINVAL);
 	cr_assert_str_eq(small, "t.yaml:");
 }
+
+// The part in question begins in line 5.
+#define LEAD(text) ALL_OK_4 text
+#define ALL_OK_4   NODE_OK PORT_OK ADDRESS_OK "jobs: [{name: j, id: 1, kind: reduce, workers: 2}]\n"
+#define FILES	   "cert: /c, key: /k, ca: /a"
+
+Test(refuse, leadership)
+{
+	static const struct refusal table[] = {
+		{LEAD("leadership: {kind: zookeeper}\n"), "t.yaml:5:20: leadership.kind: zookeeper "
+							  "is not one of the words (allowed: none, "
+							  "manual, witness, etcd)"},
+		{LEAD("leadership: {key: a}\n"),
+			"t.yaml:5:14: leadership.key: is given, but leadership.kind is none"},
+		{LEAD("leadership: {kind: etcd}\n"),
+			"t.yaml:5:1: leadership.endpoints: is missing"},
+		{LEAD("leadership: {kind: etcd, endpoints: [localhost:2379]}\n"),
+			"t.yaml:5:38: leadership.endpoints[0]: localhost:2379 is not an address"},
+		{LEAD("leadership: {kind: witness, endpoints: [\"127.0.0.1:1\", "
+		      "\"127.0.0.1:2\"]}\n"),
+			"t.yaml:5:29: leadership.endpoints: has 2 items: several witnesses would"},
+		{LEAD("leadership: {kind: manual, endpoints: [\"127.0.0.1:1\"]}\n"),
+			"t.yaml:5:28: leadership.endpoints: is for etcd and witness"},
+		{LEAD("leadership: {kind: manual, tls: {" FILES "}}\n"),
+			"t.yaml:5:28: leadership.tls: is for etcd and witness"},
+		{LEAD("leadership: {kind: etcd, endpoints: [\"127.0.0.1:1\"], directory: /d}\n"),
+			"t.yaml:5:54: leadership.directory: is for manual"},
+		{LEAD("leadership: {kind: etcd, endpoints: [\"127.0.0.1:1\"], tls: {cert: /c}}\n"),
+			"t.yaml:5:54: leadership.tls.key: is missing; TLS needs cert, key and ca"},
+		{LEAD("leadership: {kind: etcd, timeout: 1ms}\n"),
+			"t.yaml:5:35: leadership.timeout: 1ms is out of range 10ms..10s"},
+		{LEAD("replica: {on_loss: alone}\n"), "t.yaml:5:11: replica.on_loss: is alone: "
+						      "only safe where a register decides"},
+		{LEAD("replica: {on_loss: alone}\nleadership: {kind: manual}\n"),
+			"t.yaml:5:11: replica.on_loss: is alone"},
+		{LEAD("replica: {tls: {" FILES ", peer_name: b}}\n"),
+			"t.yaml:5:11: replica.tls: is given, but replica.mode is none"},
+		{LEAD("replica: {mode: snapshots, peer: \"127.0.0.1:1\", tls: {" FILES "}}\n"),
+			"t.yaml:5:49: replica.tls.peer_name: is missing"},
+	};
+	CHECK(table);
+}
+
+Test(refuse, witness)
+{
+	static const struct refusal table[] = {
+		{ALL_OK_4 "witness: {listen: \"127.0.0.1:1\", directory: /d}\n",
+			"t.yaml:1:17: node.insecure: is for servers; this file configures a "
+			"witness"},
+		{"node: {name: w}\nwitness: {listen: \"127.0.0.1:1\"}\n",
+			"t.yaml:2:1: witness.directory: is missing"},
+		{"node: {name: w}\nwitness: {directory: /d}\n",
+			"t.yaml:2:1: witness.listen: is missing"},
+		{"witness: {listen: \"127.0.0.1:1\", directory: /d}\n",
+			"t.yaml:1:1: node.name: is missing"},
+		{"node: {name: w}\nport: {mtu: 1500}\nwitness: {listen: \"127.0.0.1:1\", "
+		 "directory: /d}\n",
+			"t.yaml:2:1: port: is for servers"},
+		{"node: {name: w}\nwitness: {listen: \"127.0.0.1:1\", directory: /d, tls: {cert: "
+		 "/c}}\n",
+			"t.yaml:2:49: witness.tls.key: is missing; TLS needs cert, key and ca, and "
+			"the name"},
+	};
+	CHECK(table);
+}

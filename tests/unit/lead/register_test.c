@@ -113,9 +113,9 @@ static void killed_mid_swap(enum rig_kind kind, uint32_t kills)
 	begin(kind, NULL);
 	rig_client(&rig, rig.port, 0, 200, NULL);
 	struct gp_lead_held now = rig.held;
-	srand(7);
+	unsigned short seed[3] = {7, 8, 9};
 	for (uint32_t k = 0; k < kills; k++) {
-		uint64_t end = rig_now_ms() + (uint64_t)(rand() % 40);
+		uint64_t end = rig_now_ms() + (uint64_t)(nrand48(seed) % 40);
 		bool alive = true;
 		while (alive || !rig.answered) {
 			struct gp_lead_record to = rig_next(&now, 1000 + now.record.epoch);

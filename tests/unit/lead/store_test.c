@@ -45,16 +45,22 @@ Test(store, a_record_is_one_text)
 	cr_assert(gp_lead_record_equal(&r, &again));
 	for (size_t len = 0; len < strlen(text); len++)
 		cr_assert_not(gp_lead_record_parse(text, len, &again));
-	static const char *const bad[] = {"{}", "[]", "nonsense",
+#define TEXT(epoch, primary, backup, nonce)                                                        \
+	"{\"v\":1,\"epoch\":" epoch ",\"primary\":" primary backup ",\"nonce\":\"" nonce "\"}"
+	static const char *const bad[] = {
+		"{}",
+		"[]",
+		"nonsense",
 		"{\"v\":2,\"epoch\":7,\"primary\":1,\"backup\":0,\"nonce\":\"0000000000000abc\"}",
-		"{\"v\":1,\"epoch\":0,\"primary\":1,\"backup\":0,\"nonce\":\"0000000000000abc\"}",
-		"{\"v\":1,\"epoch\":7,\"primary\":2,\"backup\":0,\"nonce\":\"0000000000000abc\"}",
-		"{\"v\":1,\"epoch\":7,\"primary\":1,\"backup\":1,\"nonce\":\"0000000000000abc\"}",
-		"{\"v\":1,\"epoch\":7,\"primary\":1,\"backup\":0,\"nonce\":\"abc\"}",
-		"{\"v\":1,\"epoch\":7,\"primary\":1,\"backup\":0,\"nonce\":\"0000000000000ABC\"}",
-		"{\"v\":1,\"epoch\":7,\"primary\":1,\"nonce\":\"0000000000000abc\"}",
-		"{\"v\":1,\"epoch\":7,\"primary\":1,\"backup\":0,\"nonce\":\"0000000000000abc\","
-		"\"x\":1}"};
+		TEXT("0", "1", ",\"backup\":0", "0000000000000abc"),
+		TEXT("7", "2", ",\"backup\":0", "0000000000000abc"),
+		TEXT("7", "1", ",\"backup\":1", "0000000000000abc"),
+		TEXT("7", "1", ",\"backup\":0", "abc"),
+		TEXT("7", "1", ",\"backup\":0", "0000000000000ABC"),
+		TEXT("7", "1", "", "0000000000000abc"),
+		TEXT("7", "1", ",\"backup\":0,\"x\":1", "0000000000000abc"),
+	};
+#undef TEXT
 	for (size_t i = 0; i < GP_ARRAY_SIZE(bad); i++)
 		cr_assert_not(gp_lead_record_parse(bad[i], strlen(bad[i]), &again), "%s", bad[i]);
 }
