@@ -104,6 +104,17 @@ static void on_decided(void *arg, uint16_t job, const struct gp_decision *d)
 	views_decided(arg, node_job_idx(arg, job), d);
 }
 
+// The audit log of an adaptive job: every move with what caused it.
+static void on_bound_moved(void *arg, uint16_t job, const struct gp_bound_move *why)
+{
+	struct node *n = arg;
+	gp_info("job %s: staleness bound %u -> %u: reads waited %.1f %% of the time, the slowest "
+		"rank takes %.2f times the median's time for a step, staleness %.2f steps",
+		n->cfg.jobs[node_job_idx(n, job)].name, why->from, why->to,
+		why->waited_permille * 0.1, why->straggling_permille * 1e-3,
+		why->staleness_milli * 1e-3);
+}
+
 void events_connect(struct node *n)
 {
 	const struct gp_registrar_events ev = {
@@ -114,6 +125,7 @@ void events_connect(struct node *n)
 		.refused = on_refused,
 		.layout_ready = on_layout_ready,
 		.decided = on_decided,
+		.bound_moved = on_bound_moved,
 	};
 	gp_registrar_set_events(n->registrar, &ev);
 }

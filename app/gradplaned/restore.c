@@ -34,13 +34,33 @@ static bool meta_fits(const struct gp_snapshot_meta *m, const struct gp_config_j
 	return true;
 }
 
+// The last step that each rank has contributed; a rank that the snapshot does not know begins with
+// the others.
+static const uint32_t *clocks_fill(
+	const struct gp_snapshot *s, const struct gp_config_job *job, uint32_t *clock)
+{
+	const struct gp_snapshot_seal *seal = gp_snapshot_seal(s);
+	uint32_t most = gp_snapshot_meta(s)->step;
+	for (uint32_t i = 0; i < seal->ranks_count; i++)
+		if (i == 0 || gp_before(most, seal->ranks[i].next_step - 1))
+			most = seal->ranks[i].next_step - 1;
+	for (uint32_t r = 0; r < job->workers; r++)
+		clock[r] = most;
+	for (uint32_t i = 0; i < seal->ranks_count; i++)
+		if (seal->ranks[i].rank < job->workers)
+			clock[seal->ranks[i].rank] = seal->ranks[i].next_step - 1;
+	return clock;
+}
+
 int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	struct gp_restore *out, struct gp_restore_tensor **tensors)
 {
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
 	if (!meta_fits(m, job))
 		return -EINVAL;
-	struct gp_restore_tensor *t = calloc(m->tensors_count, sizeof(*t));
+	// With the ranks' clocks behind them, so that one free ends both.
+	struct gp_restore_tensor *t =
+		calloc(1, sizeof(*t) * m->tensors_count + sizeof(uint32_t) * job->workers);
 	if (!t)
 		return -ENOMEM;
 	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
@@ -57,6 +77,7 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	*out = (struct gp_restore){
 		.step = m->step,
 		.decision = (uint32_t)m->decision,
+		.clock = clocks_fill(s, job, (uint32_t *)(void *)(t + m->tensors_count)),
 		.tensors_count = m->tensors_count,
 		.tensors = t,
 	};
