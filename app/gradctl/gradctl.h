@@ -13,7 +13,15 @@
 enum exit_code { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 // An option that only some commands take: --key VALUE goes into the request's args.
-enum flag { FLAG_JOB, FLAG_TENSOR, FLAG_BLOCK, FLAG_RANK, FLAG_OUTPUT, FLAGS_COUNT };
+enum flag { FLAG_JOB, FLAG_TENSOR, FLAG_BLOCK, FLAG_RANK, FLAG_OUTPUT, FLAG_DIR, FLAGS_COUNT };
+
+struct options {
+	const char *socket;
+	bool json;
+	bool states;	     // export optimizer state too
+	uint32_t timeout_ms; // 0: the command's own
+	const char *flags[FLAGS_COUNT];
+};
 
 struct command {
 	const char *name;    // as typed and as in the protocol
@@ -22,13 +30,30 @@ struct command {
 	const char *help;    // one line
 	uint32_t timeout_ms; // unless --timeout-ms is given
 	void (*print)(const json_t *result, FILE *out);
+	// Instead of asking the server: what gradctl does by itself with the words after the name.
+	// Returns the exit status.
+	int (*run)(const struct command *k, const struct options *o, char **words, size_t count);
+	const char *words; // for the help
 };
 
 extern const struct command command_status;
 extern const struct command command_job_show;
 extern const struct command command_snapshot_now;
+extern const struct command command_snapshot_list;
+extern const struct command command_snapshot_verify;
+extern const struct command command_snapshot_restore;
+extern const struct command command_snapshot_export;
 extern const struct command command_record_dump;
 extern const struct command command_stop;
+
+// ---- main.c
+
+int usage_error(const char *text, const char *detail);
+// Asks the server; 0 with *result a new reference, else the exit status, said. `args` may be NULL.
+int server_ask(const struct options *o, const char *cmd, json_t *args, uint32_t timeout_ms,
+	json_t **result);
+// The exit status.
+int result_print(const struct command *k, const json_t *result, bool json);
 
 #define FIELD_SIZE 256
 

@@ -14,26 +14,23 @@
 #define NUMBER_MAX     4294967295UL
 
 static const struct command *const commands[] = {&command_status, &command_job_show,
-	&command_snapshot_now, &command_record_dump, &command_stop};
+	&command_snapshot_now, &command_snapshot_list, &command_snapshot_verify,
+	&command_snapshot_restore, &command_snapshot_export, &command_record_dump, &command_stop};
 
 static const struct {
 	const char *key;
 	const char *value;
 	const char *help;
 	bool number;
+	const char *of; // which commands take it
 } flags[FLAGS_COUNT] = {
-	[FLAG_JOB] = {"job", "NAME", "only this job", false},
-	[FLAG_TENSOR] = {"tensor", "NAME", "only this tensor of it", false},
-	[FLAG_BLOCK] = {"block", "N", "only this block of it, or of the tensor", true},
-	[FLAG_RANK] = {"rank", "N", "only this worker of it", true},
-	[FLAG_OUTPUT] = {"output", "FILE", "a file that does not exist yet", false},
-};
-
-struct options {
-	const char *socket;
-	bool json;
-	uint32_t timeout_ms; // 0: the command's own
-	const char *flags[FLAGS_COUNT];
+	[FLAG_JOB] = {"job", "NAME", "only this job", false, "why, snapshot"},
+	[FLAG_TENSOR] = {"tensor", "NAME", "only this tensor of it", false, "why"},
+	[FLAG_BLOCK] = {"block", "N", "only this block of it, or of the tensor", true, "why"},
+	[FLAG_RANK] = {"rank", "N", "only this worker of it", true, "why"},
+	[FLAG_OUTPUT] = {"output", "FILE", "a file that does not exist yet", false, "record dump"},
+	[FLAG_DIR] = {"dir", "PATH", "a directory of snapshots, no server needed", false,
+		"snapshot list, verify, restore, export"},
 };
 
 static void help_print(void)
@@ -43,19 +40,21 @@ static void help_print(void)
 	for (size_t i = 0; i < GP_ARRAY_SIZE(commands); i++) {
 		char usage[64];
 
-		snprintf(usage, sizeof(usage), "%s%s", commands[i]->name,
-			commands[i]->operand ? " NAME" : "");
-		printf("  %-18s %s\n", usage, commands[i]->help);
+		snprintf(usage, sizeof(usage), "%s%s%s", commands[i]->name,
+			commands[i]->operand ? " NAME" : "",
+			commands[i]->words ? commands[i]->words : "");
+		printf("  %-29s %s\n", usage, commands[i]->help);
 	}
 	printf("\noptions of some commands\n");
 	for (size_t i = 0; i < FLAGS_COUNT; i++) {
 		char usage[64];
 
 		snprintf(usage, sizeof(usage), "--%s %s", flags[i].key, flags[i].value);
-		printf("  %-18s %s (%s)\n", usage, flags[i].help,
-			i == FLAG_OUTPUT ? "record dump" : "why");
+		printf("  %-18s %s (%s)\n", usage, flags[i].help, flags[i].of);
 	}
-	printf("\noptions\n"
+	printf("  --states           optimizer state too (snapshot export)\n"
+	       "SNAPSHOT is a name (fashion-0000000100), a step, a path, or latest.\n"
+	       "\noptions\n"
 	       "  --socket PATH      the server's control socket (default %s)\n"
 	       "  --json             print the server's answer as JSON\n"
 	       "  --timeout-ms N     wait so long for the answer\n"
@@ -64,7 +63,7 @@ static void help_print(void)
 		GP_CTL_PATH_DEFAULT);
 }
 
-static int usage_error(const char *text, const char *detail)
+int usage_error(const char *text, const char *detail)
 {
 	fprintf(stderr, "gradctl: %s%s; gradctl --help lists what there is\n", text, detail);
 	return EXIT_USAGE;
@@ -98,6 +97,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 		{"block", required_argument, NULL, FLAG_FIRST + FLAG_BLOCK},
 		{"rank", required_argument, NULL, FLAG_FIRST + FLAG_RANK},
 		{"output", required_argument, NULL, FLAG_FIRST + FLAG_OUTPUT},
+		{"dir", required_argument, NULL, FLAG_FIRST + FLAG_DIR},
+		{"states", no_argument, NULL, 'S'},
 		{0},
 	};
 	int c;
@@ -105,6 +106,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (c == 's') {
 			o->socket = optarg;
+		} else if (c == 'S') {
+			o->states = true;
 		} else if (c == 'j') {
 			o->json = true;
 		} else if (c == 't') {
@@ -149,7 +152,7 @@ static const struct command *command_find(char **words, size_t count, size_t *us
 	return NULL;
 }
 
-static int result_print(const struct command *k, const json_t *result, bool json)
+int result_print(const struct command *k, const json_t *result, bool json)
 {
 	if (json) {
 		if (json_dumpf(result, stdout, JSON_INDENT(2)) != 0)
@@ -210,33 +213,54 @@ bad:
 	return NULL;
 }
 
-static int command_run(const struct command *k, const struct options *o, const char *operand)
+int server_ask(const struct options *o, const char *cmd, json_t *args, uint32_t timeout_ms,
+	json_t **result)
 {
-	struct gp_ctl_call call = {
+	const struct gp_ctl_call call = {
 		.path = o->socket,
-		.cmd = k->name,
-		.timeout_ms = o->timeout_ms ? o->timeout_ms : k->timeout_ms,
+		.cmd = cmd,
+		.args = args,
+		.timeout_ms = o->timeout_ms ? o->timeout_ms : timeout_ms,
 	};
 	struct gp_ctl_error err = {0};
+	int rc = gp_ctl_call(&call, result, &err);
+
+	if (rc == -EREMOTEIO) {
+		fprintf(stderr, "gradctl: %s: refused (%s): %s\n", cmd, err.code, err.text);
+		return EXIT_REFUSED;
+	}
+	if (rc)
+		fprintf(stderr, "gradctl: %s\n", err.text);
+	return rc ? EXIT_USAGE : EXIT_OK;
+}
+
+static int command_run(const struct command *k, const struct options *o, const char *operand)
+{
+	json_t *args = args_make(k, o, operand);
 	json_t *result;
 	int rc;
 
-	call.args = args_make(k, o, operand);
-	if (!call.args)
+	if (!args)
 		return EXIT_USAGE;
-	rc = gp_ctl_call(&call, &result, &err);
-	json_decref(call.args);
-	if (rc == -EREMOTEIO) {
-		fprintf(stderr, "gradctl: %s: refused (%s): %s\n", k->name, err.code, err.text);
-		return EXIT_REFUSED;
-	}
-	if (rc) {
-		fprintf(stderr, "gradctl: %s\n", err.text);
-		return EXIT_USAGE;
-	}
+	rc = server_ask(o, k->name, args, k->timeout_ms, &result);
+	json_decref(args);
+	if (rc)
+		return rc;
 	rc = result_print(k, result, o->json);
 	json_decref(result);
 	return rc;
+}
+
+// What gradctl does by itself: its options are checked here as those of a request are.
+static int command_run_here(
+	const struct command *k, const struct options *o, char **words, size_t count)
+{
+	json_t *args = args_make(k, o, NULL);
+
+	if (!args)
+		return EXIT_USAGE;
+	json_decref(args);
+	return k->run(k, o, words, count);
 }
 
 int main(int argc, char **argv)
@@ -257,6 +281,8 @@ int main(int argc, char **argv)
 	k = command_find(words, count, &used);
 	if (!k)
 		return usage_error("no command ", words[0]);
+	if (k->run)
+		return command_run_here(k, &o, words + used, count - used);
 	if (k->operand && count == used)
 		return usage_error(k->name, " needs a name");
 	if (count > used + (k->operand ? 1 : 0))

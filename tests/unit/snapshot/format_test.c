@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "sample.h"
+#include "chain.h"
 
 #include <criterion/criterion.h>
 
@@ -127,12 +127,12 @@ Test(format, what_cannot_be_a_snapshot_is_refused_by_name)
 	cr_assert_eq(begin_with(&s, &err), 0, "%s", err.text);
 }
 
-static int python_reads(const char *path, const char *step)
+static int python_reads(const char *path, const char *step, const char *kind)
 {
 	pid_t pid = fork();
 	cr_assert_geq(pid, 0);
 	if (pid == 0) {
-		execl("/usr/bin/python3", "python3", READ_SAFETENSORS, path, step, NULL);
+		execl("/usr/bin/python3", "python3", READ_SNAPSHOT, path, step, kind, NULL);
 		_exit(127);
 	}
 	int status;
@@ -140,15 +140,34 @@ static int python_reads(const char *path, const char *step)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static bool python_is_there(void)
+{
+	return system("/usr/bin/python3 -c 'import numpy, xxhash' 2>/dev/null") == 0;
+}
+
 Test(format, an_independent_reader_agrees)
 {
 	struct sample s;
 	char path[PATH_MAX];
 	struct gp_snapshot_error err;
-	if (system("/usr/bin/python3 -c 'import numpy' 2>/dev/null") != 0)
-		cr_skip_test("python3-numpy is not installed");
+	if (!python_is_there())
+		cr_skip_test("python3-numpy or python3-xxhash is not installed");
 	sample_init(&s, SAMPLE_JOB, 77, 31);
 	cr_assert_eq(sample_write(dir, &s, path, &err), 0, "%s", err.text);
-	cr_assert_eq(python_reads(path, "77"), 0);
-	cr_assert_eq(python_reads(path, "78"), 1, "it must be able to fail");
+	cr_assert_eq(python_reads(path, "77", NULL), 0);
+	cr_assert_eq(python_reads(path, "78", NULL), 1, "it must be able to fail");
+}
+
+Test(format, an_independent_reader_agrees_on_chains)
+{
+	if (!python_is_there() || system("zstd --version >/dev/null 2>&1") != 0)
+		cr_skip_test("python3-numpy, python3-xxhash or zstd is not installed");
+	chain_write(dir, 1, 0, 3);
+	for (uint32_t step = 2; step <= 9; step++)
+		cr_assert(chain_write(dir, step, step - 1, step % 2 * 5));
+	cr_assert_eq(python_reads(chain_path(dir, 9, NULL), "9", "chain"), 0);
+	cr_assert_eq(python_reads(chain_path(dir, 8, NULL), "8", "chain"), 0);
+	cr_assert_eq(python_reads(chain_path(dir, 8, NULL), "9", "chain"), 1);
+	chain_write(dir, 7, 0, 0);
+	cr_assert_eq(python_reads(chain_path(dir, 8, NULL), "8", "chain"), 1, "a broken chain");
 }
