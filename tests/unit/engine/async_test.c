@@ -419,6 +419,45 @@ Test(async, a_snapshot_reads_one_cut_and_tells_the_clocks)
 	}
 }
 
+Test(async, a_restored_job_begins_no_step_twice)
+{
+	struct rig *r = async_new(GP_CONSIST_SSP, GP_ATOM_BLOCK, 2);
+	r->cfg.cores_count = 2;
+	rig_start(r);
+	float w[W_ELEMS], b[B_ELEMS];
+	for (uint32_t i = 0; i < W_ELEMS; i++)
+		w[i] = rig_value(0, 0, i / BLOCK_ELEMS, i % BLOCK_ELEMS);
+	for (uint32_t i = 0; i < B_ELEMS; i++)
+		b[i] = rig_value(0, 0, 3, i);
+	const struct gp_restore_tensor t[TENSORS] = {{.name = model[0].name,
+							     .dims_count = model[0].dims_count,
+							     .dims = model[0].dims,
+							     .values = w},
+		{.name = model[1].name,
+			.dims_count = model[1].dims_count,
+			.dims = model[1].dims,
+			.values = b}};
+	const uint32_t clock[2] = {4, 2};
+	const struct gp_restore x = {
+		.step = 11, .decision = 40, .clock = clock, .tensors_count = TENSORS, .tensors = t};
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+		worker_attach(&r->w[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++)
+		cr_assert_eq(worker_bring(&r->w[i]), 0);
+	rig_run(r);
+	cr_assert(seen_commit(&r->w[1], GP_DECISION_VIEW, 0, 5), "all begin behind the furthest");
+	cr_assert_eq(granted(&r->w[1], 1, 5), 11);
+	EXPECT_MODEL(&r->w[1], 11, {0, 1, 0});
+	worker_push_all(&r->w[1], 4, false);
+	push_step(&r->w[1], 5);
+	cr_assert_eq(rig_verdicts(r, GP_VERDICT_PUSH_DUPLICATE), BLOCKS);
+	EXPECT_MODEL(&r->w[1], granted(&r->w[1], 2, 6), {1, 5, 1});
+	rig_free(r);
+}
+
 // ---- members
 
 Test(async, a_lost_rank_leaves_the_minimum_and_comes_back_behind_nobody)
@@ -474,7 +513,15 @@ Test(async, reads_wait_while_there_are_too_few_workers)
 	async_up(r);
 	push_step(&r->w[0], 1);
 	rig_wait(r, 2 * RIG_TIMEOUT_NS, 3);
-	cr_assert_eq(read_now(&r->w[0], 1, 2, 0).state, GP_READ_PARKED);
+	struct gp_read_reply x = read_now(&r->w[0], 1, 2, 0);
+	cr_assert_eq(x.state, GP_READ_PARKED);
+	cr_assert_eq(x.rank, GP_WIRE_RANK_NONE, "it waits for nobody who is there");
+	struct gp_join j = worker_join_of(&r->w[5], GP_WIRE_RANK_NONE);
+	j.flags = GP_JOIN_READER;
+	j.world = 0;
+	cr_assert_eq(worker_enter_as(&r->w[5], &j), 0);
+	cr_assert_eq(worker_bring(&r->w[5]), 0);
+	(void)granted(&r->w[5], 1, 0);
 	cr_assert_eq(worker_enter(&r->w[7], 2), 0);
 	cr_assert_eq(worker_bring(&r->w[7]), 0);
 	rig_run(r);
