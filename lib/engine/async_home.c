@@ -121,6 +121,13 @@ uint32_t async_bound(const struct job_core *jc)
 	return GP_WIRE_BOUND_NONE;
 }
 
+// Below their minimum workers wait; readers may have what there is.
+static bool too_few(const struct job_core *jc, uint32_t rank)
+{
+	const struct gp_consist *x = &jc->job->home->consist;
+	return rank != GP_WIRE_RANK_NONE && gp_ranks_count(&x->live) < x->cfg.workers_min;
+}
+
 // Whether every member has committed what a read at `clock` must see. *rank: who has not.
 static bool bound_allows(const struct job_core *jc, const struct read_wait *w, uint32_t rank,
 	uint32_t *need, uint32_t *waits_for)
@@ -128,7 +135,7 @@ static bool bound_allows(const struct job_core *jc, const struct read_wait *w, u
 	const struct gp_consist *x = &jc->job->home->consist;
 	uint32_t bound = async_bound(jc), min = gp_async_clock_min(x, waits_for);
 	*need = min;
-	if (gp_ranks_count(&x->live) < x->cfg.workers_min)
+	if (too_few(jc, rank))
 		return false;
 	if (rank == GP_WIRE_RANK_NONE || bound == GP_WIRE_BOUND_NONE || *waits_for == GP_RANKS_MAX)
 		return true;
@@ -162,7 +169,8 @@ static void reply_send(struct gp_core *c, struct core_session *cs, struct job_co
 		answer_send(c, cs, &a, gp_wire_put_read_reply(a.body, r));
 }
 
-static struct gp_read_reply reply_fill(const struct job_core *jc, const struct read_wait *w)
+static struct gp_read_reply reply_fill(
+	const struct job_core *jc, const struct read_wait *w, uint32_t rank)
 {
 	const struct gp_consist *x = &jc->job->home->consist;
 	uint32_t slowest;
@@ -176,7 +184,7 @@ static struct gp_read_reply reply_fill(const struct job_core *jc, const struct r
 	};
 	if (x->cfg.mode == GP_CONSIST_QUORUMS)
 		r.clock = x->async.closed;
-	if (!w->granted && slowest < GP_RANKS_MAX)
+	if (!w->granted && slowest < GP_RANKS_MAX && !too_few(jc, rank))
 		r.rank = (uint16_t)slowest;
 	return r;
 }
@@ -248,7 +256,7 @@ enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const st
 			a->parked++;
 		}
 	}
-	const struct gp_read_reply r = reply_fill(jc, w);
+	const struct gp_read_reply r = reply_fill(jc, w, s->rank);
 	reply_send(c, cs, jc, &r);
 	return w->granted ? GP_VERDICT_READ : GP_VERDICT_READ_PARKED;
 }
@@ -271,7 +279,7 @@ static void parked_answer(struct gp_core *c, struct job_core *jc)
 			continue;
 		gp_adaptive_waited(&a->adaptive, c->now - w->since);
 		unpark(a, w);
-		const struct gp_read_reply r = reply_fill(jc, w);
+		const struct gp_read_reply r = reply_fill(jc, w, s->rank);
 		reply_send(c, cs, jc, &r);
 	}
 }
