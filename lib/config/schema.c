@@ -218,7 +218,8 @@ const struct row gp_config_rows[] = {
 	{"jobs[].workers", VALUE_UINT, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(workers),
 	 .min = 1, .max = 256, .help = "Ranks of the job."},
 	{"jobs[].workers_min", VALUE_UINT, JOB(workers_min), .def = "1", .min = 1, .max = 256,
-	 .help = "With fewer live ranks the job waits."},
+	 .help = "With fewer live ranks the job waits. In asynchronous jobs ranks end at different times: "
+		 "leave it below `workers` there, or the last one waits for the others."},
 	{"jobs[].mean", VALUE_BOOL, JOB(mean), .def = "true",
 	 .help = "Divide each sum by the sum of the weights in it."},
 	{"jobs[].atomicity", VALUE_ENUM, JOB(atomicity), .def = "tensor", .names = atomicity_names,
