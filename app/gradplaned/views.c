@@ -44,12 +44,17 @@ static void list_end(struct list *l)
 		list_run_print(l, "");
 }
 
-static void ranks_print(FILE *f, const struct gp_ranks *ranks)
+static void set_print(FILE *f, const char *name, const struct gp_ranks *ranks)
 {
 	struct list l = {.file = f};
-	fputs(" ranks ", f);
+	fprintf(f, " %s ", name);
 	gp_ranks_foreach(r, ranks) list_add(&l, r);
 	list_end(&l);
+}
+
+static void ranks_print(FILE *f, const struct gp_ranks *ranks)
+{
+	set_print(f, "ranks", ranks);
 	putc('\n', f);
 }
 
@@ -103,6 +108,21 @@ static void commit_note(struct views_job *j, const struct gp_decision *d)
 	}
 	units_clear(j);
 	j->units_before = 0;
+}
+
+static bool any(const struct gp_ranks *ranks)
+{
+	return gp_ranks_next(ranks, 0) < GP_RANKS_MAX;
+}
+
+// Asynchronous jobs: what is committed together says whose it is.
+static void commit_write(struct views_job *j, const struct gp_decision *d)
+{
+	steps_write(j);
+	fprintf(j->file, "commit %u view %u", d->step, d->view);
+	if (any(&d->others))
+		set_print(j->file, "late", &d->others);
+	ranks_print(j->file, &d->members);
 }
 
 static void view_note(struct views_job *j, const struct gp_decision *d)
@@ -180,12 +200,14 @@ void views_layout(struct node *n, uint32_t job_idx, const struct gp_job_view *v)
 		return;
 	j->units_count = v->units_count;
 	j->units = calloc(gp_div_up(v->units_count, 64), sizeof(j->units[0]));
+	const struct gp_config_job *job = &n->cfg.jobs[job_idx];
+	bool bsp = job->consistency == GP_CONSISTENCY_BSP;
+	enum gp_atomicity atomicity = bsp ? job->atomicity : GP_ATOMICITY_STEP; // a whole push
 	char from[16] = "none";
 	if (v->initialised || v->generation != UINT32_MAX)
 		snprintf(from, sizeof(from), "%u", v->generation);
 	fprintf(j->file, "start %s epoch %u workers %u atomicity %s units %u elems %u\n", from,
-		n->epoch, v->workers, gp_atomicity_name(n->cfg.jobs[job_idx].atomicity),
-		v->units_count, v->block_elems);
+		n->epoch, v->workers, gp_atomicity_name(atomicity), v->units_count, v->block_elems);
 	if (j->units)
 		return;
 	gp_error("job %s: no memory for its views_log", v->name);
@@ -198,7 +220,9 @@ void views_decided(struct node *n, uint32_t job_idx, const struct gp_decision *d
 	struct views_job *j = &n->views[job_idx];
 	if (!j->file)
 		return;
-	if (d->kind == GP_DECIDED_COMMIT)
+	if (d->kind == GP_DECIDED_COMMIT && any(&d->members))
+		commit_write(j, d);
+	else if (d->kind == GP_DECIDED_COMMIT)
 		commit_note(j, d);
 	if (d->kind != GP_DECIDED_VIEW)
 		return;

@@ -271,6 +271,9 @@ static int line_parse(struct reader *r, char *line)
 	uint32_t count = 0, kind = 0;
 	const char *dash;
 
+	if (strncmp(line, "commit ", 7) == 0)
+		return line_refuse(r, "is of an asynchronous job: what a rank contributed depends "
+				      "on what it had read, which is not recorded");
 	for (char *w = strtok_r(line, " \n", &rest); w && count <= WORDS_MAX;
 		w = strtok_r(NULL, " \n", &rest))
 		words[count++] = w;

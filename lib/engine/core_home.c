@@ -256,7 +256,8 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 			const struct gp_decision *d =
 				gp_consist_log(&h->consist, h->delivered[i] + 1);
 			GP_ASSERT(d);
-			if (async_is_applying(jc, i))
+			bool core = i < c->engine->cfg.cores_count;
+			if (core && async_is_applying(jc, i))
 				break;
 			if (i == c->idx) {
 				apply_decision(c, jc, d);
@@ -265,7 +266,8 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 				if (!decision_send(c, i, &cmd))
 					break;
 			}
-			async_delivered(jc, i, d);
+			if (core)
+				async_delivered(jc, i, d);
 			h->delivered[i]++;
 			sent++;
 		}

@@ -122,3 +122,36 @@ Test(record, comes_before_the_cut_that_rests_on_it)
 	expect_whole(r, 1, 60);
 	rig_free(r);
 }
+
+// In a quorum's job cores take decisions one at a time; control does not apply any.
+Test(record, of_a_quorum_says_who_was_in_each_step)
+{
+	struct rig *r = rig_new();
+	struct gp_job_config *j = &r->jobs[0];
+	j->recorded = true;
+	j->consistency = GP_CONSIST_QUORUM;
+	j->workers = 3;
+	j->quorum_min = 2;
+	j->cuts_max = 4;
+	j->stale_max = UINT32_MAX;
+	j->memory_max = 8 << 20;
+	r->cfg.cores_count = 2;
+	rig_up(r);
+	for (uint32_t step = 1; step <= 20; step++) {
+		worker_push_all(&r->w[0], step, false);
+		worker_push_all(&r->w[2], step, false);
+		rig_run(r);
+	}
+	uint32_t step = 0;
+	for (uint32_t i = 0; i < r->decided_count; i++) {
+		const struct gp_decision *d = &r->decided[i];
+		cr_assert_eq(d->number, i + 1);
+		if (d->kind != GP_DECIDED_COMMIT)
+			continue;
+		cr_assert_eq(d->step, ++step);
+		cr_assert_eq(gp_ranks_count(&d->members), 2);
+		cr_assert(gp_ranks_has(&d->members, 0) && gp_ranks_has(&d->members, 2));
+	}
+	cr_assert_eq(step, 20);
+	rig_free(r);
+}

@@ -113,6 +113,7 @@ Test(views, names_what_is_wrong)
 	refused("steps 0-1 view 1 ranks 0\n", ":1: comes before the first start line");
 	refused(STEP "bread 0-1 view 1 ranks 0\n", ":2: is not understood");
 	refused(STEP "steps 0-1 view 1 ranks 0 1 2 3 4 5 6 7 8 9\n", ":2: is not understood");
+	refused(STEP "steps 0-0 view 1 ranks 0\ncommit 1 view 1 ranks 0\n", ":3: is of an asynchr");
 	refused(STEP "steps 1-2 view 1 ranks 0\n", ":2: is not about the step that follows");
 	refused(STEP "steps 0-3 view 1 ranks 0\nsteps 5-6 view 1 ranks 0\n", ":3: is not about");
 	refused(STEP "steps 0-3 view 1 ranks 0\nsteps 3-6 view 1 ranks 0\n", ":3: is not about");
