@@ -202,7 +202,7 @@ field("uint16", "commit.entry.lowest", "Lowest rank")
 field("bytes", "commit.entry.reserved", "Reserved")
 
 field("uint32", "heartbeat.known", "Known decision")
-field("uint32", "heartbeat.flags", "Flags", base.HEX)
+field("uint32", "heartbeat.rtt_us", "Round trip (us)")
 field("uint64", "heartbeat.time", "Time", base.HEX)
 field("uint32", "heartbeat.generation", "Generation")
 field("uint32", "heartbeat.view", "View")
@@ -541,7 +541,7 @@ local function body_commit(c)
 end
 
 local function body_heartbeat(c)
-	if take(c, c.tree, "heartbeat.known", 4) and take_zero(c, c.tree, "heartbeat.flags", 4) then
+	if take(c, c.tree, "heartbeat.known", 4) and take(c, c.tree, "heartbeat.rtt_us", 4) then
 		take(c, c.tree, "heartbeat.time", 8)
 	end
 end

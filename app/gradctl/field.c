@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-// Control characters (C0, DEL, and C1 as UTF-8 writes them) become '?': names come from workers.
-static void text_clean(char *text)
+void text_clean(char *text)
 {
 	for (unsigned char *p = (unsigned char *)text; *p; p++) {
 		if (*p < 0x20 || *p == 0x7f)

@@ -43,6 +43,7 @@ extern const struct command command_snapshot_list;
 extern const struct command command_snapshot_verify;
 extern const struct command command_snapshot_restore;
 extern const struct command command_snapshot_export;
+extern const struct command command_why;
 extern const struct command command_record_dump;
 extern const struct command command_stop;
 
@@ -67,6 +68,9 @@ enum form {
 	FORM_MS,      // milliseconds, likewise
 	FORM_DIMS,    // [784,256] as 784x256
 };
+
+// Control characters (C0, DEL, and C1 as UTF-8 writes them) become '?': names come from workers.
+void text_clean(char *text);
 
 // Returns `out`. `object` may be NULL or no object.
 const char *field_format(

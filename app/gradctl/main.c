@@ -13,7 +13,7 @@
 #define FLAG_FIRST     256 // of getopt_long's values
 #define NUMBER_MAX     4294967295UL
 
-static const struct command *const commands[] = {&command_status, &command_job_show,
+static const struct command *const commands[] = {&command_status, &command_job_show, &command_why,
 	&command_snapshot_now, &command_snapshot_list, &command_snapshot_verify,
 	&command_snapshot_restore, &command_snapshot_export, &command_record_dump, &command_stop};
 

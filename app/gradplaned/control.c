@@ -20,6 +20,7 @@ static const struct gp_ctl_command commands[] = {
 	{"job show", ctl_job_show},
 	{"snapshot now", ctl_snapshot_now},
 	{"snapshot restore", ctl_snapshot_restore},
+	{"why", ctl_why},
 	{"record dump", ctl_record_dump},
 	{"stop", ctl_stop},
 	{NULL, NULL},

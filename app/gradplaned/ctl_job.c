@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "gradplaned.h"
 
+#include <gp_watch.h>
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -21,8 +23,10 @@ static json_t *tensors_json(const struct node *n, uint32_t idx)
 	return all;
 }
 
-static json_t *rank_json(const struct gp_rank_view *v, uint64_t now)
+static json_t *rank_json(
+	const struct node *n, uint32_t idx, const struct gp_rank_view *v, uint64_t now)
 {
+	struct gp_worker_view w;
 	char where[GP_ADDR_TEXT_SIZE];
 	if (!v->joined)
 		return json_pack("{s:i,s:s}", "rank", (int)v->rank, "state", "absent");
@@ -32,6 +36,11 @@ static json_t *rank_json(const struct gp_rank_view *v, uint64_t now)
 	if (o && v->last_rx > 0)
 		json_object_set_new(o, "last_seen_ms",
 			json_real(now > v->last_rx ? (double)(now - v->last_rx) / 1e6 : 0));
+	if (o && gp_engine_worker_view(n->engine, idx, v->rank, &w)) {
+		json_object_set_new(o, "step", w.pushed ? json_integer(w.step) : json_null());
+		json_object_set_new(
+			o, "rtt_us", w.rtt_us > 0 ? json_integer(w.rtt_us) : json_null());
+	}
 	return o;
 }
 
@@ -41,7 +50,7 @@ static json_t *ranks_json(const struct node *n, uint32_t idx)
 	struct gp_rank_view v;
 	uint64_t now = clock_now();
 	for (uint32_t r = 0; gp_engine_rank_view(n->engine, idx, r, &v); r++)
-		json_array_append_new(all, rank_json(&v, now));
+		json_array_append_new(all, rank_json(n, idx, &v, now));
 	return all;
 }
 

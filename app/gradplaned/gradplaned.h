@@ -103,10 +103,10 @@ struct snapshot_task {
 	uint32_t job_idx;
 	uint32_t step;
 	uint32_t decision;
-	struct gp_job_view view; // as it was when the cut was whole
+	struct gp_job_view view;	  // as it was when the cut was whole
 	char base[GP_SNAPSHOT_NAME_SIZE]; // the job's snapshot before; "" if there is none
-	bool quit;		 // nothing to write: the thread ends
-	int error;		 // -errno
+	bool quit;			  // nothing to write: the thread ends
+	int error;			  // -errno
 	bool incremental;
 	uint64_t bytes;
 	uint64_t wall_ns;
@@ -146,7 +146,7 @@ struct snapshots {
 	struct snapshot_job jobs[GP_CONFIG_JOBS_MAX];
 	struct snapshot_wait waits[SNAPSHOT_WAITS_MAX];
 	int lock_fd; // of the directory, held shared
-	bool busy; // task belongs to the thread from the write to wake_fd to that to done_fd
+	bool busy;   // task belongs to the thread from the write to wake_fd to that to done_fd
 	struct snapshot_task *task;
 	int wake_fd; // control -> thread
 	int done_fd; // thread -> control
@@ -272,6 +272,8 @@ int ctl_job_show(struct gp_ctl_request *req, const json_t *args, json_t **result
 int ctl_snapshot_now(struct gp_ctl_request *req, const json_t *args, json_t **result,
 	struct gp_ctl_error *err) GP_MUST_CHECK;
 int ctl_snapshot_restore(struct gp_ctl_request *req, const json_t *args, json_t **result,
+	struct gp_ctl_error *err) GP_MUST_CHECK;
+int ctl_why(struct gp_ctl_request *req, const json_t *args, json_t **result,
 	struct gp_ctl_error *err) GP_MUST_CHECK;
 int ctl_record_dump(struct gp_ctl_request *req, const json_t *args, json_t **result,
 	struct gp_ctl_error *err) GP_MUST_CHECK;

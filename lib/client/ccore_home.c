@@ -15,7 +15,9 @@ static bool heartbeat_send(struct gp_ccore *c)
 	if (!cc_send_begin(c, cc_home(c), &h, &o))
 		return false;
 	c->home_time = GP_MAX(c->now, c->home_time + 1);
-	const struct gp_heartbeat hb = {.known = c->known, .time = c->home_time};
+	const struct gp_heartbeat hb = {.known = c->known,
+		.rtt_us = (uint32_t)GP_MIN(cc_home(c)->rtt.srtt / US, UINT32_MAX),
+		.time = c->home_time};
 	cc_send_end(c, cc_home(c), &o, gp_wire_put_heartbeat(o.body, &hb));
 	return true;
 }

@@ -4,6 +4,7 @@
 #include "flight.h"
 
 #include "engine_priv.h"
+#include "watch.h"
 
 // Blocks looked at in a burst for versions that only an ended cut needed.
 #define SWEEP_BLOCKS 64
@@ -77,7 +78,9 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 	if (m.h.epoch != c->engine->cfg.epoch)
 		return GP_VERDICT_BAD_EPOCH;
 	session_took(c, cs, &m.h);
-	return handle_in_session(c, cs, s, f, &m);
+	enum gp_verdict verdict = handle_in_session(c, cs, s, f, &m);
+	watch_session(c, cs, &m, verdict);
+	return verdict;
 }
 
 // How many datagrams before its turn the payload of one is fetched, and then, its header being
@@ -142,6 +145,7 @@ uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 		if (jc->deferred_count > 0)
 			slot_retry_deferred(c, jc);
 		nack_tick(c, jc);
+		watch_place(c, jc);
 		if (jc->job->home_core == c->idx)
 			work += home_tick(c, jc);
 	}

@@ -4,6 +4,7 @@
 #include "flight.h"
 
 #include "registrar_priv.h"
+#include "watch.h"
 
 #include <errno.h>
 
@@ -139,7 +140,7 @@ static bool engine_take(struct gp_engine *e, struct gp_arena *a)
 	for (uint32_t i = 0; i < cfg->cores_count; i++)
 		if (!core_take(e, &e->cores[i], a))
 			return false;
-	return registrar_take(e, a) && rings_take(e, a) && flight_take(e, a);
+	return registrar_take(e, a) && rings_take(e, a) && watch_take(e, a) && flight_take(e, a);
 }
 
 static size_t engine_size(const struct gp_engine_config *cfg)
@@ -151,7 +152,7 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 				sizeof(struct gp_contrib) * CONTRIBS_MAX + 1024);
 	size += cores * cfg->sessions_max * (sizeof(struct core_session) + sizeof(uint16_t));
 	size += cfg->sessions_max * (sizeof(struct reg_session) + sizeof(void *));
-	size += (cores * cores + 2 * cores) * ring + flight_size(cfg);
+	size += (cores * cores + 2 * cores) * ring + watch_size(cfg) + flight_size(cfg);
 	for (uint32_t i = 0; i < cfg->jobs_count; i++) {
 		size_t n = cfg->jobs[i].tensors_max;
 		size_t slots = cfg->jobs[i].workers + READERS_MAX;

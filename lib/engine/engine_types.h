@@ -240,6 +240,8 @@ struct gp_engine {
 	struct gp_session *_Atomic *sessions;		     // [sessions_max]; published by control
 	struct gp_core *cores;
 	struct gp_registrar *registrar;
+	struct place_watch *places;	       // [core][job]
+	struct session_watch *session_watches; // [core][session]
 	struct flight *flights; // [cores_count + 1], the last is control's; NULL: no recorder
 	struct gp_rcu_grace grace;
 	void *mem;				  // everything above

@@ -10,7 +10,8 @@
 #define CELLS_OWN     1024	       // of the recorder that reads the replay's verdicts
 #define NEVER_NS      (UINT64_MAX / 4) // the silence of members is taken as recorded
 #define IDLE_PERIODS  8		       // grace periods after which nothing waits for one
-#define COMMANDS_LAST CMD_STOP	       // that a core takes
+#define IDLE_ROUNDS   256
+#define COMMANDS_LAST CMD_STOP // that a core takes
 
 // ---- rings of the file
 
@@ -212,7 +213,7 @@ static void decision_drive(struct gp_replay *r, uint32_t core, const struct gp_f
 	}
 	*told = x.d.number;
 	const struct job_core *jc = &j->cores[core];
-	bool commit = x.d.kind == GP_DECIDED_COMMIT && j->cfg->consistency == GP_CONSIST_BSP;
+	bool commit = x.d.kind == GP_DECIDED_COMMIT;
 	if (commit && (x.d.unit >= j->units_count ||
 			      jc->unit_done[x.d.unit] != jc->unit_blocks[x.d.unit])) {
 		differ(r, core, rec,
@@ -275,8 +276,6 @@ static void mark_read(struct gp_replay *r, uint32_t core, const struct gp_flight
 		!replay_job_need(r, m.job))
 		return;
 	const struct gp_job *j = gp_rcu_dereference(&r->e->jobs[m.job]);
-	if (j->cfg->consistency != GP_CONSIST_BSP)
-		return;
 	replay_mark(r, core, &m);
 	rc->marked = m.job;
 	rc->mark_generation[m.job] = m.generation;
@@ -367,25 +366,17 @@ static void round_compare(
 			decision_compare(r, core, &ring->next);
 }
 
-static bool blocks_wait(const struct gp_core *c)
-{
-	for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++)
-		if (c->jobs[id] && c->jobs[id]->deferred_count > 0)
-			return true;
-	return false;
-}
-
 // What the core did in rounds without a record: with each grace period blocks that waited for a
-// version were completed, and home was told.
+// version were completed, home was told, versions of ended cuts came back.
 static void idle_run(struct gp_replay *r, uint32_t core, const struct gp_flight_head *next)
 {
 	struct gp_core *c = &r->e->cores[core];
 	struct replay_core *rc = &r->cores[core];
 	uint64_t last = GP_MIN(next->clock, rc->clock + IDLE_PERIODS);
-	for (uint64_t k = rc->clock; k <= last && blocks_wait(c); k++) {
+	for (uint64_t k = rc->clock; k <= last; k++) {
 		clock_set(r, core, k);
-		for (uint32_t i = 0; i < 2; i++) {
-			gp_core_tick(c, next->now);
+		for (uint32_t i = 0, work = 1; work > 0 && i < IDLE_ROUNDS; i++) {
+			work = gp_core_tick(c, next->now);
 			rings_drain(r, core);
 		}
 	}

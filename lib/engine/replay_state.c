@@ -37,6 +37,12 @@ static int job_read(struct gp_replay *r, const struct gp_flight_part *p, char *e
 		return -EINVAL;
 	}
 	const struct gp_job_config *cfg = &r->e->jobs_cfg[r->e->job_idx[p->id]];
+	if (cfg->consistency != GP_CONSIST_BSP) {
+		snprintf(err, GP_REPLAY_TEXT_SIZE,
+			"job %s is asynchronous: only bulk-synchronous jobs are replayed",
+			cfg->name);
+		return -EINVAL;
+	}
 	fits = l->tensors_count <= cfg->tensors_max &&
 	       p->size == sizeof(*l) + sizeof(*t) * (uint64_t)l->tensors_count &&
 	       l->block_elems > 0 && l->block_elems % 16 == 0 &&

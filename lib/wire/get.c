@@ -187,7 +187,9 @@ void gp_wire_get_commit_entry(const struct gp_msg *m, uint32_t i, struct gp_comm
 void gp_wire_get_heartbeat(const struct gp_msg *m, struct gp_heartbeat *x)
 {
 	body_expect(m, GP_WIRE_HEARTBEAT, WIRE_HEARTBEAT_BODY);
-	*x = (struct gp_heartbeat){.known = gp_load32(m->body), .time = gp_load64(m->body + 8)};
+	*x = (struct gp_heartbeat){.known = gp_load32(m->body),
+		.rtt_us = gp_load32(m->body + 4),
+		.time = gp_load64(m->body + 8)};
 }
 
 void gp_wire_get_heartbeat_reply(const struct gp_msg *m, struct gp_heartbeat_reply *x)

@@ -161,6 +161,7 @@ struct gp_commit_entry {
 
 struct gp_heartbeat {
 	uint32_t known;
+	uint32_t rtt_us; // the worker's smoothed RTT to home, 0 = none yet
 	uint64_t time;
 };
 

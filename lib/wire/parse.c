@@ -212,12 +212,6 @@ static enum gp_verdict commit_check(const uint8_t *b, uint32_t len)
 	return reserved_ok ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
-static enum gp_verdict heartbeat_check(const uint8_t *b, uint32_t len)
-{
-	(void)len;
-	return gp_load32(b + 4) == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_FLAGS;
-}
-
 static enum gp_verdict heartbeat_reply_check(const uint8_t *b, uint32_t len)
 {
 	(void)len;
@@ -300,7 +294,7 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 		BODY_MIN(WIRE_COMMIT_BODY),
 		.body_check = commit_check},
 	[GP_WIRE_ACK] = {.flags_allowed = GP_WIRE_F_ACK, .flags_needed = GP_WIRE_F_ACK},
-	[GP_WIRE_HEARTBEAT] = {BODY(WIRE_HEARTBEAT_BODY), .body_check = heartbeat_check},
+	[GP_WIRE_HEARTBEAT] = {BODY(WIRE_HEARTBEAT_BODY)},
 	[GP_WIRE_HEARTBEAT_REPLY] = {.flags_allowed = GP_WIRE_F_ACK,
 		BODY(WIRE_HEARTBEAT_REPLY_BODY),
 		.body_check = heartbeat_reply_check},

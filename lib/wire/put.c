@@ -207,7 +207,7 @@ uint32_t gp_wire_put_commit_entry(uint8_t *at, const struct gp_commit_entry *e)
 uint32_t gp_wire_put_heartbeat(uint8_t *body, const struct gp_heartbeat *x)
 {
 	gp_store32(body, x->known);
-	gp_store32(body + 4, 0);
+	gp_store32(body + 4, x->rtt_us);
 	gp_store64(body + 8, x->time);
 	return WIRE_HEARTBEAT_BODY;
 }

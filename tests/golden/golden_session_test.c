@@ -16,12 +16,13 @@ Test(golden, heartbeat)
 {
 	struct golden g;
 	struct gp_heartbeat got;
-	const struct gp_heartbeat *want =
-		&(struct gp_heartbeat){.known = 0x1234, .time = 0xa1a2a3a4a5a6a7a8};
+	const struct gp_heartbeat *want = &(struct gp_heartbeat){
+		.known = 0x1234, .rtt_us = 0x5678, .time = 0xa1a2a3a4a5a6a7a8};
 	struct gp_header h = of_worker(GP_WIRE_HEARTBEAT);
 	golden_open(&g, "heartbeat", &h);
 	gp_wire_get_heartbeat(&g.m, &got);
 	SAME(known);
+	SAME(rtt_us);
 	SAME(time);
 	golden_close(&g, gp_wire_put_heartbeat(g.out + g.body_at, want));
 }

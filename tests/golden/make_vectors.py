@@ -314,7 +314,7 @@ def small():
     header(v, 12)
     v.part("body")
     v.u32("known", 0x1234)
-    v.u32("flags", 0)
+    v.u32("rtt_us", 0x5678)
     v.u64("time", 0xA1A2A3A4A5A6A7A8)
     yield v
 

@@ -61,7 +61,6 @@ static const struct mutation mutations[] = {
 	{"read", "unknown flag", 96, 4, 2, GP_VERDICT_BAD_FLAGS},
 	{"read", "ack block from a worker", 2, 1, GP_WIRE_F_ACK, GP_VERDICT_BAD_FLAGS},
 	{"read_parked", "reply with WANT", 2, 1, GP_WIRE_F_WANT, GP_VERDICT_BAD_FLAGS},
-	{"heartbeat", "unknown flag", 44, 4, 1, GP_VERDICT_BAD_FLAGS},
 
 	{"push_f32", "pad of 64", 3, 1, 64, GP_VERDICT_BAD_PAD},
 	{"push_f32", "first pad byte", 56, 1, 1, GP_VERDICT_BAD_PAD},
