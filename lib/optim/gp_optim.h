@@ -119,6 +119,7 @@ struct gp_optim_block {
 // What a step makes of the parameters: computed once, used for all its blocks.
 struct gp_optim_plan {
 	void (*kernel)(const struct gp_optim_plan *n, const struct gp_optim_block *b);
+	uint32_t kind;
 	uint32_t step;
 	uint32_t states;
 	float lr;    // of the schedule; adam and adamw: over 1 - beta1^step; ftrl: not used
@@ -152,6 +153,9 @@ void gp_optim_state_init(
 // The learning rate of an update, and the numbers of a step. `p` has passed gp_optim_check.
 float gp_optim_lr(const struct gp_optim_params *p, uint32_t step) GP_MUST_CHECK;
 void gp_optim_plan_init(struct gp_optim_plan *n, const struct gp_optim_params *p, uint32_t step);
+// From now on with vectors of at most 32 bytes, where a short result is read again at once (stores
+// of 64 bytes do not forward to shorter loads everywhere). The bytes stay the same.
+void gp_optim_plan_narrow(struct gp_optim_plan *n);
 // One step of one block, with the plan of its step.
 void gp_optim_run(const struct gp_optim_plan *n, const struct gp_optim_block *b);
 // Both: for callers with one block a step.

@@ -207,9 +207,17 @@ void gp_optim_plan_init(struct gp_optim_plan *n, const struct gp_optim_params *p
 {
 	*n = (struct gp_optim_plan){
 		.kernel = kernels_get()->apply[p->kind],
+		.kind = p->kind,
 		.states = gp_optim_is_rowwise(p->kind) ? 1 : gp_optim_states(p->kind),
 	};
 	optim_plan_numbers(n, p, step);
+}
+
+void gp_optim_plan_narrow(struct gp_optim_plan *n)
+{
+	const struct optim_kernels *avx512 = kernels_by_level[GP_SIMD_AVX512];
+	if (avx512 && n->kernel == avx512->apply[n->kind] && gp_simd_has(GP_SIMD_AVX2))
+		n->kernel = kernels_by_level[GP_SIMD_AVX2]->apply[n->kind];
 }
 
 void gp_optim_run(const struct gp_optim_plan *n, const struct gp_optim_block *b)

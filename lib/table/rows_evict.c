@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Eviction: a hand goes round through the segments in the order of the hash and drops what is too
+// old. Under GP_ROWS_EVICT_STEP the age that is too old halves with each round that did not make
+// room and doubles again when there is plenty.
+#include "rows_priv.h"
+
+static bool pressed(const struct gp_rows *t)
+{
+	uint64_t rows = atomic_load_explicit(&t->stats.rows, memory_order_relaxed);
+	return rows > t->cfg.rows_max - t->cfg.rows_max / 16;
+}
+
+// From what age on rows go; 0: none do.
+static uint32_t age_limit(const struct gp_rows *t)
+{
+	if (t->cfg.eviction == GP_ROWS_EVICT_AGE)
+		return t->cfg.evict_after;
+	if (t->cfg.eviction == GP_ROWS_EVICT_STEP && pressed(t))
+		return t->age_limit;
+	return 0;
+}
+
+static void round_done(struct gp_rows *t)
+{
+	if (pressed(t))
+		t->age_limit = GP_MAX(t->age_limit / 2, 1u);
+	else if (t->age_limit <= INT32_MAX / 2)
+		t->age_limit *= 2;
+}
+
+static uint32_t bucket_sweep(struct gp_rows *t, struct rows_bucket *b, uint32_t step,
+	void (*evicted)(void *arg, uint64_t id), void *arg)
+{
+	uint32_t limit = age_limit(t), count = 0;
+	for (uint32_t s = 0; s < SLOTS && limit > 0; s++) {
+		struct rows_place p = {.bucket = b, .slot = s, .row = rows_row(b, s)};
+		uint32_t written = atomic_load_explicit(&b->step[s], memory_order_relaxed);
+		uint64_t id = atomic_load_explicit(&b->id[s], memory_order_relaxed);
+		if (p.row == ROW_NONE || gp_before(step, written) || step - written < limit)
+			continue;
+		rows_remove(t, &p, rows_hash(t, id));
+		if (evicted)
+			evicted(arg, id);
+		count++;
+	}
+	return count;
+}
+
+// The hand goes to the next segment; at the last one a round ends.
+static void segment_next(struct gp_rows *t, const struct rows_bucket *segment)
+{
+	size_t slab = (size_t)((const uint8_t *)segment - t->slabs) / SLAB_SIZE;
+	uint32_t depth = atomic_load_explicit(&t->slab[slab].depth, memory_order_relaxed);
+	uint64_t span = depth ? UINT64_C(1) << (64 - depth) : 0;
+	t->sweep_bucket = 0;
+	t->sweep_at = depth ? (t->sweep_at & ~(span - 1)) + span : 0;
+	if (t->sweep_at == 0)
+		round_done(t);
+}
+
+uint32_t gp_rows_evict(struct gp_rows *t, uint32_t step, uint32_t buckets,
+	void (*evicted)(void *arg, uint64_t id), void *arg)
+{
+	uint32_t count = 0;
+	if (t->cfg.eviction == GP_ROWS_EVICT_NONE)
+		return 0;
+	for (uint32_t i = 0; i < buckets; i++) {
+		struct rows_bucket *segment = rows_segment(t, t->sweep_at);
+		count += bucket_sweep(t, &segment[t->sweep_bucket], step, evicted, arg);
+		if (++t->sweep_bucket == BUCKETS)
+			segment_next(t, segment);
+	}
+	if (count > 0)
+		rows_count(&t->stats.evicted, count);
+	return count;
+}
