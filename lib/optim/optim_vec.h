@@ -1,14 +1,134 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The updates for any width of vector. The source that includes it has defined `vec`, LANES and
-// the operations vec_load, vec_store, vec_set, vec_add, vec_sub, vec_mul, vec_div, vec_sqrt,
-// vec_sign_of (the bits of a first operand's absolute value with the second's sign) and
-// vec_zero_within (0 where the absolute value of the first is at most the second, else the third).
-// Each rounds on its own, left operand first, as in the scalar twin.
+// The updates for the widest vectors of the instruction set that the including source is built for.
+// Each operation rounds on its own, left operand first, as in the scalar twin.
 #ifndef GP_OPTIM_VEC_H
 #define GP_OPTIM_VEC_H
 
 #include "optim_priv.h"
+
+#if defined(__AVX512F__)
+
+#define LANES 16u
+typedef __m512 vec;
+
+static inline vec vec_load(const float *p)
+{
+	return _mm512_loadu_ps(p);
+}
+
+static inline void vec_store(float *p, vec a)
+{
+	_mm512_storeu_ps(p, a);
+}
+
+static inline vec vec_set(float a)
+{
+	return _mm512_set1_ps(a);
+}
+
+static inline vec vec_add(vec a, vec b)
+{
+	return gp_fadd16(a, b);
+}
+
+static inline vec vec_sub(vec a, vec b)
+{
+	return _mm512_sub_ps(a, b);
+}
+
+static inline vec vec_mul(vec a, vec b)
+{
+	return gp_fmul16(a, b);
+}
+
+static inline vec vec_div(vec a, vec b)
+{
+	return _mm512_div_ps(a, b);
+}
+
+static inline vec vec_sqrt(vec a)
+{
+	return _mm512_sqrt_ps(a);
+}
+
+static inline vec vec_sign_of(vec a, vec sign)
+{
+	const __m512i bit = _mm512_set1_epi32(INT32_MIN);
+	__m512i size = _mm512_andnot_si512(bit, _mm512_castps_si512(a));
+	__m512i top = _mm512_and_si512(bit, _mm512_castps_si512(sign));
+	return _mm512_castsi512_ps(_mm512_or_si512(size, top));
+}
+
+static inline vec vec_zero_within(vec a, vec limit, vec otherwise)
+{
+	__mmask16 within = _mm512_cmp_ps_mask(_mm512_abs_ps(a), limit, _CMP_LE_OQ);
+	return _mm512_maskz_mov_ps((__mmask16)~within, otherwise);
+}
+
+#elif defined(__AVX2__)
+
+#define LANES 8u
+typedef __m256 vec;
+
+static inline vec vec_load(const float *p)
+{
+	return _mm256_loadu_ps(p);
+}
+
+static inline void vec_store(float *p, vec a)
+{
+	_mm256_storeu_ps(p, a);
+}
+
+static inline vec vec_set(float a)
+{
+	return _mm256_set1_ps(a);
+}
+
+static inline vec vec_add(vec a, vec b)
+{
+	return gp_fadd8(a, b);
+}
+
+static inline vec vec_sub(vec a, vec b)
+{
+	return _mm256_sub_ps(a, b);
+}
+
+static inline vec vec_mul(vec a, vec b)
+{
+	return gp_fmul8(a, b);
+}
+
+static inline vec vec_div(vec a, vec b)
+{
+	return _mm256_div_ps(a, b);
+}
+
+static inline vec vec_sqrt(vec a)
+{
+	return _mm256_sqrt_ps(a);
+}
+
+static inline vec vec_sign_of(vec a, vec sign)
+{
+	const vec bit = _mm256_set1_ps(-0.0f);
+	return _mm256_or_ps(_mm256_andnot_ps(bit, a), _mm256_and_ps(bit, sign));
+}
+
+static inline vec vec_zero_within(vec a, vec limit, vec otherwise)
+{
+	vec size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+	return _mm256_andnot_ps(_mm256_cmp_ps(size, limit, _CMP_LE_OQ), otherwise);
+}
+
+#endif
+
+#ifdef LANES
+
+// vec_sign_of: the absolute value of a with the sign of another. vec_zero_within: 0 where the
+// absolute value of a is at most limit.
 
 static inline vec vec_gradient(
 	const struct gp_optim_plan *n, const struct gp_optim_block *b, uint32_t i)
@@ -117,5 +237,7 @@ static void rowwise(const struct gp_optim_plan *n, const struct gp_optim_block *
 	}
 	optim_row_rest(n, &b, rate, i);
 }
+
+#endif // LANES
 
 #endif

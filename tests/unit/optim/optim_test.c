@@ -141,22 +141,35 @@ static struct gp_optim_params vector_params(const struct optim_vector *v)
 		.schedule = {v->ints[1], v->ints[2], v->ints[3], k[12], k[13]}};
 }
 
-// All steps of one vector, old and new versions in turn, as the engine does.
-static void vector_run(const struct optim_vector *v)
+// Inputs are exact fractions, as in gen_vectors.py.
+static void vector_fill(uint32_t number, float *w, float grad[VECTOR_STEPS][VECTOR_ELEMS])
 {
-	static float w[2][VECTOR_ELEMS], s[2][2][VECTOR_ELEMS], grad[VECTOR_ELEMS];
+	for (uint32_t i = 0; i < VECTOR_ELEMS; i++) {
+		w[i] = (float)((int)((i * 53 + number) % 97) - 48) / 32;
+		for (uint32_t s = 0; s < VECTOR_STEPS; s++) {
+			int n = (int)((i * 37 + s * 61 + number * 13) % 199) - 99;
+			grad[s][i] = (float)n / 4096;
+		}
+	}
+}
+
+// All steps of one vector, old and new versions in turn, as the engine does.
+static void vector_run(uint32_t number)
+{
+	const struct optim_vector *v = &optim_vectors[number];
+	static float w[2][VECTOR_ELEMS], s[2][2][VECTOR_ELEMS];
+	static float grad[VECTOR_STEPS][VECTOR_ELEMS];
 	const struct gp_optim_params p = vector_params(v);
 	uint32_t old = 0;
 	float read[VECTOR_ELEMS];
-	memcpy(w[old], v->w, sizeof(v->w));
-	memcpy(read, v->w, sizeof(read));
+	vector_fill(number, w[old], grad);
+	memcpy(read, w[old], sizeof(read));
 	memset(s, 0, sizeof(s));
 	gp_optim_state_init(&p, s[old][0], VECTOR_ELEMS, VECTOR_ELEMS);
 	for (uint32_t step = 0; step < VECTOR_STEPS; step++, old ^= 1) {
-		memcpy(grad, v->grad[step], sizeof(grad));
 		float kept[VECTOR_ELEMS];
 		memcpy(kept, w[old], sizeof(kept));
-		gp_optim_apply(&p, &(struct gp_optim_block){.grad = grad,
+		gp_optim_apply(&p, &(struct gp_optim_block){.grad = grad[step],
 					   .w = w[old],
 					   .w_read = read,
 					   .state = s[old][0],
@@ -178,8 +191,8 @@ Test(optim, agrees_with_numpy)
 	for (int level = 0; level < GP_SIMD_LEVELS; level++) {
 		if (gp_optim_select(level) != 0)
 			continue;
-		for (size_t i = 0; i < GP_ARRAY_SIZE(optim_vectors); i++)
-			vector_run(&optim_vectors[i]);
+		for (uint32_t i = 0; i < GP_ARRAY_SIZE(optim_vectors); i++)
+			vector_run(i);
 	}
 }
 
