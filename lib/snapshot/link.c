@@ -65,7 +65,7 @@ static int file_hash(const struct link *l, int fd, const char *name, uint64_t si
 	struct gp_snapshot_error *err)
 {
 	struct stream s;
-	int rc = snapshot_stream_begin(&s, fd, l->path, name, err);
+	int rc = snapshot_stream_begin(&s, fd, size, l->path, name, err);
 	for (uint64_t at = 0, len; rc == 0 && at < size; at += len) {
 		const void *bytes;
 		len = size - at;

@@ -10,14 +10,15 @@
 
 // ---- bytes in order, hashed as they come
 
-int snapshot_stream_begin(
-	struct stream *s, int fd, const char *dir, const char *name, struct gp_snapshot_error *err)
+int snapshot_stream_begin(struct stream *s, int fd, uint64_t size, const char *dir,
+	const char *name, struct gp_snapshot_error *err)
 {
 	*s = (struct stream){.fd = fd,
 		.dir = dir,
 		.name = name,
 		.hash = XXH3_createState(),
-		.buffer = malloc(STREAM_BUFFER_SIZE)};
+		.buffer_size = GP_MAX(GP_MIN(size, STREAM_BUFFER_SIZE), 1u)};
+	s->buffer = malloc(s->buffer_size);
 	if (!s->hash || !s->buffer)
 		return snapshot_fail(err, -ENOMEM, "out of memory to read %s", name);
 	XXH3_64bits_reset(s->hash);
@@ -28,7 +29,7 @@ static int stream_fill(struct stream *s, struct gp_snapshot_error *err)
 {
 	ssize_t n;
 	do
-		n = pread(s->fd, s->buffer, STREAM_BUFFER_SIZE, (off_t)s->at);
+		n = pread(s->fd, s->buffer, s->buffer_size, (off_t)s->at);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return snapshot_fail_sys(err, errno, s->dir, s->name, "cannot be read");
@@ -178,7 +179,8 @@ static int plain_run(struct proof *p, struct stream *s, struct gp_snapshot_error
 	free(header);
 	uint32_t count = l->index.sums ? l->index.present_count : l->grid.blocks_count;
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		rc = plain_block(p, s, index_block(&l->index, i), l->index.sums != NULL, err);
+		rc = plain_block(
+			p, s, blocks_index_block(&l->index, i), l->index.sums != NULL, err);
 	return rc;
 }
 
@@ -248,15 +250,15 @@ static int frames_run(struct proof *p, struct stream *s, struct gp_snapshot_erro
 		return snapshot_fail(err, -ENOMEM, "out of memory for a block");
 	int rc = frame_header(p, s, sizes[0], err);
 	for (uint32_t i = 0; rc == 0 && i < l->index.present_count; i++)
-		rc = frame_block(p, s, index_block(&l->index, i), sizes[1 + i], err);
+		rc = frame_block(p, s, blocks_index_block(&l->index, i), sizes[1 + i], err);
 	return rc;
 }
 
 int proof_run(struct proof *p, struct gp_snapshot_error *err)
 {
 	struct stream s;
-	int rc = snapshot_stream_begin(
-		&s, p->fd, p->link->path, p->link->manifest.files[p->idx].name, err);
+	const struct gp_snapshot_file *file = &p->link->manifest.files[p->idx];
+	int rc = snapshot_stream_begin(&s, p->fd, file->size, p->link->path, file->name, err);
 	p->block_hash = XXH3_createState();
 	if (rc == 0 && !p->block_hash)
 		rc = snapshot_fail(err, -ENOMEM, "out of memory to read a block");

@@ -156,7 +156,7 @@ static int link_gather(const struct link *l, const struct gather *g, struct gp_s
 	const struct index *x = &l->index;
 	const uint8_t *at = (const uint8_t *)l->data_maps[g->file].base + l->data_start[g->file];
 	for (uint32_t i = 0; i < x->present_count; i++) {
-		uint32_t block = index_block(x, i);
+		uint32_t block = blocks_index_block(x, i);
 		struct grid_block b = grid_block(&l->grid, block);
 		size_t len = b.elems * sizeof(float);
 		size_t stored =

@@ -123,7 +123,7 @@ int blocks_index_header(const struct index *x, char **out, size_t *out_len,
 // Points the three into `bytes`, a whole mapped file.
 int blocks_index_attach(struct index *x, const void *bytes, uint64_t size,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
-static inline uint32_t index_block(const struct index *x, uint32_t present_idx)
+static inline uint32_t blocks_index_block(const struct index *x, uint32_t present_idx)
 {
 	return x->present ? x->present[present_idx] : present_idx;
 }
@@ -211,12 +211,13 @@ struct stream {
 	const char *dir, *name; // for texts
 	XXH3_state_t *hash;
 	uint8_t *buffer;
+	size_t buffer_size;
 	size_t used, left; // in the buffer
 };
 
 // snapshot_stream_end follows in any case.
-int snapshot_stream_begin(struct stream *s, int fd, const char *dir, const char *name,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
+int snapshot_stream_begin(struct stream *s, int fd, uint64_t size, const char *dir,
+	const char *name, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // The next bytes, at most *len and at least one; *len becomes how many. Valid until the next call.
 int snapshot_stream_next(struct stream *s, uint64_t *len, const void **bytes,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;

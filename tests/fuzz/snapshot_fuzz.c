@@ -3,6 +3,7 @@
 // libFuzzer target for what a snapshot says about itself: manifest.json and the header of a
 // safetensors file. Input: u32 length of the manifest text, the text, then the safetensors file. A
 // manifest rarely survives its own checksum, so the header is also checked against fixed tensors.
+// The file is also taken for blocks.safetensors and for a frame of zstd.
 #include <snapshot_priv.h>
 
 #include <stdlib.h>
@@ -17,6 +18,36 @@ static void header_try(const struct gp_snapshot_meta *meta, const uint8_t *data,
 		GP_ASSERT(data_start >= 8 && data_start <= size && data_start % 4 == 0);
 	else
 		GP_ASSERT(err.code < 0 && err.text[0] != 0);
+}
+
+static void index_try(const struct manifest *m, const uint8_t *file, size_t len)
+{
+	struct gp_snapshot_error err = {0};
+	struct index x = {.files_count = m->files_count,
+		.blocks_count = m->form.blocks_count,
+		.present_count = m->form.present_count,
+		.incremental = m->form.depth > 0,
+		.zstd = m->form.zstd};
+	// As it is mapped.
+	void *aligned = aligned_alloc(64, gp_align_up(len + 1, 64));
+	if (!aligned)
+		return;
+	memcpy(aligned, file, len);
+	if (blocks_index_attach(&x, aligned, len, &err) == 0)
+		for (uint32_t i = 0; i < x.present_count; i++)
+			GP_ASSERT(blocks_index_block(&x, i) < x.blocks_count);
+	else
+		GP_ASSERT(err.code < 0 && err.text[0] != 0);
+	free(aligned);
+}
+
+static void frame_try(const uint8_t *file, size_t len)
+{
+	uint8_t out[512];
+	uint64_t size = zstd_frame_content(file, len);
+	if (size <= sizeof(out))
+		(void)!zstd_frame_open(out, size, file, len);
+	GP_ASSERT(!zstd_frame_open(out, sizeof(out), file, len) || size == sizeof(out));
 }
 
 // The text with a checksum that agrees, so that what comes after the checksum is reached.
@@ -51,7 +82,11 @@ static void manifest_try(const char *text, size_t text_len, const uint8_t *file,
 	GP_ASSERT(m.meta.tensors_count > 0 && m.meta.tensors_count <= GP_SNAPSHOT_TENSORS_MAX);
 	GP_ASSERT(m.files_count == m.meta.states_count + 1);
 	GP_ASSERT(gp_snapshot_job_valid(m.meta.job));
+	GP_ASSERT(m.form.depth < GP_SNAPSHOT_CHAIN_MAX &&
+		  (m.form.depth > 0) == (m.form.base[0] != 0));
+	GP_ASSERT(m.form.present_count <= m.form.blocks_count);
 	header_try(&m.meta, file, file_len);
+	index_try(&m, file, file_len);
 	manifest_fini(&m);
 }
 
@@ -70,5 +105,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		manifest_try(sealed, strlen(sealed), file, file_len);
 	free(sealed);
 	header_try(&meta, file, file_len);
+	frame_try(file, file_len);
 	return 0;
 }

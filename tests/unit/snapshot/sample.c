@@ -124,6 +124,13 @@ void sample_dir(char *out)
 	cr_assert_not_null(mkdtemp(out));
 }
 
+bool sample_memory_dir(char *out)
+{
+	const char *parent = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+	snprintf(out, PATH_MAX, "%s/gp-snapshot-test-XXXXXX", parent);
+	return mkdtemp(out) != NULL;
+}
+
 static void dir_remove(const char *dir, int depth)
 {
 	char path[PATH_MAX + 256];

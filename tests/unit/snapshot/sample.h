@@ -32,6 +32,8 @@ int sample_write(
 bool sample_same(const struct gp_snapshot *snap, const struct sample *s);
 // A fresh directory below /tmp; sample_dir_remove takes it and what is in it (two levels) away.
 void sample_dir(char *out);
+// The same where syncing costs nothing, if there is such a place; for small files.
+bool sample_memory_dir(char *out);
 void sample_dir_remove(const char *dir);
 // Names in it that begin with ".tmp-".
 uint32_t sample_stages(const char *dir);
