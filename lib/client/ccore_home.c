@@ -29,6 +29,8 @@ static struct cc_retry *query(struct gp_ccore *c)
 		return &c->generation_retry;
 	if (!cc_is_reader(c) && c->laid_out && !c->member)
 		return &c->view_retry;
+	if (c->commit_late)
+		return &c->commit_retry;
 	return NULL;
 }
 

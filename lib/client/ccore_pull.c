@@ -133,6 +133,21 @@ uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l)
 	return is_bulk(c) ? bulk_tick(c, l) : repair_tick(c, l);
 }
 
+// Results come in the order of places: one that is some places further on shows that an earlier one
+// was lost. It is asked for again, but not sooner than the question may be answered.
+static bool hole_seen(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
+{
+	l->result_high = GP_MAX(l->result_high, place);
+	if (l->waiting == 0)
+		return false;
+	cc_low_advance(c, l);
+	if (l->low + HOLE_PLACES > l->result_high || !is_wanted(c, l, l->low))
+		return false;
+	uint64_t gap = GP_MAX(2 * l->rtt.srtt, PULL_GAP_MIN);
+	l->pull_at = GP_MIN(l->pull_at, GP_MAX(l->pull_last + gap, c->now));
+	return true;
+}
+
 // A result of `place` has arrived: time to wait anew, or a sign that an earlier one was lost.
 void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
 {
@@ -140,18 +155,12 @@ void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
 	if (is_bulk(c)) {
 		if (l->asked > 0 && --l->asked == 0)
 			l->pull_at = c->now;
+		else if (cc_is_apart(c))
+			(void)hole_seen(c, l, place);
 		return;
 	}
-	l->result_high = GP_MAX(l->result_high, place);
-	if (l->waiting == 0)
-		return;
-	cc_low_advance(c, l);
-	if (l->low + HOLE_PLACES <= l->result_high && is_wanted(c, l, l->low)) {
-		uint64_t gap = GP_MAX(2 * l->rtt.srtt, PULL_GAP_MIN);
-		l->pull_at = GP_MIN(l->pull_at, GP_MAX(l->pull_last + gap, c->now));
-	} else {
+	if (!hole_seen(c, l, place) && l->waiting > 0)
 		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
-	}
 }
 
 // An asynchronous job reads another one: true when that is so.

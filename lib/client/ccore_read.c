@@ -7,8 +7,9 @@
 
 #include <stdio.h>
 
-#define NOTHING_MIN (20 * MS) // until there is a first generation
-#define NOTHING_MAX (200 * MS)
+#define NOTHING_MIN    (20 * MS) // until there is a first generation
+#define NOTHING_MAX    (200 * MS)
+#define COMMIT_ASK_MAX (50 * MS)
 
 // ---- asking home
 
@@ -80,17 +81,25 @@ static void step_settle(struct gp_ccore *c)
 	if (c->w.consistency == GP_CONSIST_QUORUM && gp_before(c->after, c->closed))
 		c->after = c->closed;
 	c->phase = CC_SETTLED;
+	c->commit_late = false;
 	if (!results_wanted(c))
 		return;
 	c->phase = CC_READING;
 	cc_read_begin(c, c->step + 1, 0);
 }
 
+// A lost COMMIT shows in the next datagram from home; where none comes, home is asked.
 static void commit_check(struct gp_ccore *c)
 {
-	if (c->phase == CC_COMMITTING && c->member && c->pushed == c->tensors_count &&
-		step_committed(c))
+	bool whole = c->phase == CC_COMMITTING && c->member && c->pushed == c->tensors_count;
+	if (whole && step_committed(c)) {
 		step_settle(c);
+	} else if (whole && !c->commit_late && all_accepted(c)) {
+		uint64_t wait = 2 * cc_rtt_rto(&cc_home(c)->rtt);
+		c->commit_late = true;
+		c->commit_retry = (struct cc_retry){
+			.at = c->now + wait, .interval = wait, .max = COMMIT_ASK_MAX};
+	}
 }
 
 uint64_t cc_read_tick(struct gp_ccore *c)
@@ -128,6 +137,7 @@ void cc_async_begin(struct gp_ccore *c)
 {
 	c->phase = CC_SETTLED;
 	c->yours = false;
+	c->commit_late = false;
 	c->read.open = false;
 }
 

@@ -317,6 +317,7 @@ static void view_async(struct gp_ccore *c, bool was_member)
 		c->step = c->view_step;
 		c->round_step = c->view_step;
 		c->yours = false;
+		c->commit_late = false;
 		blocks_void(c, true);
 	} else {
 		c->step = c->running ? c->view_step : c->view_step - 1;

@@ -235,9 +235,11 @@ struct gp_ccore {
 	struct cc_retry generation_retry;
 	// asynchronous jobs
 	uint8_t phase;
-	bool yours;	 // the step's contribution is committed
-	uint32_t closed; // quorum: highest step closed
-	uint32_t after;	 // the step that is over: the next one follows it
+	bool yours;	  // the step's contribution is committed
+	uint32_t closed;  // quorum: highest step closed
+	uint32_t after;	  // the step that is over: the next one follows it
+	bool commit_late; // all of the step has arrived, and no commit: home is asked
+	struct cc_retry commit_retry;
 	struct cc_read read;
 	float *const *params;
 	// home

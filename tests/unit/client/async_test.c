@@ -201,6 +201,45 @@ Test(async, home_tells_of_a_commit_that_was_lost)
 	cr_assert_eq(read_sent().clock, 2);
 }
 
+Test(async, home_is_asked_for_a_commit_that_does_not_come)
+{
+	fx_member(&f);
+	pushed();
+	uint64_t rto = cc_rtt_rto(&f.core->lanes[0].rtt);
+	fx_tick(&f, 2 * rto - 2 * MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_HEARTBEAT), 0);
+	fx_tick(&f, 3 * MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_HEARTBEAT), 1);
+	fx_tick(&f, MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_HEARTBEAT), 1);
+	home_says(1, 2);
+	fx_tick(&f, 0);
+	cr_assert_eq(read_sent().clock, 2);
+	fx_skip(&f);
+	fx_tick(&f, 30 * MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_HEARTBEAT), 0);
+}
+
+Test(async, a_lost_result_of_a_generation_is_asked_for_at_once)
+{
+	struct gp_msg m;
+	struct gp_section s;
+	fx_member(&f);
+	committed(1);
+	grant(1, 7, 1);
+	fx_tick(&f, 0);
+	for (uint32_t b = 1; b <= 3; b++)
+		fx_result(&f, b, 7, 1, false, 5);
+	fx_skip(&f);
+	fx_tick(&f, 0);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0, "it may be on its way");
+	fx_tick(&f, 2 * MS);
+	(void)fx_next(&f, GP_WIRE_PULL, &m);
+	gp_wire_get_section(&m, 0, &s);
+	cr_assert_eq(s.block, 0);
+	cr_assert_eq(s.run, 1);
+}
+
 Test(async, a_parked_read_is_repeated_with_the_heartbeats_only)
 {
 	fx_member(&f);
