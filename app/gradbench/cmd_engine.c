@@ -201,7 +201,7 @@ static int usage(FILE *to)
 		"  --kind K       reduce, train or both (default both)\n"
 		"  --workers L    workers, 1..256; a list L is 1,4,64 (default 1,4)\n"
 		"  --mtu L        576..9216 (default 1500,9000)\n"
-		"  --frames L     frames in rotation, 1024.. (default 4096,65536)\n"
+		"  --frames L     frames in rotation, 256.. (default 4096,65536)\n"
 		"  --table-mb L   MB of values (default 100)\n"
 		"  --tensors N    of the job (default 1)\n"
 		"  --skew N       blocks from the first worker to the last (default 16)\n"
@@ -258,7 +258,7 @@ static bool option_take(struct options *o, int c, const char *text)
 	case 'm':
 		return list_parse(text, 576, 9216, &o->mtus);
 	case 'f':
-		return list_parse(text, 1024, 1 << 20, &o->frames);
+		return list_parse(text, 256, 1 << 20, &o->frames);
 	case 't':
 		return list_parse(text, 1, 65536, &o->tables_mb);
 	case 'n':

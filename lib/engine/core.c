@@ -83,44 +83,77 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 	return verdict;
 }
 
-// How many datagrams before its turn the payload of one is fetched, and then, its header being
-// there, what is kept about its block.
-#define PAYLOAD_AHEAD 4
-#define PLACE_AHEAD   2
+// How many datagrams before its turn the payload of one is fetched, then, its header being there,
+// what is kept about its block, and then what a completion of that needs.
+#define PAYLOAD_AHEAD  4
+#define PAYLOAD_MAX    2048u
+#define PLACE_AHEAD    3
+#define VERSIONS_AHEAD 2
+
+struct place {
+	const struct job_core *jc; // NULL: no contribution
+	uint32_t local;
+};
 
 static inline void payload_prefetch(const struct gp_frame *f)
 {
+	uint32_t len = GP_MIN(f->len, PAYLOAD_MAX);
 #pragma GCC unroll 8
-	for (uint32_t at = 0; at < f->len; at += GP_CACHE_LINE)
+	for (uint32_t at = 0; at < len; at += GP_CACHE_LINE)
 		__builtin_prefetch(f->data + at);
 }
 
 // Nothing of the datagram is proved yet: what is wrong is not looked at further.
-static void place_prefetch(const struct gp_core *c, const struct gp_frame *f)
+static inline struct place place_prefetch(const struct gp_core *c, const struct gp_frame *f)
 {
+	const struct place none = {0};
 	if (f->len < GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE || f->data[1] != GP_WIRE_PUSH)
-		return;
+		return none;
 	uint32_t job = gp_load16(f->data + 4);
 	const struct job_core *jc = job <= GP_ENGINE_JOBS_MAX ? c->jobs[job] : NULL;
 	uint32_t block = gp_load32(f->data + GP_WIRE_HEADER_SIZE);
 	if (!jc || block >= jc->job->blocks_count)
-		return;
+		return none;
 	uint32_t local = job_local(jc->job, block);
-	if (local < jc->table.blocks_count)
-		__builtin_prefetch(&jc->table.blocks[local]);
+	if (local >= jc->table.blocks_count)
+		return none;
+	__builtin_prefetch(&jc->table.blocks[local]);
+	return (struct place){.jc = jc, .local = local};
+}
+
+static bool slot_is_open(const struct job_core *jc, uint32_t local, uint32_t step)
+{
+	uint64_t place = (uint64_t)step * jc->table.blocks_count + local;
+	const struct slot *s = &jc->slots[(uint32_t)place & jc->slot_mask];
+	return s->open && s->step == step && s->local == local;
+}
+
+// Once for each block, at the first contribution to it. Where there is no optimizer the opening of
+// the slot is early enough.
+static inline void versions_prefetch(struct place at, const struct gp_frame *f)
+{
+	if (!at.jc || !job_trains(at.jc->job))
+		return;
+	const struct gp_block *b = &at.jc->table.blocks[at.local];
+	if (!slot_is_open(at.jc, at.local, gp_load32(f->data + 20)))
+		gp_block_prefetch(&at.jc->table, b, b->elems);
 }
 
 void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now)
 {
 	GP_ASSERT(n <= GP_ENGINE_BURST_MAX);
 	c->now = now;
+	struct place places[GP_ENGINE_BURST_MAX];
+	memset(places, 0, sizeof(places[0]) * GP_MIN(n, PLACE_AHEAD));
 	for (uint32_t i = 0; i < n && i < PAYLOAD_AHEAD; i++)
 		payload_prefetch(frames[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		if (i + PAYLOAD_AHEAD < n)
 			payload_prefetch(frames[i + PAYLOAD_AHEAD]);
 		if (i + PLACE_AHEAD < n)
-			place_prefetch(c, frames[i + PLACE_AHEAD]);
+			places[i + PLACE_AHEAD] = place_prefetch(c, frames[i + PLACE_AHEAD]);
+		if (i + VERSIONS_AHEAD < n)
+			versions_prefetch(places[i + VERSIONS_AHEAD], frames[i + VERSIONS_AHEAD]);
 		flight_datagram(c, frames[i]);
 		enum gp_verdict v = handle_frame(c, frames[i]);
 		GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);

@@ -271,7 +271,7 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 	struct slot *slot = &jc->slots[place_slot(jc, local, h->step)];
 	if (!slot->open) {
 		*slot = (struct slot){.step = h->step, .local = local, .open = true};
-		gp_block_prefetch(&jc->table.blocks[local]);
+		gp_block_prefetch(&jc->table, &jc->table.blocks[local], 0);
 		jc->slots_open++;
 	}
 	GP_ASSERT(slot->step == h->step && slot->local == local);

@@ -63,10 +63,14 @@ static void retired_stamp(struct gp_table *t)
 	t->unstamped_count = 0;
 }
 
-// Moves what nobody can see any more from the retired queue to the free list. The queue is in order
-// of retirement; one that a frame still refers to goes to the end.
+// Moves what nobody can see any more from the retired queue to the free list, which is empty. The
+// queue is in order of retirement, which is that of the blocks, and the free list keeps it:
+// versions are written in the order in which they lie in memory. One that a frame still refers to
+// goes to the end of the queue.
 static void table_reclaim(struct gp_table *t)
 {
+	struct gp_version **tail = &t->free_list;
+	GP_ASSERT(!t->free_list);
 	retired_stamp(t);
 	for (uint32_t n = t->retired_count; n > 0; n--) {
 		struct gp_version *v = t->retired_first;
@@ -76,7 +80,9 @@ static void table_reclaim(struct gp_table *t)
 		v->next = NULL;
 		if (v->hold.count == 0) {
 			t->retired_count--;
-			gp_table_untake(t, v);
+			t->free_count++;
+			*tail = v;
+			tail = &v->next;
 			continue;
 		}
 		if (!t->retired_first)
@@ -87,8 +93,10 @@ static void table_reclaim(struct gp_table *t)
 	}
 }
 
-static void version_prefetch(struct gp_version *v, uint32_t elems)
+// Header, values and states.
+static void version_prefetch(const struct gp_table *t, struct gp_version *v)
 {
+	uint32_t elems = t->elems_max * (1 + t->states_count);
 	__builtin_prefetch(v, 1);
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < elems; i += GP_CACHE_LINE / sizeof(float))
@@ -107,7 +115,7 @@ struct gp_version *gp_table_take(struct gp_table *t)
 	t->free_count--;
 	v->next = NULL;
 	if (t->free_list)
-		version_prefetch(t->free_list, t->elems_max);
+		version_prefetch(t, t->free_list);
 	return v;
 }
 
