@@ -69,7 +69,9 @@ static void decided_view(struct gp_ccore *c, const struct gp_commit_entry *e)
 {
 	bool was_member = c->member;
 	c->view = e->view;
-	c->view_step = e->step;
+	// In an asynchronous job that is where those begin who join with the view, not who stays.
+	if (!was_member || !cc_is_apart(c))
+		c->view_step = e->step;
 	c->lowest = e->lowest;
 	c->member = (e->flags & GP_COMMIT_MEMBER) != 0;
 	if (c->laid_out)

@@ -68,7 +68,8 @@ static void async_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 		return;
 	c->view_skipped = false;
 	c->view = r->view;
-	c->view_step = r->view_first_step;
+	if (!c->member)
+		c->view_step = r->view_first_step;
 	c->lowest = r->lowest;
 }
 

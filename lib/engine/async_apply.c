@@ -155,8 +155,11 @@ static void stage_free(struct job_core *jc, uint32_t rank, struct stage *s)
 static void apply_finish(struct job_core *jc)
 {
 	struct async_core *a = jc->async;
-	gp_ranks_foreach(r, &a->applies.others) stage_free(jc, r, rank_stage(jc, r, true));
-	gp_ranks_foreach(r, &a->applies.members) stage_free(jc, r, rank_stage(jc, r, false));
+	bool blocks = jc->table.blocks_count > 0; // else nothing was pushed here
+	gp_ranks_foreach(r, &a->applies.others) if (blocks)
+		stage_free(jc, r, rank_stage(jc, r, true));
+	gp_ranks_foreach(r, &a->applies.members) if (blocks)
+		stage_free(jc, r, rank_stage(jc, r, false));
 	if (gp_before(a->closed, a->applies.step))
 		a->closed = a->applies.step;
 	a->applying = false;

@@ -20,6 +20,7 @@ static void cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation
 		.generation = generation,
 		.decision = h->consist.decision,
 		.clock_min = gp_async_clock_min(&h->consist, &slowest),
+		.closed = h->consist.async.closed,
 		.pin = pin,
 		.made_at = c->now,
 	};
@@ -145,7 +146,7 @@ static bool bound_allows(const struct job_core *jc, const struct read_wait *w, u
 
 // Whether the newest cut is good enough for it.
 static bool cut_serves(const struct gp_core *c, const struct job_core *jc,
-	const struct live_cut *cut, uint32_t rank, uint32_t need)
+	const struct live_cut *cut, const struct read_wait *w, uint32_t rank, uint32_t need)
 {
 	const struct home *h = jc->job->home;
 	if (!cut || cut->pin == PIN_SNAPSHOT)
@@ -155,6 +156,10 @@ static bool cut_serves(const struct gp_core *c, const struct job_core *jc,
 		return false;
 	if (rank != GP_WIRE_RANK_NONE &&
 		!gp_before(h->consist.async.committed_at[rank], cut->decision + 1))
+		return false;
+	// In a quorum a step is over for a rank when it is closed, also without its push.
+	if (rank != GP_WIRE_RANK_NONE && h->consist.cfg.mode == GP_CONSIST_QUORUMS &&
+		gp_before(cut->closed, w->clock - 1))
 		return false;
 	bool unchanged = gp_before(h->async->last_commit, cut->decision);
 	return unchanged || c->now - cut->made_at <= jc->job->cfg->cut_age_ns;
@@ -207,7 +212,7 @@ static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session
 		if (!reserved_release(a, cs->id))
 			return false; // one at a time
 		cut = cut_make(c, jc, cs->id);
-	} else if (!cut_serves(c, jc, cut, rank, need)) {
+	} else if (!cut_serves(c, jc, cut, w, rank, need)) {
 		cut = cut_make(c, jc, PIN_NONE);
 	}
 	if (!cut)

@@ -70,6 +70,7 @@ struct live_cut {
 	uint32_t generation;
 	uint32_t decision;
 	uint32_t clock_min; // steps that it has of every member
+	uint32_t closed;    // quorum: highest step in it
 	uint32_t pin;
 	uint64_t made_at;
 };
