@@ -164,7 +164,7 @@ static void run(struct sim *s)
 			"no progress for %llu s after the faults; all are at step %u, to do %u",
 			(unsigned long long)(PROGRESS_NS / SEC), s->oracle.generation,
 			s->last_step);
-		tap_stuck(s, stdout);
+		tap_stuck(s, stderr);
 	}
 	s->stats.calm_ns = s->now - s->calm_at;
 }

@@ -38,7 +38,7 @@ static void usage(FILE *f)
 		   "  --regressions F  a history for each line of F, as --trace and limits\n"
 		   "limits, otherwise by seed:\n"
 		   "  --workers LIST --cores LIST  one of these numbers\n"
-		   "  --mode LIST      consistency: bsp\n"
+		   "  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive\n"
 		   "  --steps N --datagrams N --tensors N --readers N  at most\n"
 		   "  --faults LIST    of the seed's faults only these (all, none)\n");
 }
@@ -77,6 +77,24 @@ static bool list_parse(const char *text, struct sim_list *l, uint32_t max)
 	return false;
 }
 
+// "ssp,asp"
+static bool modes_parse(const char *text, uint32_t *set)
+{
+	*set = 0;
+	for (size_t len; *text; text += len + (text[len] == ',')) {
+		len = strcspn(text, ",");
+		uint32_t m = GP_CONSIST_BSP;
+		while (m <= GP_CONSIST_ADAPTIVE &&
+			(strlen(sim_mode_name(m)) != len ||
+				strncmp(sim_mode_name(m), text, len) != 0))
+			m++;
+		if (m > GP_CONSIST_ADAPTIVE)
+			return false;
+		*set |= UINT32_C(1) << m;
+	}
+	return *set != 0;
+}
+
 static bool seconds_parse(const char *text, uint32_t *ms)
 {
 	bool ok = number_parse(text, ms) && *ms < UINT32_MAX / 1000;
@@ -105,7 +123,7 @@ static bool option_take(struct args *a, int o, const char *text)
 	case 'c':
 		return list_parse(text, &l->cores, SIM_CORES_MAX);
 	case 'm':
-		return strcmp(text, "bsp") == 0;
+		return modes_parse(text, &l->modes);
 	case 'n':
 		return number_parse(text, &l->steps) && l->steps > 0;
 	case 'd':

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "model.h"
+#include "ledger.h"
 #include "rng.h"
+
+#include <gp_wire.h>
 
 #define CODEC_F32 1 // docs/protocol.md 3
 
@@ -29,7 +32,11 @@ void model_init(struct model *m, const struct sim_opts *o)
 		.weight_decay = how & 1 ? 0.001f : 0.0f,
 		.nesterov = how >> 1 & 1,
 		.tensors_count = o->tensors,
+		.exact = o->consistency != GP_CONSIST_BSP,
+		.o = o,
 	};
+	if (m->exact)
+		m->lr = 1.0f;
 	// Values stay small, also where a codec keeps most of a gradient back for many steps.
 	m->feedback = (o->codec == CODEC_F32 ? 0.25f : 0.001f) / (float)o->workers;
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
@@ -43,11 +50,13 @@ void model_initial(const struct model *m, uint32_t rank, float *params)
 {
 	uint64_t key = key_of(m, 1, rank);
 	for (uint32_t i = 0; i < m->elems_total; i++)
-		params[i] = noise(key, i);
+		params[i] = m->exact ? ledger_initial(rank, i) : noise(key, i);
 }
 
 float model_weight(const struct model *m, uint32_t rank)
 {
+	if (m->exact)
+		return 1.0f;
 	return 0.5f + 0.3f * (float)(rng_mix(m->seed ^ rank) % 5);
 }
 
@@ -55,7 +64,9 @@ void model_gradient(const struct model *m, uint32_t rank, uint32_t step, uint32_
 	const float *params, float *grad)
 {
 	uint64_t key = key_of(m, ((uint64_t)step << 16 | rank) + 2, t);
-	for (uint32_t i = 0; i < m->elems[t]; i++)
+	for (uint32_t i = 0; i < m->elems[t] && m->exact; i++)
+		grad[i] = ledger_gradient(m->o, rank, step, m->from[t] + i);
+	for (uint32_t i = 0; i < m->elems[t] && !m->exact; i++)
 		grad[i] = noise(key, i) + m->feedback * params[i];
 }
 

@@ -15,6 +15,8 @@ struct model {
 	uint64_t seed;
 	bool train; // else reduce
 	bool mean;
+	bool exact; // asynchronous: whole numbers, see ledger.h
+	const struct sim_opts *o;
 	float lr, momentum, weight_decay;
 	bool nesterov;
 	float feedback; // of what a worker holds on what it contributes

@@ -40,7 +40,8 @@
 	X(NAN, "nan")			/* gradients with NaN or infinity */                       \
 	X(STRANGER, "stranger")		/* datagrams come again from another address */            \
 	X(CUTS, "cuts")			/* cuts at random, held for long */                        \
-	X(PULLS, "pulls")		/* workers pull between steps, and push without asking */
+	X(PULLS, "pulls")		/* workers pull between steps, and push without asking */  \
+	X(PREEMPT, "preempt")		/* another core, or control, runs in the middle of a turn */
 
 enum sim_fault {
 #define X(id, name) FAULT_##id,
@@ -62,6 +63,7 @@ struct sim_limits {
 	uint32_t datagrams; // 0: by seed
 	uint32_t faults;    // those of the seed that may happen
 	uint32_t tensors;   // at most; 0: by seed
+	uint32_t modes;	    // set of enum gp_wire_consistency; 0: by seed
 	uint32_t readers;   // at most
 };
 
@@ -81,6 +83,13 @@ struct sim_opts {
 	bool train;
 	bool mean;
 	uint8_t atomicity;
+	uint8_t consistency;
+	uint8_t stale;	     // quorum: enum gp_stale_policy
+	uint32_t bound;	     // ssp, adaptive
+	uint32_t quorum_min; // and the wait
+	uint64_t quorum_wait_ns;
+	uint64_t cut_age_ns;
+	uint32_t cuts_max;
 	uint8_t codec;
 	uint8_t nonfinite;
 	uint32_t tensors;
@@ -99,7 +108,7 @@ struct sim_opts {
 	uint64_t faults_ns;
 	// how much of each fault
 	uint32_t loss_ppm, burst_ppm, dup_ppm, old_ppm, reorder_ppm, corrupt_ppm, undetected_ppm;
-	uint32_t malformed_ppm, nan_ppm, stranger_ppm, quiet_ppm, pull_ppm;
+	uint32_t malformed_ppm, nan_ppm, stranger_ppm, quiet_ppm, pull_ppm, preempt_ppm;
 	uint32_t old_max; // datagrams
 	uint64_t delay_min_ns, delay_max_ns, reorder_ns, dup_ns;
 	uint64_t compute_ns; // of a tensor
@@ -114,6 +123,8 @@ static inline bool sim_has(const struct sim_opts *o, enum sim_fault f)
 
 void sim_limits_none(struct sim_limits *l);
 void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits *l);
+// "bsp", ...
+const char *sim_mode_name(uint32_t consistency);
 void sim_opts_print(FILE *f, const struct sim_opts *o);
 // "loss,kill" -> set; false for an unknown name. "none" is the empty set, "all" every one.
 bool sim_faults_parse(const char *text, uint32_t *set);

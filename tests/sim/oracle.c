@@ -50,8 +50,11 @@ static void blocks_lay(struct oracle *k)
 			k->blocks[n] = (struct oracle_block){.from = k->m->from[t] + at,
 				.elems = GP_MIN(elems, k->m->elems[t] - at),
 				.tensor = t};
-			bool begins = n == 0 || k->o->atomicity == GP_ATOM_BLOCK ||
-				      (k->o->atomicity == GP_ATOM_TENSOR && at == 0);
+			uint8_t atomicity = k->o->consistency == GP_CONSIST_BSP
+						    ? k->o->atomicity
+						    : GP_ATOM_STEP; // initial values only
+			bool begins = n == 0 || atomicity == GP_ATOM_BLOCK ||
+				      (atomicity == GP_ATOM_TENSOR && at == 0);
 			if (begins)
 				k->units[k->units_count++].first = n;
 			k->units[k->units_count - 1].count++;
@@ -90,12 +93,16 @@ void oracle_start(struct oracle *k, const struct sim_opts *o, const struct model
 	}
 	if (o->restored)
 		restored_fill(k);
+	ledger_start(&k->ledger, k);
+	if (o->consistency != GP_CONSIST_BSP && k->generation != UINT32_MAX)
+		ledger_begin(&k->ledger, k->generation, row(k, k->base), k->generation);
 }
 
 void oracle_end(struct oracle *k)
 {
 	for (uint32_t r = 0; r < k->o->workers; r++)
 		free(k->sent[r].values);
+	ledger_end(&k->ledger);
 	free(k->state);
 	free(k->made);
 	free(k->units);
@@ -117,6 +124,8 @@ void oracle_contribution(struct oracle *k, uint32_t rank, uint64_t life, uint32_
 	s->life[tensor] = life;
 	s->step[tensor] = step;
 	memcpy(s->values + k->m->from[tensor], values, sizeof(float) * k->m->elems[tensor]);
+	if (k->o->consistency != GP_CONSIST_BSP)
+		ledger_contribution(&k->ledger, rank, life, step);
 }
 
 // In the middle of a step nobody joins, unless those who are left are too few to end it.
@@ -242,6 +251,8 @@ void oracle_commit(struct oracle *k, uint32_t unit, uint32_t step, uint32_t view
 	if (++k->units_next == k->units_count) {
 		k->units_next = 0;
 		k->generation++;
+		if (k->o->consistency != GP_CONSIST_BSP)
+			ledger_begin(&k->ledger, k->generation, row(k, step), step);
 	}
 }
 
@@ -276,6 +287,10 @@ static bool is_made(struct oracle *k, uint32_t step, uint32_t unit, const char *
 void oracle_check(struct oracle *k, const float *seen, uint32_t step, uint64_t skip,
 	const char *who, uint32_t idx)
 {
+	if (k->ledger.on) {
+		ledger_check(&k->ledger, seen, step, skip, who, idx);
+		return;
+	}
 	for (uint32_t u = 0; u < k->units_count && !k->off; u++) {
 		const struct oracle_unit *unit = &k->units[u];
 		if (!is_made(k, step, u, who, idx))
@@ -316,7 +331,9 @@ void oracle_check_block(struct oracle *k, const float *seen, uint32_t elems, uin
 	uint32_t block, const char *who, uint32_t idx)
 {
 	const struct oracle_block *b = &k->blocks[block];
-	if (k->off)
+	if (k->ledger.on)
+		ledger_check_block(&k->ledger, seen, elems, step, block, who, idx);
+	if (k->off || k->ledger.on)
 		return;
 	uint32_t u = 0;
 	while (k->units[u].first + k->units[u].count <= block)

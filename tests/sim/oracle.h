@@ -7,6 +7,7 @@
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
 
+#include "ledger.h"
 #include "model.h"
 
 #include <gp_base.h>
@@ -55,6 +56,7 @@ struct oracle {
 	struct gp_ranks members;
 	uint64_t lives[SIM_WORKERS_MAX]; // of the members
 	uint64_t commits, views, checks;
+	struct ledger ledger; // asynchronous jobs, from their first generation on
 };
 
 void oracle_start(struct oracle *k, const struct sim_opts *o, const struct model *m);

@@ -18,6 +18,7 @@ struct job_state {
 	struct totals totals;
 	struct finding finding;
 	uint64_t seed; // in hand
+	int errors;    // file with what the process says on standard error
 };
 
 struct shared {
@@ -101,6 +102,20 @@ static void job_run(struct shared *sh, struct job_state *js, uint64_t last,
 	gp_rcu_unregister_thread();
 }
 
+// What an assertion said last.
+static void last_line(int fd, char *text, size_t size)
+{
+	char tail[400];
+	off_t end = lseek(fd, 0, SEEK_END);
+	off_t from = end > (off_t)sizeof(tail) - 1 ? end - (off_t)sizeof(tail) + 1 : 0;
+	ssize_t n = pread(fd, tail, sizeof(tail) - 1, from);
+	tail[GP_MAX(n, 0)] = 0;
+	while (n > 0 && tail[n - 1] == '\n')
+		tail[--n] = 0;
+	const char *line = strrchr(tail, '\n');
+	(void)snprintf(text, size, "%.*s", (int)size - 1, line ? line + 1 : tail);
+}
+
 static void job_wait(struct shared *sh, struct job_state *js, pid_t pid)
 {
 	int status = 0;
@@ -112,11 +127,10 @@ static void job_wait(struct shared *sh, struct job_state *js, pid_t pid)
 	js->finding.found = true;
 	js->finding.seed = js->seed;
 	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	(void)snprintf(js->finding.why, sizeof(js->finding.why), "%s (signal %d)",
-		sig == SIGALRM	 ? "hangs"
-		: sig == SIGABRT ? "an assertion failed"
-				 : "crashed",
-		sig);
+	char said[SIM_WHY_SIZE / 2];
+	last_line(js->errors, said, sizeof(said));
+	(void)snprintf(js->finding.why, sizeof(js->finding.why), "%s (signal %d) %s",
+		sig == SIGALRM ? "hangs" : "died", sig, said);
 }
 
 static struct shared *shared_make(void)
@@ -136,9 +150,11 @@ void runner_run(uint64_t first, uint64_t last, const struct sim_limits *l, uint3
 	atomic_store(&sh->seed_next, first);
 	(void)fflush(NULL);
 	for (uint32_t i = 0; i < jobs; i++) {
+		sh->jobs[i].errors = memfd_create("errors", MFD_CLOEXEC);
 		pids[i] = fork();
 		GP_ASSERT(pids[i] >= 0);
 		if (pids[i] == 0) {
+			(void)dup2(sh->jobs[i].errors, STDERR_FILENO);
 			job_run(sh, &sh->jobs[i], last, l, end_ms);
 			(void)fflush(NULL);
 			_exit(sh->jobs[i].finding.found);
@@ -148,6 +164,7 @@ void runner_run(uint64_t first, uint64_t last, const struct sim_limits *l, uint3
 	for (uint32_t i = 0; i < jobs; i++) {
 		struct job_state *js = &sh->jobs[i];
 		job_wait(sh, js, pids[i]);
+		(void)close(js->errors);
 		totals_join(t, &js->totals);
 		if (js->finding.found && (!f->found || js->finding.seed < f->seed))
 			*f = js->finding;
@@ -155,11 +172,11 @@ void runner_run(uint64_t first, uint64_t last, const struct sim_limits *l, uint3
 	(void)munmap(sh, sizeof(*sh));
 }
 
-static void be_quiet(void)
+static void be_quiet(int errors)
 {
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	(void)dup2(null, STDOUT_FILENO);
-	(void)dup2(null, STDERR_FILENO);
+	(void)dup2(errors, STDERR_FILENO);
 }
 
 bool runner_try(uint64_t seed, const struct sim_limits *l, char why[SIM_WHY_SIZE])
@@ -167,16 +184,18 @@ bool runner_try(uint64_t seed, const struct sim_limits *l, char why[SIM_WHY_SIZE
 	struct shared *sh = shared_make();
 	struct job_state *js = &sh->jobs[0];
 	(void)fflush(NULL);
+	js->errors = memfd_create("errors", MFD_CLOEXEC);
 	pid_t pid = fork();
 	GP_ASSERT(pid >= 0);
 	if (pid == 0) {
-		be_quiet();
+		be_quiet(js->errors);
 		atomic_store(&sh->seed_next, seed);
 		job_run(sh, js, seed, l, 0);
 		_exit(js->finding.found);
 	}
 	js->seed = seed;
 	job_wait(sh, js, pid);
+	(void)close(js->errors);
 	bool ok = !js->finding.found;
 	memcpy(why, js->finding.why, SIM_WHY_SIZE);
 	(void)munmap(sh, sizeof(*sh));

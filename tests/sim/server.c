@@ -72,7 +72,8 @@ static void glance_end(struct sim *s)
 static void glance_begin(struct sim *s)
 {
 	uint32_t elems, block = (uint32_t)rng_below(&s->rng, s->oracle.blocks_count);
-	s->glance = gp_engine_block(s->engine, 0, block, s->oracle.generation, 0, &elems);
+	uint32_t newest = s->oracle.ledger.on ? s->oracle.ledger.cut : s->oracle.generation;
+	s->glance = gp_engine_block(s->engine, 0, block, newest, 0, &elems);
 	if (!s->glance)
 		return;
 	s->glance_size = sizeof(float) * elems;
@@ -87,7 +88,25 @@ void server_wake(struct sim *s, uint32_t core)
 	c->wake_at = GP_MIN(c->wake_at, GP_MAX(s->now + s->o->grain_ns, c->asleep_until));
 }
 
-void server_core_run(struct sim *s, uint32_t core)
+// Threads are preempted: another core's turn, or control's, in the middle of this core's. Control
+// does not end a grace period there, since this core is not quiescent.
+static void on_moment(void *arg, uint32_t core)
+{
+	struct sim *s = arg;
+	if (s->preempted || !s->turning || s->phase != SIM_FAULTS ||
+		!rng_hit(&s->rng, s->o->preempt_ppm))
+		return;
+	uint32_t other = (uint32_t)rng_below(&s->rng, s->o->cores + 1);
+	s->preempted = true;
+	tap_decisions(s); // what this core has decided, others may show
+	if (other == s->o->cores && s->control_asleep_until <= s->now)
+		(void)gp_registrar_poll(gp_engine_registrar(s->engine), clock_now(s));
+	else if (other < s->o->cores && other != core && s->cores[other].asleep_until <= s->now)
+		server_core_run(s, other);
+	s->preempted = false;
+}
+
+static void core_turn(struct sim *s, uint32_t core)
 {
 	struct sim_core *c = &s->cores[core];
 	struct gp_core *k = gp_engine_core(s->engine, core);
@@ -96,6 +115,7 @@ void server_core_run(struct sim *s, uint32_t core)
 	uint32_t n = wire_take(e, frames, BURST);
 	if (n > 0)
 		gp_core_rx(k, frames, n, clock_now(s));
+	tap_core_rx(s, core);
 	uint32_t work = gp_core_tick(k, clock_now(s));
 	if (n > 0 || work > 0)
 		tap_core(s, core);
@@ -111,6 +131,14 @@ void server_core_run(struct sim *s, uint32_t core)
 		c->idle++;
 		c->wake_at = s->now + (c->idle < IDLE_TURNS ? IDLE_NS : IDLE_MAX_NS);
 	}
+}
+
+void server_core_run(struct sim *s, uint32_t core)
+{
+	bool turning = s->turning;
+	s->turning = true;
+	core_turn(s, core);
+	s->turning = turning;
 }
 
 void server_control_run(struct sim *s)
@@ -133,7 +161,9 @@ static uint64_t memory_max(const struct sim *s)
 {
 	const struct sim_opts *o = s->o;
 	uint32_t elems = (o->payload_max - GP_WIRE_OVERHEAD_MAX) / 64 * 16;
-	uint64_t versions = (uint64_t)s->oracle.blocks_count * 4 + o->cores * 16;
+	uint64_t versions = (uint64_t)s->oracle.blocks_count * (4 + o->cuts_max) + o->cores * 16;
+	if (s->model.exact) // pushes that are staged, two of each rank
+		versions += 4 * (uint64_t)s->oracle.blocks_count * o->workers;
 	return (512 << 10) + versions * (128 + 8 * (uint64_t)elems) +
 	       (uint64_t)o->cores * o->slots * (64 + 48 * (uint64_t)o->workers) +
 	       (uint64_t)s->oracle.units_count * 1024;
@@ -147,7 +177,14 @@ static void job_config(struct sim *s)
 		.id = SIM_JOB_ID,
 		.kind = o->train ? GP_KIND_TRAIN : GP_KIND_REDUCE,
 		.atomicity = o->atomicity,
-		.consistency = GP_CONSIST_BSP,
+		.consistency = o->consistency,
+		.stale = o->stale,
+		.stale_max = UINT32_MAX,
+		.bound = o->bound,
+		.quorum_min = o->quorum_min,
+		.quorum_wait_ns = o->quorum_wait_ns,
+		.cut_age_ns = o->cut_age_ns,
+		.cuts_max = o->cuts_max,
 		.mean = o->mean,
 		.deterministic = true,
 		.nonfinite = o->nonfinite,
@@ -160,10 +197,12 @@ static void job_config(struct sim *s)
 		.memory_max = memory_max(s),
 		.timeout_ns = o->timeout_ns,
 		.cut_interval = o->cut_interval,
-		.optim = {.kind = s->model.nesterov ? GP_OPTIM_NESTEROV : GP_OPTIM_MOMENTUM,
+		.optim = {.kind = s->model.exact      ? GP_OPTIM_SGD
+				  : s->model.nesterov ? GP_OPTIM_NESTEROV
+						      : GP_OPTIM_MOMENTUM,
 			.lr = s->model.lr,
-			.momentum = s->model.momentum,
-			.weight_decay = s->model.weight_decay},
+			.momentum = s->model.exact ? 0.0f : s->model.momentum,
+			.weight_decay = s->model.exact ? 0.0f : s->model.weight_decay},
 	};
 }
 
@@ -216,5 +255,7 @@ bool server_start(struct sim *s)
 	const struct gp_registrar_events ev = {.arg = s, .cut_ready = on_cut};
 	gp_registrar_set_events(gp_engine_registrar(s->engine), &ev);
 	s->decision = o->first_decision;
+	s->wire.moment_arg = s;
+	s->wire.moment = o->preempt_ppm ? on_moment : NULL;
 	return !o->restored || restore(s);
 }

@@ -100,6 +100,8 @@ struct sim {
 	struct gp_xport *ports[SIM_CORES_MAX];
 	struct sim_core cores[SIM_CORES_MAX];
 	uint64_t server_ahead;
+	bool turning;	// a core is in the middle of its turn
+	bool preempted; // and another has taken its CPU
 	uint64_t control_at;
 	uint64_t control_asleep_until;
 	uint32_t control_idle;
@@ -117,9 +119,13 @@ struct sim {
 	uint64_t heal_at[FAULT_COUNT];
 	uint32_t heal_host[FAULT_COUNT];
 	// tap
-	uint32_t decision;     // last one told to the oracle
-	uint32_t views_at[64]; // decision that began view v, at v % 64
-	int64_t memory;	       // bytes taken and not given back
+	uint32_t decision;		 // last one told to the oracle
+	uint32_t views_at[64];		 // decision that began view v, at v % 64
+	uint32_t reached[SIM_CORES_MAX]; // asynchronous: generation that the ledger knows of a core
+	bool begun[SIM_CORES_MAX];
+	uint64_t parked_since; // last time that no read stayed parked for longer than it must
+	uint32_t low[SIM_CORES_MAX][SIM_WORKERS_MAX];
+	int64_t memory; // bytes taken and not given back
 	struct sim_stats stats;
 };
 
@@ -157,7 +163,11 @@ uint64_t trouble_next(const struct sim *s);
 void trouble_run(struct sim *s);
 void trouble_end(struct sim *s);
 
+// Between the datagrams of a turn and the rest of it.
+void tap_core_rx(struct sim *s, uint32_t core);
 void tap_core(struct sim *s, uint32_t core);
+// The generation that the step that is done was given; false: it asked for no result.
+bool tap_generation(const struct sim_node *n, uint32_t *generation);
 void tap_decisions(struct sim *s);
 void tap_node(struct sim *s, struct sim_node *n);
 void tap_end(struct sim *s);

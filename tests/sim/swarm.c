@@ -57,6 +57,10 @@ enum draw {
 	D_COMPUTE,
 	D_EVENT,
 	D_CALM,
+	D_MODE,
+	D_BOUND,
+	D_QUORUM,
+	D_CUTS,
 	D_FAULT, // and those that follow: whether fault i is there
 	D_FAULT_HOW = D_FAULT + 64,
 };
@@ -128,7 +132,10 @@ static void job_choose(struct sim_opts *o, const struct sim_limits *l)
 	o->tensors = 1 + below(o, D_TENSORS, 8);
 	if (l->tensors)
 		o->tensors = GP_MIN(o->tensors, l->tensors);
-	o->elems_max = (uint32_t)spread(o, D_ELEMS, 8, o->payload_max * 2);
+	// Some have more blocks than a core takes commands in one turn.
+	uint32_t most = below(o, D_ELEMS + 64, 8) == 0 ? 8 : 2;
+	o->elems_max =
+		(uint32_t)spread(o, D_ELEMS, most > 2 ? o->payload_max : 8, o->payload_max * most);
 	o->slots = 1u << below(o, D_SLOTS, 7);
 	o->window = (uint32_t)spread(o, D_WINDOW, 1, 64);
 	o->cut_interval = o->train && below(o, D_CUT, 3) == 0 ? 1 + below(o, D_CUT + 64, 4) : 0;
@@ -141,6 +148,37 @@ static void job_choose(struct sim_opts *o, const struct sim_limits *l)
 		o->first_step = edge - below(o, D_STEP + 64, 100);
 		o->first_decision = UINT32_MAX - below(o, D_DECISION, 1000);
 	}
+}
+
+// Asynchronous jobs: contributions are whole numbers as f32 (ledger.h), none is poisoned.
+static void mode_choose(struct sim_opts *o, const struct sim_limits *l)
+{
+	uint32_t modes[GP_CONSIST_ADAPTIVE], n = 0;
+	for (uint32_t m = GP_CONSIST_BSP; m <= GP_CONSIST_ADAPTIVE; m++)
+		if (!l->modes || (l->modes >> m & 1))
+			modes[n++] = m;
+	bool bsp = !l->modes && below(o, D_MODE + 64, 2);
+	o->consistency = (uint8_t)(bsp ? GP_CONSIST_BSP : modes[below(o, D_MODE, n)]);
+	if (o->consistency == GP_CONSIST_BSP)
+		return;
+	bool quorum = o->consistency == GP_CONSIST_QUORUM;
+	o->train = o->train || !quorum;
+	o->mean = o->mean && !quorum;
+	o->restored = o->restored && o->train;
+	o->atomicity = quorum || below(o, D_ATOMICITY, 2) ? GP_ATOM_STEP : GP_ATOM_BLOCK;
+	o->codec = GP_CODEC_F32;
+	o->faults &= ~(UINT32_C(1) << FAULT_NAN);
+	o->workers_min = 1;
+	o->stale = below(o, D_QUORUM + 64, 2) ? GP_STALE_HOLD : GP_STALE_REFUSE;
+	if (!quorum)
+		o->stale = GP_STALE_HOLD;
+	o->bound = below(o, D_BOUND, 5);
+	o->quorum_min = 1 + below(o, D_QUORUM, o->workers);
+	o->quorum_wait_ns = below(o, D_QUORUM + 128, 3) == 0
+				    ? UINT64_MAX
+				    : spread(o, D_QUORUM + 128, US, 20 * MS);
+	o->cut_age_ns = below(o, D_CUTS, 2) ? 0 : spread(o, D_CUTS + 64, US, 50 * MS);
+	o->cuts_max = 4 + below(o, D_CUTS + 128, 5);
 }
 
 static void length_choose(struct sim_opts *o, const struct sim_limits *l)
@@ -177,6 +215,7 @@ static void faults_measure(struct sim_opts *o)
 	o->nan_ppm = ppm_of(o, FAULT_NAN, 1000, 50000);
 	o->stranger_ppm = ppm_of(o, FAULT_STRANGER, 1000, 50000);
 	o->quiet_ppm = ppm_of(o, FAULT_PULLS, 20000, 300000);
+	o->preempt_ppm = ppm_of(o, FAULT_PREEMPT, 2000, 200000);
 	o->pull_ppm = ppm_of(o, FAULT_PULLS, 20000, 300000);
 	if (sim_has(o, FAULT_UNDETECTED)) {
 		o->corrupt_ppm = GP_MAX(o->corrupt_ppm, 5000);
@@ -213,6 +252,7 @@ void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits
 	faults_choose(o, l);
 	cluster_choose(o, l);
 	job_choose(o, l);
+	mode_choose(o, l);
 	length_choose(o, l);
 	faults_measure(o);
 }
@@ -251,21 +291,29 @@ void sim_faults_print(FILE *f, uint32_t set)
 		}
 }
 
+const char *sim_mode_name(uint32_t consistency)
+{
+	static const char *const modes[] = {"?", "bsp", "ssp", "asp", "quorum", "adaptive"};
+	return consistency < GP_ARRAY_SIZE(modes) ? modes[consistency] : modes[0];
+}
+
 void sim_opts_print(FILE *f, const struct sim_opts *o)
 {
 	static const char *const atoms[] = {"?", "block", "tensor", "step"};
 	fprintf(f,
-		"seed %llu: %s %s, %u workers (at least %u), %u readers, %u cores, %u tensors of "
+		"seed %llu: %s %s %s, %u workers (at least %u), %u readers, %u cores, %u tensors "
+		"of "
 		"%u, payload %u,\n  codec %s, %s, slots %u, window %u, ring %u, cut every %u, "
 		"time-out "
 		"%llu ms, first step %u\n  %u datagrams, %u steps, ppm: loss %u burst %u dup %u "
 		"old %u reorder %u corrupt %u malformed %u nan %u, delay to %llu us, event %llu "
 		"us\n"
 		"  faults: ",
-		(unsigned long long)o->seed, o->train ? "train" : "reduce", atoms[o->atomicity],
-		o->workers, o->workers_min, o->readers, o->cores, o->tensors, o->elems_max,
-		o->payload_max, gp_codec_name(o->codec), o->mean ? "mean" : "sum", o->slots,
-		o->window, o->ring_size, o->cut_interval, (unsigned long long)(o->timeout_ns / MS),
+		(unsigned long long)o->seed, sim_mode_name(o->consistency),
+		o->train ? "train" : "reduce", atoms[o->atomicity], o->workers, o->workers_min,
+		o->readers, o->cores, o->tensors, o->elems_max, o->payload_max,
+		gp_codec_name(o->codec), o->mean ? "mean" : "sum", o->slots, o->window,
+		o->ring_size, o->cut_interval, (unsigned long long)(o->timeout_ns / MS),
 		o->first_step, o->datagrams, o->steps, o->loss_ppm, o->burst_ppm, o->dup_ppm,
 		o->old_ppm, o->reorder_ppm, o->corrupt_ppm, o->malformed_ppm, o->nan_ppm,
 		(unsigned long long)(o->delay_max_ns / US), (unsigned long long)(o->event_ns / US));

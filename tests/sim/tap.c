@@ -26,6 +26,13 @@ static void view_tell(struct sim *s, const struct gp_job *j, const struct gp_dec
 			lives[r] = x->incarnation;
 	}
 	s->views_at[d->view % GP_ARRAY_SIZE(s->views_at)] = d->number;
+	if (s->oracle.ledger.on) {
+		s->oracle.view = d->view;
+		s->oracle.views++;
+		ledger_view(&s->oracle.ledger, d, lives);
+		return;
+	}
+	ledger_first_view(&s->oracle.ledger, d, lives);
 	oracle_view(&s->oracle, d->view, d->step, &d->members, lives);
 	if (s->wire.log)
 		printf("%12.6f view %u from step %u, %u members\n", (double)s->now * 1e-6, d->view,
@@ -45,7 +52,11 @@ void tap_decisions(struct sim *s)
 		}
 		if (d->kind == GP_DECIDED_VIEW)
 			view_tell(s, j, d);
-		if (d->kind == GP_DECIDED_COMMIT)
+		if (d->kind == GP_DECIDED_CUT && s->oracle.ledger.on)
+			ledger_cut(&s->oracle.ledger, d);
+		if (d->kind == GP_DECIDED_COMMIT && s->oracle.ledger.on)
+			ledger_commit(&s->oracle.ledger, d);
+		else if (d->kind == GP_DECIDED_COMMIT)
 			oracle_commit(&s->oracle, d->unit, d->step, d->view, d->ranks);
 	}
 }
@@ -70,6 +81,8 @@ static void view_check(struct sim *s, uint32_t core, const struct job_core *jc)
 
 static bool pull_is_due(const struct job_core *jc, const struct held_pull *p)
 {
+	if (core_is_async(jc))
+		return !gp_before(jc->generation, p->step);
 	for (uint32_t i = 0; i < p->count; i++)
 		for (uint32_t r = 0; r < p->run[i]; r++) {
 			uint32_t local = job_local(jc->job, p->block[i]) + r;
@@ -90,6 +103,110 @@ static void pulls_check(struct sim *s, uint32_t core, const struct job_core *jc)
 	}
 }
 
+// ---- asynchronous jobs
+
+static bool is_marked(const struct job_core *jc, uint32_t rank, uint32_t local, uint32_t step)
+{
+	const struct async_core *a = jc->async;
+	const struct rank_core *rk = &a->ranks[rank];
+	if (gp_before(step, rk->low_step))
+		return true;
+	uint64_t place = (uint64_t)step * jc->table.blocks_count + local;
+	uint64_t low = (uint64_t)rk->low_step * jc->table.blocks_count + rk->low_local;
+	if (place < low)
+		return true;
+	if (place - low > jc->slot_mask)
+		return false;
+	uint32_t bit = (uint32_t)place & jc->slot_mask;
+	return a->here[(size_t)a->here_words * rank + bit / 64] >> (bit % 64) & 1;
+}
+
+static bool is_direct(const struct sim *s, const struct job_core *jc)
+{
+	return jc && core_is_async(jc) && s->o->atomicity == GP_ATOM_BLOCK;
+}
+
+static void core_begin(struct sim *s, uint32_t core, const struct job_core *jc)
+{
+	s->begun[core] = true;
+	s->reached[core] = jc->generation;
+	for (uint32_t r = 0; r < s->o->workers; r++) {
+		s->low[core][r] = jc->async->ranks[r].low_step;
+		for (uint32_t i = 0; i < jc->table.blocks_count; i++)
+			ledger_skip(&s->oracle.ledger, r, i * s->o->cores + core, s->low[core][r]);
+	}
+}
+
+// What the datagrams of this turn have made the core take.
+void tap_core_rx(struct sim *s, uint32_t core)
+{
+	const struct job_core *jc = s->engine->cores[core].jobs[SIM_JOB_ID];
+	if (!is_direct(s, jc) || !s->begun[core])
+		return;
+	struct ledger *l = &s->oracle.ledger;
+	for (uint32_t r = 0; r < s->o->workers; r++) {
+		for (uint32_t i = 0; i < jc->table.blocks_count; i++) {
+			uint32_t block = i * s->o->cores + core;
+			while (is_marked(jc, r, i, ledger_last(l, r, block) + 1))
+				ledger_marked(l, r, block, ledger_last(l, r, block) + 1);
+		}
+		s->low[core][r] = jc->async->ranks[r].low_step;
+	}
+}
+
+// Decisions came in the rest of the turn: views that move ranks on, then cuts.
+static void core_decisions(struct sim *s, uint32_t core, const struct job_core *jc)
+{
+	struct ledger *l = &s->oracle.ledger;
+	if (!s->begun[core])
+		core_begin(s, core, jc);
+	for (uint32_t r = 0; r < s->o->workers; r++) {
+		uint32_t low = jc->async->ranks[r].low_step;
+		if (low == s->low[core][r] && jc->view == s->oracle.view)
+			continue;
+		for (uint32_t i = 0; i < jc->table.blocks_count; i++)
+			if (jc->async->ranks[r].low_local == 0 &&
+				gp_before(ledger_last(l, r, i * s->o->cores + core), low - 1))
+				ledger_skip(l, r, i * s->o->cores + core, low);
+		s->low[core][r] = low;
+	}
+	for (; s->reached[core] != jc->generation; s->reached[core]++)
+		for (uint32_t i = 0; i < jc->table.blocks_count; i++)
+			ledger_reached(l, i * s->o->cores + core, s->reached[core] + 1);
+}
+
+// No read that its bound allows stays parked.
+static void parked_check(struct sim *s, const struct gp_core *c, const struct job_core *jc)
+{
+	const struct async_home *a = jc->job->home->async;
+	const struct gp_consist *x = &jc->job->home->consist;
+	uint32_t slowest, min = gp_async_clock_min(x, &slowest);
+	for (uint32_t k = 0; k < s->engine->cfg.sessions_max && a->parked > 0; k++) {
+		const struct read_wait *w = &a->reads[k];
+		const struct gp_session *id = gp_rcu_dereference(&s->engine->sessions[k]);
+		if (!w->parked || w->reserve || !id || id->id != w->session ||
+			!c->sessions[k].bound || id->rank == GP_WIRE_RANK_NONE)
+			continue;
+		bool bounded = async_bound(jc) != GP_WIRE_BOUND_NONE;
+		bool allowed = !bounded || !gp_before(min, w->clock - async_bound(jc) - 1);
+		bool results = s->o->train || x->async.updates > 0;
+		if (allowed && results && gp_ranks_count(&x->live) >= s->o->workers_min &&
+			s->now - s->parked_since > 100 * MS)
+			sim_broken(s, "the read of rank %u for step %u was forgotten", id->rank,
+				w->clock);
+		if (!allowed)
+			s->parked_since = s->now;
+	}
+	if (a->parked == 0)
+		s->parked_since = s->now;
+}
+
+bool tap_generation(const struct sim_node *n, uint32_t *generation)
+{
+	*generation = n->core->round_step;
+	return n->core->mode == CC_PULL;
+}
+
 void tap_core(struct sim *s, uint32_t core)
 {
 	const struct job_core *jc = s->engine->cores[core].jobs[SIM_JOB_ID];
@@ -97,6 +214,10 @@ void tap_core(struct sim *s, uint32_t core)
 		return;
 	if (jc->job->home_core == core)
 		tap_decisions(s);
+	if (is_direct(s, jc))
+		core_decisions(s, core, jc);
+	if (jc->job->home_core == core && core_is_async(jc))
+		parked_check(s, &s->engine->cores[core], jc);
 	view_check(s, core, jc);
 	if (jc->held_count > 0)
 		pulls_check(s, core, jc);
@@ -109,6 +230,8 @@ void tap_core(struct sim *s, uint32_t core)
 static void confirmed_check(struct sim *s, const struct sim_node *n)
 {
 	const struct gp_ccore *c = n->core;
+	if (s->oracle.ledger.on)
+		return;
 	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
 		const struct cc_block *b = &c->blocks[i];
 		const struct cc_unit *u = &c->units[cc_block_unit(c, i)];
@@ -148,6 +271,9 @@ void tap_end(struct sim *s)
 		for (uint32_t i = 0; i < jc->table.blocks_count; i++) {
 			struct gp_version *v = gp_block_visible(
 				&jc->table.blocks[i], jc->committed[jc->table.blocks[i].unit]);
+			if (v && core_is_async(jc) && !s->oracle.off)
+				ledger_final(&s->oracle.ledger, gp_version_values(v),
+					i * s->o->cores + k);
 			if (v && v->hold.count != 0)
 				sim_broken(s, "core %u: block %u is still referred to %u times", k,
 					i, v->hold.count);

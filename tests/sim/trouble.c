@@ -3,12 +3,13 @@
 // Faults that are events: they strike at random times, and most heal after a while.
 #include "sim.h"
 
-#define KILLED_MAX  (1500 * MS)
-#define CUT_MAX	    (3 * SEC)
-#define PAUSE_MAX   (3 * SEC)
-#define STARVED_MAX (20 * MS)
-#define CONTROL_MAX (300 * MS)
-#define JUMP_MAX    (10 * SEC)
+#define KILLED_MAX	(1500 * MS)
+#define KILLED_MANY_MAX (5 * MS)
+#define CUT_MAX		(3 * SEC)
+#define PAUSE_MAX	(3 * SEC)
+#define STARVED_MAX	(20 * MS)
+#define CONTROL_MAX	(300 * MS)
+#define JUMP_MAX	(10 * SEC)
 
 static const enum sim_fault events[] = {FAULT_ONEWAY, FAULT_PARTITION, FAULT_KILL, FAULT_PAUSE,
 	FAULT_COREPAUSE, FAULT_CONTROL, FAULT_CLOCK, FAULT_FRAMES};
@@ -49,6 +50,21 @@ static void clock_jump(struct sim *s)
 	n->wake_at = n->core ? s->now : n->wake_at;
 }
 
+static void kill_one(struct sim *s, struct sim_node *n, uint64_t down_max)
+{
+	if (n->phase != NODE_GONE)
+		node_kill(s, n, spread(s, down_max));
+	s->stats.kills++;
+}
+
+// Half of all at once, and they are back soon: views and joins meet.
+static void kill_many(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->nodes_count; i++)
+		if (rng_next(&s->rng) & 1)
+			kill_one(s, &s->nodes[i], KILLED_MANY_MAX);
+}
+
 static void strike(struct sim *s, enum sim_fault f)
 {
 	uint64_t until = s->now;
@@ -62,13 +78,12 @@ static void strike(struct sim *s, enum sim_fault f)
 		all_cut(s, true);
 		until += spread(s, CUT_MAX);
 		break;
-	case FAULT_KILL: {
-		struct sim_node *n = any_node(s);
-		if (n->phase != NODE_GONE)
-			node_kill(s, n, spread(s, KILLED_MAX));
-		s->stats.kills++;
+	case FAULT_KILL:
+		if (rng_below(&s->rng, 4) == 0)
+			kill_many(s);
+		else
+			kill_one(s, any_node(s), KILLED_MAX);
 		break;
-	}
 	case FAULT_PAUSE:
 		until += spread(s, PAUSE_MAX);
 		for (uint32_t i = 0; i < s->o->cores; i++)

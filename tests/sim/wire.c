@@ -71,6 +71,12 @@ static struct wire_endpoint *endpoint_of(struct gp_xport *x)
 	return (struct wire_endpoint *)x;
 }
 
+static void moment(struct wire_endpoint *e)
+{
+	if (e->wire->moment && e->host == WIRE_HOST_SERVER)
+		e->wire->moment(e->wire->moment_arg, e->lane);
+}
+
 static bool host_has_room(const struct wire_host *h)
 {
 	return !h->starved && h->frames_used < h->frames_max;
@@ -79,6 +85,7 @@ static bool host_has_room(const struct wire_host *h)
 static struct gp_frame *op_alloc(struct gp_xport *x)
 {
 	struct wire_endpoint *e = endpoint_of(x);
+	moment(e);
 	struct wire_frame *f = host_has_room(&e->wire->hosts[e->host]) ? frame_take(e->wire) : NULL;
 	if (!f) {
 		e->wire->stats.no_frame++;
@@ -98,6 +105,7 @@ static void op_hold(struct gp_xport *x, struct gp_frame *frame)
 
 static void op_release(struct gp_xport *x, struct gp_frame *frame)
 {
+	moment(endpoint_of(x));
 	frame_put(endpoint_of(x)->wire, (struct wire_frame *)frame);
 }
 
@@ -381,6 +389,7 @@ static void op_send(struct gp_xport *x, struct gp_frame *frame)
 	struct wire *w = e->wire;
 	struct wire_frame *f = (struct wire_frame *)frame;
 	f->tail_hash = tail_hash(frame);
+	moment(e);
 	if (e->host == WIRE_HOST_SERVER) {
 		if (!queue_push(&e->tx, f)) {
 			wire_flush(e);

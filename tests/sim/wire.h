@@ -97,6 +97,10 @@ struct wire {
 	struct wire_frame *free;
 	uint32_t free_count;
 	struct wire_stats stats;
+	// Called when the server's core `lane` allocates, sends or gives back a frame: a moment at
+	// which other threads may run.
+	void (*moment)(void *arg, uint32_t lane);
+	void *moment_arg;
 };
 
 // Takes memory once for the whole process; begins a history.

@@ -77,18 +77,25 @@ static void step_begin(struct sim *s, struct sim_node *n)
 }
 
 // The job is over: everything to be trained is committed.
-static bool is_over(const struct sim *s)
+static bool is_over(const struct sim *s, const struct sim_node *n)
 {
+	if (s->oracle.ledger.on) // each for itself
+		return s->phase != SIM_FAULTS && gp_ccore_ready(n->core) &&
+		       gp_before(s->last_step, gp_ccore_step(n->core));
 	return s->phase != SIM_FAULTS && oracle_whole(&s->oracle, s->last_step);
 }
 
 static void step_end(struct sim *s, struct sim_node *n)
 {
-	uint32_t step = gp_ccore_step(n->core);
-	oracle_check(&s->oracle, n->params, step, n->quiet, "worker", n->idx);
+	uint32_t step = gp_ccore_step(n->core), generation = step;
+	bool async = s->oracle.ledger.on;
+	if (!async || tap_generation(n, &generation))
+		oracle_check(&s->oracle, n->params, generation, n->quiet, "worker", n->idx);
+	if (async && tap_generation(n, &generation))
+		ledger_fresh(&s->oracle.ledger, n->idx, generation, step + 1);
 	if (gp_ccore_step_end(n->core) != 0)
 		sim_broken(s, "worker %u: %s", n->idx, gp_ccore_last(n->core)->text);
-	if (is_over(s))
+	if (is_over(s, n))
 		node_leave(n);
 	else if (rng_hit(&s->rng, s->o->pull_ppm) && gp_ccore_pull(n->core, n->outs) == 0)
 		n->phase = NODE_PULL;
@@ -108,8 +115,10 @@ static void init_begin(struct sim *s, struct sim_node *n)
 
 static void init_end(struct sim *s, struct sim_node *n)
 {
-	(void)gp_ccore_pull_end(n->core);
-	if (s->o->train)
+	uint32_t generation = gp_ccore_pull_end(n->core);
+	if (s->oracle.ledger.on && s->o->train)
+		oracle_check(&s->oracle, n->params, generation, 0, "init of worker", n->idx);
+	else if (s->o->train)
 		oracle_check_mixed(&s->oracle, n->params, gp_ccore_step(n->core) - 1,
 			"init of worker", n->idx);
 	step_begin(s, n);
@@ -128,7 +137,7 @@ void worker_advance(struct sim *s, struct sim_node *n)
 	// Who comes back after the end has nothing to wait for, in a view that may never be.
 	bool waits = n->phase == NODE_REGISTER || n->phase == NODE_INIT || n->phase == NODE_PULL ||
 		     (n->phase == NODE_COMPUTE && n->pushed == 0);
-	if (is_over(s) && waits) {
+	if (is_over(s, n) && waits) {
 		node_leave(n);
 		return;
 	}
