@@ -81,7 +81,21 @@ static void header_bend(struct input *in, struct gp_header *h)
 	h->job = (uint16_t)input_field(in, mask, 7, h->job);
 }
 
-static uint32_t step_open(const struct world *w, uint32_t core)
+// The step that the peer contributes next at that core.
+static uint32_t step_open(const struct world *w, uint32_t core, uint32_t peer)
+{
+	const struct job_core *jc = world_job(w, core);
+	if (!jc)
+		return 1;
+	if (!core_is_async(jc) || peer >= w->job.workers)
+		return jc->generation + 1;
+	const struct gp_async *a = &jc->job->home->consist.async;
+	bool quorum = w->job.consistency == GP_CONSIST_QUORUM;
+	return 1 + (quorum ? a->closed : jc->async->ranks[peer].clock);
+}
+
+// The generation that is in hand at that core.
+static uint32_t generation_open(const struct world *w, uint32_t core)
 {
 	const struct job_core *jc = world_job(w, core);
 	return jc ? jc->generation + 1 : 1;
@@ -157,7 +171,10 @@ static void blocks_send(struct world *w, uint32_t core, uint32_t peer, uint8_t t
 	uint8_t how = input_u8(&w->in);
 	h.sections = (uint8_t)n;
 	h.flags = how & 1 ? GP_WIRE_F_WANT : 0;
-	h.step = step_open(w, core) + (type == GP_WIRE_PUSH ? (how >> 1 & 3) : (how >> 1 & 1) - 1u);
+	h.step = type == GP_WIRE_PUSH ? step_open(w, core, peer) + (how >> 1 & 3)
+				      : generation_open(w, core) + (how >> 1 & 1) - 1u;
+	if (type == GP_WIRE_PUSH && (how & 32)) // late
+		h.step -= 2;
 	if (type == GP_WIRE_PULL && (how & 64))
 		h.step = GP_WIRE_STEP_NEWEST;
 	if (how & 128)
@@ -187,7 +204,7 @@ static void do_step(struct world *w, uint32_t core, uint32_t peer)
 			struct gp_header h = session_header(w, k, i, GP_WIRE_PUSH);
 			const struct gp_section s = {
 				.block = k, .run = (uint16_t)(BLOCKS / w->cores), .weight = 1.0f};
-			h.step = step_open(w, k);
+			h.step = step_open(w, k, i);
 			h.sections = 1;
 			h.flags = peer & 1 ? GP_WIRE_F_WANT : 0;
 			if (!(who >> (2 * k + i) & 1))
@@ -309,8 +326,25 @@ static void do_leave(struct world *w, uint32_t core, uint32_t peer)
 	send(w, core, peer, &h, NULL, body, gp_wire_put_u64(body, incarnation));
 }
 
+static void do_read(struct world *w, uint32_t core, uint32_t peer)
+{
+	uint8_t body[16], how = input_u8(&w->in);
+	struct gp_header h = session_header(w, core, peer, GP_WIRE_READ);
+	const struct gp_read x = {.request = how & 7,
+		.clock = step_open(w, core, peer) + (how >> 3 & 3),
+		.flags = how >> 5 & 1 ? GP_READ_RESERVE : 0};
+	if (how & 128)
+		header_bend(&w->in, &h);
+	send(w, core, peer, &h, NULL, body, gp_wire_put_read(body, &x));
+}
+
+// In an asynchronous job a read stands in the barrier's place, so that tapes keep their meaning.
 static void do_barrier(struct world *w, uint32_t core, uint32_t peer)
 {
+	if (w->job.consistency != GP_CONSIST_BSP) {
+		do_read(w, core, peer);
+		return;
+	}
 	uint8_t body[8], how = input_u8(&w->in);
 	struct gp_header h = session_header(w, core, peer, GP_WIRE_BARRIER);
 	if (how & 128)

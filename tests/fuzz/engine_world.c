@@ -120,6 +120,38 @@ void world_restore(struct world *w, uint32_t step, uint32_t decision)
 	GP_ASSERT(rc == 0);
 }
 
+// Every consistency, direct and staged, with every policy for what is late.
+static void consistency_choose(struct gp_job_config *j, uint8_t how)
+{
+	static const struct {
+		uint8_t consistency, atomicity, stale;
+	} ways[] = {
+		{GP_CONSIST_BSP, 0, 0},
+		{GP_CONSIST_SSP, GP_ATOM_BLOCK, GP_STALE_HOLD},
+		{GP_CONSIST_ASP, GP_ATOM_STEP, GP_STALE_HOLD},
+		{GP_CONSIST_QUORUM, GP_ATOM_STEP, GP_STALE_HOLD},
+		{GP_CONSIST_QUORUM, GP_ATOM_STEP, GP_STALE_REFUSE},
+		{GP_CONSIST_ADAPTIVE, GP_ATOM_BLOCK, GP_STALE_SCALE},
+		{GP_CONSIST_ASP, GP_ATOM_BLOCK, GP_STALE_REFUSE},
+		{GP_CONSIST_SSP, GP_ATOM_STEP, GP_STALE_SCALE},
+	};
+	uint32_t i = how >> 4 & 7;
+	j->consistency = ways[i].consistency;
+	if (j->consistency == GP_CONSIST_BSP)
+		return;
+	j->atomicity = ways[i].atomicity;
+	j->stale = ways[i].stale;
+	if (j->consistency != GP_CONSIST_QUORUM)
+		j->kind = GP_KIND_TRAIN;
+	j->bound = 1;
+	j->stale_max = 1;
+	j->staleness_lr = how >> 2 & 1;
+	j->quorum_min = 1;
+	j->quorum_wait_ns = how & 8 ? UINT64_MAX : 0;
+	j->cuts_max = 4;
+	j->optim.delay_compensation = how & 8 ? 0.1f : 0.0f;
+}
+
 static void job_choose(struct world *w)
 {
 	struct input *in = &w->in;
@@ -140,13 +172,14 @@ static void job_choose(struct world *w)
 		.window = 1 + (b >> 3 & 7),
 		.tensors_max = 4,
 		.payload_max = PAYLOAD,
-		.memory_max = 128 << 10,
+		.memory_max = 256 << 10,
 		.timeout_ns = TIMEOUT_NS,
 		.cut_interval = b & 64 ? 2 : 0,
 		.optim = {.kind = b & 128 ? GP_OPTIM_MOMENTUM : GP_OPTIM_SGD,
 			.lr = 0.1f,
 			.momentum = 0.9f},
 	};
+	consistency_choose(&w->job, w->how);
 }
 
 void world_begin(struct world *w)
@@ -248,6 +281,30 @@ static void rest_check(const struct world *w)
 	}
 }
 
+static uint32_t async_note(const struct world *w)
+{
+	uint32_t h = w->job.consistency;
+	for (uint32_t i = 0; i < w->cores; i++) {
+		const struct job_core *jc = world_job(w, i);
+		if (!jc || !core_is_async(jc))
+			continue;
+		const struct async_core *a = jc->async;
+		const struct async_home *home = jc->job->home->async;
+		h = h * 31 + GP_MIN(jc->generation, 4);
+		h = h * 31 + a->applying + 2 * (uint32_t)(a->tell.w[0] & 3) +
+		    8 * jc->table.cuts_count;
+		h = h * 31 + GP_MIN(a->ranks[0].low_step - a->ranks[1].low_step + 3, 6);
+		for (uint32_t r = 0; r < w->job.workers * a->stages_per_rank; r++)
+			h = h * 31 + (a->stages[r].used ? 1 + a->stages[r].count : 0);
+		h = h * 31 + home->parked + 4 * home->cuts_count;
+		for (uint32_t k = 0; k < home->cuts_count; k++)
+			h = h * 3 + (home->cuts[k].pin == PIN_NONE	     ? 0
+					    : home->cuts[k].pin >= PIN_START ? 1
+									     : 2);
+	}
+	return h;
+}
+
 static void state_note(const struct world *w)
 {
 	uint32_t h = w->job.atomicity * 8u + w->job.kind;
@@ -265,6 +322,7 @@ static void state_note(const struct world *w)
 		h = h * 31 + (jc->table.cuts_count > 0) + 2 * jc->stopping +
 		    4 * (jc->members_count - 1);
 	}
+	h = h * 31 + async_note(w);
 	h *= 2654435761u;
 	states_seen[h >> 19] = 1;
 }

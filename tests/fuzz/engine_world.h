@@ -5,7 +5,7 @@
 #ifndef FUZZ_ENGINE_WORLD_H
 #define FUZZ_ENGINE_WORLD_H
 
-#include <engine_types.h>
+#include <engine_async.h>
 
 #include "input.h"
 #include "wire_port.h"
@@ -49,7 +49,7 @@ struct world {
 	bool no_control;
 	bool no_grace;
 	bool cut_ready;
-	uint8_t how; // bits 0-1: restored, 2-3: NaN policy, 7: nobody has joined
+	uint8_t how; // bits 0-1: restored, 2-3: NaN policy, 4-6: consistency, 7: nobody has joined
 	struct {
 		uint8_t data[OLD_SIZE];
 		uint32_t len, core, peer;
