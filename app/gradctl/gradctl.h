@@ -19,6 +19,7 @@ struct options {
 	const char *socket;
 	bool json;
 	bool states;	     // export optimizer state too
+	bool peer_is_fenced; // the operator's word, for leader promote
 	uint32_t timeout_ms; // 0: the command's own
 	const char *flags[FLAGS_COUNT];
 };
@@ -45,6 +46,8 @@ extern const struct command command_snapshot_restore;
 extern const struct command command_snapshot_export;
 extern const struct command command_why;
 extern const struct command command_record_dump;
+extern const struct command command_leader_show;
+extern const struct command command_leader_promote;
 extern const struct command command_stop;
 
 // ---- main.c

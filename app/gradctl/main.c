@@ -15,7 +15,8 @@
 
 static const struct command *const commands[] = {&command_status, &command_job_show, &command_why,
 	&command_snapshot_now, &command_snapshot_list, &command_snapshot_verify,
-	&command_snapshot_restore, &command_snapshot_export, &command_record_dump, &command_stop};
+	&command_snapshot_restore, &command_snapshot_export, &command_record_dump,
+	&command_leader_show, &command_leader_promote, &command_stop};
 
 static const struct {
 	const char *key;
@@ -53,6 +54,7 @@ static void help_print(void)
 		printf("  %-18s %s (%s)\n", usage, flags[i].help, flags[i].of);
 	}
 	printf("  --states           optimizer state too (snapshot export)\n"
+	       "  --peer-is-fenced   the other node is off and stays off (leader promote)\n"
 	       "SNAPSHOT is a name (fashion-0000000100), a step, a path, or latest.\n"
 	       "\noptions\n"
 	       "  --socket PATH      the server's control socket (default %s)\n"
@@ -99,6 +101,7 @@ static int options_parse(struct options *o, int argc, char **argv)
 		{"output", required_argument, NULL, FLAG_FIRST + FLAG_OUTPUT},
 		{"dir", required_argument, NULL, FLAG_FIRST + FLAG_DIR},
 		{"states", no_argument, NULL, 'S'},
+		{"peer-is-fenced", no_argument, NULL, 'F'},
 		{0},
 	};
 	int c;
@@ -108,6 +111,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 			o->socket = optarg;
 		} else if (c == 'S') {
 			o->states = true;
+		} else if (c == 'F') {
+			o->peer_is_fenced = true;
 		} else if (c == 'j') {
 			o->json = true;
 		} else if (c == 't') {

@@ -22,6 +22,8 @@ static const struct gp_ctl_command commands[] = {
 	{"snapshot restore", ctl_snapshot_restore},
 	{"why", ctl_why},
 	{"record dump", ctl_record_dump},
+	{"leader show", ctl_leader_show},
+	{"leader promote", ctl_leader_promote},
 	{"stop", ctl_stop},
 	{NULL, NULL},
 };
@@ -168,6 +170,8 @@ int control_up(struct node *n)
 	if (rc == 0)
 		rc = metrics_start(n);
 	if (rc == 0)
+		rc = leader_start(n);
+	if (rc == 0)
 		rc = replica_start(n);
 	if (rc == 0)
 		rc = snapshots_start(n);
@@ -206,6 +210,8 @@ int control_run(struct node *n)
 	gp_info("ready");
 	if (event_base_dispatch(n->control.base) < 0)
 		return -EIO;
+	if (n->leader.deposed)
+		return -EPERM;
 	if (n->snapshots.failed_count > n->stop.failed_before) {
 		gp_error("stopped without a snapshot of the last step");
 		return -EIO;
@@ -221,6 +227,7 @@ void control_down(struct node *n)
 		(void)gp_registrar_poll(n->registrar, clock_now()); // what was decided last
 		if (n->snapshots.task)
 			snapshots_stop(n);
+		leader_stop(n);
 		replica_stop(n);
 		metrics_stop(n);
 		gp_ctl_server_destroy(c->server);

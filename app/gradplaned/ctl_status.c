@@ -81,11 +81,11 @@ int ctl_status(
 		json_array_append_new(cores, core_json(n, i));
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
 		json_array_append_new(jobs, job_json(n, i));
-	*result = json_pack("{s:s,s:s,s:s,s:i,s:f,s:I,s:b,s:o,s:o,s:o,s:o,s:o}", "name",
+	*result = json_pack("{s:s,s:s,s:s,s:i,s:f,s:I,s:b,s:o,s:o,s:o,s:o,s:o,s:o}", "name",
 		n->cfg.node.name, "role", gp_role_name(n->cfg.node.role), "version",
 		GRADPLANED_VERSION, "pid", (int)getpid(), "uptime_s",
 		(double)(clock_now() - n->started) / 1e9, "epoch", (json_int_t)n->epoch, "insecure",
 		n->cfg.node.insecure, "port", port_json(n), "cores", cores, "jobs", jobs,
-		"snapshot", snapshot_json(n), "replica", replica_json(n));
+		"snapshot", snapshot_json(n), "replica", replica_json(n), "leadership", leader_json(n));
 	return 0;
 }

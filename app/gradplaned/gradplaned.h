@@ -12,6 +12,7 @@
 #define GRADPLANED_H
 
 #include "events.h"
+#include "leader.h"
 
 #include <gp_config.h>
 #include <gp_ctlproto.h>
@@ -37,6 +38,7 @@ struct node;
 struct options {
 	const char *config_path;
 	bool check_only;
+	bool witness;
 };
 
 // -1: go on, else the exit status.
@@ -299,6 +301,7 @@ struct node {
 	struct restored restored[GP_CONFIG_JOBS_MAX];
 	struct snapshots snapshots;
 	struct replica replica;
+	struct leader leader;
 	struct recorder recorder;
 	struct stop stop;
 	struct views_job views[GP_CONFIG_JOBS_MAX];

@@ -17,7 +17,7 @@ static int config_load(struct node *n, const char *path)
 		fprintf(stderr, "gradplaned: %s\n", err);
 		return EXIT_CONFIG;
 	}
-	if (n->cfg.jobs_count == 0) {
+	if (n->cfg.jobs_count == 0 && !gp_config_is_witness(&n->cfg)) {
 		fprintf(stderr,
 			"gradplaned: %s: jobs is empty; a replica lists the jobs of its primary "
 			"with the same names and ids\n",
@@ -94,7 +94,7 @@ static int node_run(struct node *n)
 	int status = EXIT_FAILED;
 	n->started = clock_now();
 	if (!machine_allows(&n->cfg) || directory_prepare(n) != 0 || restore_open(n) != 0 ||
-		views_open(n) != 0)
+		leader_open(n) != 0 || views_open(n) != 0)
 		return status;
 	signals_block();
 	if (port_up(n) != 0)
@@ -113,6 +113,40 @@ views:
 	return status;
 }
 
+// 0, or EXIT_CONFIG and the reason: a file for the other program must not start this one.
+static int kind_check(const struct node *n, const struct options *o)
+{
+	bool witness = gp_config_is_witness(&n->cfg);
+	if (witness == o->witness || (witness && o->check_only))
+		return 0;
+	fprintf(stderr, "gradplaned: %s: configures a %s\n", o->config_path,
+		witness ? "witness: gradplaned --witness --config FILE"
+			: "server, not a witness (it has no witness.listen)");
+	return EXIT_CONFIG;
+}
+
+static int witness_begin(const struct node *n, const struct options *o)
+{
+	if (o->check_only) {
+		gp_config_print(stdout, &n->cfg);
+		return EXIT_OK;
+	}
+	gp_log_init("gradplaned", (enum gp_log_level)n->cfg.node.log_level);
+	return witness_run(&n->cfg);
+}
+
+static int server_begin(struct node *n, const struct options *o)
+{
+	int rc = capacity_prove(n, o->config_path, o->check_only);
+	if (rc != 0 || o->check_only)
+		return rc;
+	gp_log_init("gradplaned", (enum gp_log_level)n->cfg.node.log_level);
+	rc = node_run(n);
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		restore_close(n, i);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -125,13 +159,9 @@ int main(int argc, char **argv)
 	memset(n, 0, sizeof(*n));
 	rc = config_load(n, o.config_path);
 	if (rc == 0)
-		rc = capacity_prove(n, o.config_path, o.check_only);
-	if (rc == 0 && !o.check_only) {
-		gp_log_init("gradplaned", (enum gp_log_level)n->cfg.node.log_level);
-		rc = node_run(n);
-		for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
-			restore_close(n, i);
-	}
+		rc = kind_check(n, &o);
+	if (rc == 0)
+		rc = gp_config_is_witness(&n->cfg) ? witness_begin(n, &o) : server_begin(n, &o);
 	free(n);
 	return rc;
 }

@@ -141,6 +141,7 @@ static void receiver_write(struct gp_metrics_writer *w, const struct node *n)
 void metrics_state_write(struct gp_metrics_writer *w, const struct node *n)
 {
 	node_write(w, n);
+	leader_metrics_write(w, n);
 	jobs_write(w, n);
 	snapshots_write(w, n);
 	if (n->replica.sender)

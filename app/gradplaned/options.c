@@ -6,11 +6,13 @@
 
 static void help_print(void)
 {
-	printf("usage: gradplaned --config FILE | --check-config FILE\n\n"
+	printf("usage: gradplaned [--witness] --config FILE | --check-config FILE\n\n"
 	       "Serves the jobs of a configuration at a DPDK port.\n\n"
 	       "  --config FILE        run this node until SIGTERM or `gradctl stop`\n"
 	       "  --check-config FILE  print the effective configuration and the proof that its\n"
 	       "                       numbers fit together, start nothing\n"
+	       "  --witness            with --config of a witness: keep the leadership records of\n"
+	       "                       pairs, nothing else\n"
 	       "  --version, --help\n\n"
 	       "signals: SIGTERM, SIGINT stop after the step in hand; SIGUSR1 writes the flight\n"
 	       "         recorder to recorder.directory (gradbench replay reads it)\n\n"
@@ -29,6 +31,7 @@ int options_parse(struct options *o, int argc, char **argv)
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check-config", required_argument, NULL, 'k'},
+		{"witness", no_argument, NULL, 'w'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -42,6 +45,8 @@ int options_parse(struct options *o, int argc, char **argv)
 				return usage_error("one configuration file only");
 			o->config_path = optarg;
 			o->check_only = c == 'k';
+		} else if (c == 'w') {
+			o->witness = true;
 		} else if (c == 'v') {
 			printf("gradplaned %s, protocol %d\n", GRADPLANED_VERSION, GP_WIRE_VERSION);
 			return EXIT_OK;

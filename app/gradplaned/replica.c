@@ -18,6 +18,15 @@ static void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOI
 	snprintf(text, ENDPOINT_SIZE, v6 ? "[%s]:%u" : "%s:%u", e->host, e->port);
 }
 
+// NULL: plain TCP.
+static const struct gp_replica_tls *tls_fill(const struct node *n, struct gp_replica_tls *out)
+{
+	const struct gp_config_tls *c = &n->cfg.replica.tls;
+	*out = (struct gp_replica_tls){
+		.cert = c->cert, .key = c->key, .ca = c->ca, .peer_name = c->peer_name};
+	return c->cert[0] ? out : NULL;
+}
+
 // ---- primary
 
 void replica_ship(struct node *n, const char *path, uint32_t step)
@@ -34,7 +43,9 @@ static int sender_start(struct node *n)
 	char peer[ENDPOINT_SIZE];
 	struct gp_snapshot_error err;
 	endpoint_format(&n->cfg.replica.peer, peer);
-	const struct gp_replica_sender_opts opts = {.peer = peer, .product = GRADPLANED_VERSION};
+	struct gp_replica_tls tls;
+	const struct gp_replica_sender_opts opts = {
+		.peer = peer, .product = GRADPLANED_VERSION, .tls = tls_fill(n, &tls)};
 	int rc = gp_replica_sender_create(n->control.base, &opts, &n->replica.sender, &err);
 	if (rc != 0)
 		gp_error("replica.peer: %s", err.text);
@@ -152,12 +163,14 @@ static int receiver_start(struct node *n)
 {
 	char listen[ENDPOINT_SIZE];
 	struct gp_snapshot_error err;
+	struct gp_replica_tls tls;
 	endpoint_format(&n->cfg.replica.listen, listen);
 	const struct gp_replica_receiver_opts opts = {
 		.listen = listen,
 		.dir = n->cfg.snapshot.directory,
 		.product = GRADPLANED_VERSION,
 		.keep = n->cfg.snapshot.keep,
+		.tls = tls_fill(n, &tls),
 		.on_snapshot = on_snapshot,
 		.arg = n,
 	};

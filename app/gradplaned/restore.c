@@ -133,7 +133,8 @@ static int newest_open(struct node *n)
 	return 0;
 }
 
-// epoch mod 2 is the node that leads it; a restart leads a later one than what it restored.
+// Without a common register epoch mod 2 is the node that leads it; a restart leads a later one than
+// what it restored.
 static void epoch_choose(struct node *n)
 {
 	uint32_t newest = 0;
@@ -143,7 +144,9 @@ static void epoch_choose(struct node *n)
 			newest = GP_MAX(newest, (uint32_t)gp_snapshot_meta(s)->epoch);
 	}
 	n->epoch = newest + 1;
-	if (n->epoch % 2 != n->cfg.node.id)
+	bool common = n->cfg.leadership.kind == GP_LEADERSHIP_ETCD ||
+		      n->cfg.leadership.kind == GP_LEADERSHIP_WITNESS;
+	if (!common && n->epoch % 2 != n->cfg.node.id)
 		n->epoch++;
 }
 

@@ -73,7 +73,8 @@ static void on_reply(struct evhttp_request *req, void *arg)
 		return;
 	int code = req ? evhttp_request_get_response_code(req) : 0;
 	if (code == 0) {
-		lead_link_why(evhttp_connection_get_bufferevent(e->connection), socket_errno, why);
+		lead_link_why(evhttp_connection_get_bufferevent(e->connection),
+			socket_errno == ENOTCONN ? 0 : socket_errno, why);
 		lead_answer(l, LEAD_FAILED, NULL, why);
 		return;
 	}

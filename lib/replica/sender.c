@@ -359,7 +359,10 @@ static void sender_event(struct bufferevent *bev, short what, void *arg)
 		replica_fail(
 			&err, -ETIMEDOUT, "%s: no progress for %u ms", during, s->answer_ms_max);
 	else if (what & BEV_EVENT_EOF)
-		replica_fail(&err, -ECONNRESET, "%s: the replica closed the connection", during);
+		replica_fail(&err, -ECONNRESET, "%s: %s", during,
+			s->tls && s->state == SENDER_GREETING
+				? "nobody listens there, or the replica closed the connection"
+				: "the replica closed the connection");
 	else
 		link_error(bev, e, during, &err);
 	sender_fail(s, err.text);

@@ -162,7 +162,8 @@ static void over_tls(enum rig_kind kind)
 	begin(kind, "tls/node");
 	struct gp_lead_record to = rig_next(&rig.held, 31);
 	cr_assert_eq(rig_swap(&rig, &rig.held, &to), GP_LEAD_COMMITTED);
-	away_with_reason("other/node", "TLS");
+	// etcd may reset the connection before its reason has been read.
+	away_with_reason("other/node", kind == RIG_WITNESS ? "TLS" : "");
 	away_with_reason(NULL, "");
 	rig_client(&rig, rig.port, 0, 2000, "tls/node");
 	cr_assert_eq(rig_get(&rig), GP_LEAD_CURRENT);
@@ -212,9 +213,9 @@ Test(witness, over_tls)
 Test(etcd, a_foreign_value_is_no_record)
 {
 	begin(RIG_ETCD, NULL);
-	rig_run("curl -sf -o /dev/null http://127.0.0.1:%u/v3/kv/put -d "
+	rig_run("curl -sf -o /dev/null http://%s:%u/v3/kv/put -d "
 		"'{\"key\":\"'$(printf /gradplane/leadership/pair | base64 "
 		"-w0)'\",\"value\":\"e30=\"}'",
-		rig.port);
+		rig.host, rig.port);
 	away_with_reason(NULL, "no leadership record");
 }

@@ -52,26 +52,15 @@ void rig_turn(struct rig *r)
 	cr_assert_eq(event_base_loop(r->base, EVLOOP_ONCE), 0);
 }
 
-uint16_t rig_port_free(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	cr_assert_eq(bind(fd, (struct sockaddr *)&a, len), 0);
-	cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
-
 // ---- the server, a process of its own that dies with the test
 
 static void etcd_exec(const struct rig *r)
 {
-	char data[96], client[64], peer[64], cert[96], key[96], ca[96];
+	char data[96], client[96], peer[96], cert[96], key[96], ca[96];
 	const char *scheme = r->tls ? "https" : "http";
 	snprintf(data, sizeof(data), "%s/etcd", r->dir);
-	snprintf(client, sizeof(client), "%s://127.0.0.1:%u", scheme, r->port);
-	snprintf(peer, sizeof(peer), "http://127.0.0.1:%u", r->port + 1);
+	snprintf(client, sizeof(client), "%s://%s:%u", scheme, r->host, r->port);
+	snprintf(peer, sizeof(peer), "http://%s:%u", r->host, r->port + 1);
 	snprintf(cert, sizeof(cert), "--cert-file=%s/tls/server.pem", r->dir);
 	snprintf(key, sizeof(key), "--key-file=%s/tls/server.key", r->dir);
 	snprintf(ca, sizeof(ca), "--trusted-ca-file=%s/tls/ca.pem", r->dir);
@@ -90,13 +79,13 @@ static void etcd_exec(const struct rig *r)
 
 static void witness_main(const struct rig *r)
 {
-	char listen[32], dir[96], cert[96], key[96], ca[96];
+	char listen[64], dir[96], cert[96], key[96], ca[96];
 	struct event_base *base = event_base_new();
 	struct gp_lead_witness *w;
 	struct gp_lead_error err;
 	const struct gp_lead_tls tls = {.cert = cert, .key = key, .ca = ca, .peer_name = "node"};
 	signal(SIGPIPE, SIG_IGN);
-	snprintf(listen, sizeof(listen), "127.0.0.1:%u", r->port);
+	snprintf(listen, sizeof(listen), "%s:%u", r->host, r->port);
 	snprintf(dir, sizeof(dir), "%s/witness", r->dir);
 	snprintf(cert, sizeof(cert), "%s/tls/server.pem", r->dir);
 	snprintf(key, sizeof(key), "%s/tls/server.key", r->dir);
@@ -142,11 +131,13 @@ void rig_init(struct rig *r, enum rig_kind kind, bool tls)
 	signal(SIGPIPE, SIG_IGN);
 	*r = (struct rig){.kind = kind, .tls = tls, .dir = "/tmp/gp-lead-XXXXXX"};
 	cr_assert_not_null(mkdtemp(r->dir));
+	uint32_t pid = (uint32_t)getpid();
+	snprintf(r->host, sizeof(r->host), "127.%u.%u.1", 1 + pid / 256 % 250, pid % 256);
 	if (tls)
-		rig_run("%s %s/tls server node && %s %s/other node", GP_TEST_CA, r->dir, GP_TEST_CA,
-			r->dir);
+		rig_run("%s %s/tls server=%s node && %s %s/other node", GP_TEST_CA, r->dir, r->host,
+			GP_TEST_CA, r->dir);
 	r->base = event_base_new();
-	r->port = rig_port_free();
+	r->port = 2379;
 	rig_server_start(r);
 }
 
@@ -164,10 +155,10 @@ void rig_fini(struct rig *r)
 
 void rig_client(struct rig *r, uint16_t port, uint16_t second, uint32_t timeout_ms, const char *tls)
 {
-	char first[32], other[32], cert[96], key[96], ca[96];
+	char first[64], other[64], cert[96], key[96], ca[96];
 	struct gp_lead_error err;
-	snprintf(first, sizeof(first), "127.0.0.1:%u", port);
-	snprintf(other, sizeof(other), "127.0.0.1:%u", second);
+	snprintf(first, sizeof(first), "%s:%u", r->host, port);
+	snprintf(other, sizeof(other), "%s:%u", r->host, second);
 	snprintf(cert, sizeof(cert), "%s/%s.pem", r->dir, tls ? tls : "");
 	snprintf(key, sizeof(key), "%s/%s.key", r->dir, tls ? tls : "");
 	snprintf(ca, sizeof(ca), "%s/tls/ca.pem", r->dir);
@@ -307,7 +298,7 @@ static void relay_accept(struct evconnlistener *listener, evutil_socket_t fd, st
 	struct pair *p = &relay->pairs[relay->pairs_count++];
 	struct sockaddr_in to = {.sin_family = AF_INET,
 		.sin_port = htons(relay->rig->port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		.sin_addr.s_addr = inet_addr(relay->rig->host)};
 	*p = (struct pair){.relay = relay,
 		.lose = take(&relay->lost),
 		.in = bufferevent_socket_new(relay->rig->base, fd, BEV_OPT_CLOSE_ON_FREE),
@@ -323,8 +314,7 @@ static void relay_accept(struct evconnlistener *listener, evutil_socket_t fd, st
 struct relay *relay_start(struct rig *r, uint16_t *port)
 {
 	struct relay *relay = calloc(1, sizeof(*relay));
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(r->host)};
 	socklen_t len = sizeof(addr);
 	relay->rig = r;
 	relay->listener = evconnlistener_new_bind(r->base, relay_accept, relay,

@@ -21,6 +21,7 @@ struct rig {
 	char dir[64]; // data of the server, certificates in DIR/tls
 	enum rig_kind kind;
 	pid_t server;
+	char host[32]; // 127.x.y.1, of this test alone: ports cannot meet
 	uint16_t port;
 	bool tls;
 	bool answered;
@@ -46,7 +47,6 @@ void rig_until_answered(struct rig *r);
 // One turn of the loop, at most some milliseconds.
 void rig_turn(struct rig *r);
 uint64_t rig_now_ms(void);
-uint16_t rig_port_free(void);
 void rig_run(const char *fmt, ...) GP_PRINTF(1, 2);
 // The record that follows `held`.
 struct gp_lead_record rig_next(const struct gp_lead_held *held, uint64_t nonce);
