@@ -212,8 +212,7 @@ void tap_core(struct sim *s, uint32_t core)
 	const struct job_core *jc = s->engine->cores[core].jobs[SIM_JOB_ID];
 	if (!jc)
 		return;
-	if (jc->job->home_core == core)
-		tap_decisions(s);
+	tap_decisions(s);
 	if (is_direct(s, jc))
 		core_decisions(s, core, jc);
 	if (jc->job->home_core == core && core_is_async(jc))
