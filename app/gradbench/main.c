@@ -4,7 +4,7 @@
 #include "gradbench.h"
 
 static const struct command *const commands[] = {
-	&command_roofline, &command_engine, &command_codec, &command_replay};
+	&command_roofline, &command_engine, &command_codec, &command_replay, &command_table};
 
 static int usage(FILE *to)
 {
