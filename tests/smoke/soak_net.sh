@@ -58,6 +58,7 @@ frames_free() {
 		awk '/^gradplane_xport_frames_free/ { n += $2 } END { print n }'
 }
 
+# shellcheck disable=SC2317 # called by name
 frames_are() {
 	[ "$(frames_free)" -eq "$1" ]
 }
