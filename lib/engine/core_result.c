@@ -21,13 +21,13 @@ static uint32_t lower_len(const struct gp_addr *a)
 	return (gp_addr_is_v4(a) ? LOWER_V4 : LOWER_V6) + (a->vlan ? VLAN_TAG : 0);
 }
 
-static void header_fill(
+static inline void header_fill(
 	struct gp_core *c, struct core_session *cs, const struct job_core *jc, struct gp_header *h)
 {
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
 	h->version = GP_WIRE_VERSION;
 	h->session = cs->id;
-	h->epoch = c->engine->cfg.epoch;
+	h->epoch = engine_epoch(c->engine);
 	h->packet = ++cs->tx_packet;
 	if (s) {
 		h->job = s->job;
@@ -52,8 +52,9 @@ static void ack_fill(struct gp_core *c, struct core_session *cs, struct gp_ack *
 	cs->ack_pending = 0;
 }
 
-bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
-	struct gp_header *h, struct answer *a)
+// Inline for results, so that their header never is a struct in memory.
+static inline __attribute__((always_inline)) bool answer_make(struct gp_core *c,
+	struct core_session *cs, const struct job_core *jc, struct gp_header *h, struct answer *a)
 {
 	a->frame = c->xport->ops->alloc(c->xport);
 	if (!a->frame) {
@@ -70,6 +71,12 @@ bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_c
 	a->body = a->frame->data + at;
 	a->room = GP_MIN(a->frame->room, payload_limit(cs)) - at;
 	return true;
+}
+
+bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	struct gp_header *h, struct answer *a)
+{
+	return answer_make(c, cs, jc, h, a);
 }
 
 void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
@@ -103,7 +110,7 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 		.sections = 1,
 	};
 	struct answer a;
-	if (!answer_begin(c, cs, jc, &h, &a))
+	if (!answer_make(c, cs, jc, &h, &a))
 		return;
 	const struct gp_section s = {
 		.block = job_block(jc->job, c, local),
@@ -113,7 +120,7 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 		.weight = v->weight,
 	};
 	gp_wire_put_section(a.frame->data, 0, &s);
-	if (c->engine->cfg.standby) {
+	if (engine_is_standby(c->engine)) {
 		// The next generation but one takes this memory whole, and a driver may refer to
 		// what it has sent until it sends more.
 		memcpy(a.body, gp_version_values(v), len);
@@ -143,7 +150,7 @@ void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_he
 		.job = about->job,
 		.rank = about->rank,
 		.session = about->session,
-		.epoch = c->engine->cfg.epoch,
+		.epoch = engine_epoch(c->engine),
 		.step = r->step,
 	};
 	uint32_t at = gp_wire_begin(f->data, f->room, &h);

@@ -10,20 +10,6 @@ static void body_expect(const struct gp_msg *m, uint32_t type, uint32_t size)
 	GP_ASSERT(m->body_len >= size);
 }
 
-void gp_wire_get_section(const struct gp_msg *m, uint32_t i, struct gp_section *s)
-{
-	GP_ASSERT(i < m->h.sections);
-	const uint8_t *p = m->sections + i * GP_WIRE_SECTION_SIZE;
-	*s = (struct gp_section){
-		.block = gp_load32(p),
-		.len = gp_load16(p + 4),
-		.run = gp_load16(p + 6),
-		.codec = p[8],
-		.flags = p[9],
-		.weight = gp_loadf(p + 12),
-	};
-}
-
 void gp_wire_get_ack(const struct gp_msg *m, struct gp_ack *a)
 {
 	GP_ASSERT(m->ack);

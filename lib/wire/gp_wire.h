@@ -214,8 +214,6 @@ struct gp_refuse {
 // GP_VERDICT_OK.
 enum gp_verdict gp_wire_parse(const uint8_t *data, uint32_t len, struct gp_msg *m) GP_MUST_CHECK;
 
-// Section i of a parsed message (i < h.sections).
-void gp_wire_get_section(const struct gp_msg *m, uint32_t i, struct gp_section *s);
 void gp_wire_get_ack(const struct gp_msg *m, struct gp_ack *a);
 
 void gp_wire_get_hello(const struct gp_msg *m, struct gp_hello *x);
@@ -237,17 +235,8 @@ void gp_wire_get_refuse(const struct gp_msg *m, struct gp_refuse *x);
 void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *state);
 uint64_t gp_wire_get_u64(const struct gp_msg *m);
 
-// Writers. gp_wire_begin writes the header of `h` at `data`, reserves sections and, with flag ACK,
-// the ack block, adds h->pad zero bytes, and returns the offset of the body. The caller's buffer
-// has room for all of it (asserted against `room`). Body writers return the bytes written at
-// `body`.
-uint32_t gp_wire_begin(uint8_t *data, uint32_t room, const struct gp_header *h);
-void gp_wire_put_section(uint8_t *data, uint32_t i, const struct gp_section *s);
-void gp_wire_put_ack(uint8_t *data, uint32_t sections, const struct gp_ack *a);
-// The pad that places the body on a 64-byte line when the datagram starts `lower` bytes (Ethernet,
-// IP, UDP) after one, limited to `spare` bytes.
-uint8_t gp_wire_pad(uint32_t lower, uint32_t flags, uint32_t sections, uint32_t spare);
-
+// Writers of bodies; each returns the bytes written at `body`, of which the caller's buffer has
+// room. What comes before the body: gp_wire_hot.h.
 uint32_t gp_wire_put_hello(uint8_t *body, const struct gp_hello *x);
 uint32_t gp_wire_put_join(uint8_t *body, const struct gp_join *x);
 uint32_t gp_wire_put_welcome(uint8_t *body, const struct gp_welcome *x);
@@ -268,5 +257,7 @@ uint32_t gp_wire_put_u64(uint8_t *body, uint64_t v);
 
 const char *gp_wire_type_name(uint32_t type);	   // "PUSH"; "?" when unknown
 const char *gp_wire_refusal_name(uint32_t reason); // "rank_taken"; "?" when unknown
+
+#include <gp_wire_hot.h>
 
 #endif

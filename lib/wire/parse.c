@@ -32,6 +32,8 @@ static bool bytes_zero(const uint8_t *p, uint32_t len)
 	uint32_t i = 0;
 	for (; i + 8 <= len; i += 8)
 		any |= gp_load64(p + i);
+	if (len >= 8) // the rest, and of what was looked at as much as fills it up
+		return (any | gp_load64(p + len - 8)) == 0;
 	for (; i < len; i++)
 		any |= p[i];
 	return any == 0;

@@ -1,70 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Writers. Each writes every byte of its part, reserved ones as zero, so that nothing of the
-// buffer's past leaves the machine. Room is the caller's duty; gp_wire_begin proves it for the
-// parts before the body.
+// buffer's past leaves the machine. Room is the caller's duty; gp_wire_begin (gp_wire_hot.h)
+// proves it for the parts before the body.
 #include "wire_priv.h"
-
-static uint32_t parts_size(uint32_t flags, uint32_t sections)
-{
-	GP_ASSERT(sections <= GP_WIRE_SECTIONS_MAX);
-	return GP_WIRE_HEADER_SIZE + sections * GP_WIRE_SECTION_SIZE +
-	       (flags & GP_WIRE_F_ACK ? GP_WIRE_ACK_SIZE : 0) +
-	       (flags & GP_WIRE_F_TAG ? GP_WIRE_TAG_SIZE : 0);
-}
-
-uint32_t gp_wire_begin(uint8_t *data, uint32_t room, const struct gp_header *h)
-{
-	GP_ASSERT(h->pad <= GP_WIRE_PAD_MAX && !(h->flags & GP_WIRE_F_TAG));
-	uint32_t parts = parts_size(h->flags, h->sections);
-	GP_ASSERT(parts + h->pad <= room);
-	data[0] = h->version;
-	data[1] = h->type;
-	data[2] = h->flags;
-	data[3] = h->pad;
-	gp_store16(data + 4, h->job);
-	gp_store16(data + 6, h->rank);
-	gp_store32(data + 8, h->session);
-	gp_store32(data + 12, h->epoch);
-	gp_store32(data + 16, h->view);
-	gp_store32(data + 20, h->step);
-	gp_store64(data + 24, h->packet);
-	gp_store32(data + 32, h->decision);
-	gp_store16(data + 36, h->credit);
-	data[38] = h->sections;
-	data[39] = h->key;
-	memset(data + parts, 0, h->pad);
-	return parts + h->pad;
-}
-
-void gp_wire_put_section(uint8_t *data, uint32_t i, const struct gp_section *s)
-{
-	GP_ASSERT(i < GP_WIRE_SECTIONS_MAX);
-	uint8_t *p = data + GP_WIRE_HEADER_SIZE + i * GP_WIRE_SECTION_SIZE;
-	gp_store32(p, s->block);
-	gp_store16(p + 4, s->len);
-	gp_store16(p + 6, s->run);
-	p[8] = s->codec;
-	p[9] = s->flags;
-	gp_store16(p + 10, 0);
-	gp_storef(p + 12, s->weight);
-}
-
-void gp_wire_put_ack(uint8_t *data, uint32_t sections, const struct gp_ack *a)
-{
-	GP_ASSERT(sections <= GP_WIRE_SECTIONS_MAX);
-	uint8_t *p = data + GP_WIRE_HEADER_SIZE + sections * GP_WIRE_SECTION_SIZE;
-	gp_store64(p, a->largest);
-	gp_store64(p + 8, a->bits);
-	gp_store32(p + 16, a->delay_us);
-	gp_store32(p + 20, a->flags);
-}
-
-uint8_t gp_wire_pad(uint32_t lower, uint32_t flags, uint32_t sections, uint32_t spare)
-{
-	uint32_t pad = -(lower + parts_size(flags, sections)) & GP_WIRE_PAD_MAX;
-	return (uint8_t)(pad <= spare ? pad : 0);
-}
 
 uint32_t gp_wire_put_hello(uint8_t *body, const struct gp_hello *x)
 {

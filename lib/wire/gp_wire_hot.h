@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What every datagram passes through, inline: header, sections, ack block and pad of a datagram
+// that is made, and the sections of one that was parsed. Included by gp_wire.h.
+//
+// Each writes every byte of its part, reserved ones as zero, so that nothing of the buffer's past
+// leaves the machine.
+#ifndef GP_WIRE_HOT_H
+#define GP_WIRE_HOT_H
+
+#include <gp_wire.h>
+
+// Section i of a parsed message (i < h.sections).
+static inline void gp_wire_get_section(const struct gp_msg *m, uint32_t i, struct gp_section *s)
+{
+	GP_ASSERT(i < m->h.sections);
+	const uint8_t *p = m->sections + i * GP_WIRE_SECTION_SIZE;
+	*s = (struct gp_section){
+		.block = gp_load32(p),
+		.len = gp_load16(p + 4),
+		.run = gp_load16(p + 6),
+		.codec = p[8],
+		.flags = p[9],
+		.weight = gp_loadf(p + 12),
+	};
+}
+
+// Bytes before the pad.
+static inline uint32_t gp_wire_parts_size(uint32_t flags, uint32_t sections)
+{
+	GP_ASSERT(sections <= GP_WIRE_SECTIONS_MAX);
+	return GP_WIRE_HEADER_SIZE + sections * GP_WIRE_SECTION_SIZE +
+	       (flags & GP_WIRE_F_ACK ? GP_WIRE_ACK_SIZE : 0) +
+	       (flags & GP_WIRE_F_TAG ? GP_WIRE_TAG_SIZE : 0);
+}
+
+static inline void gp_wire_put_zeros(uint8_t *p, uint32_t len)
+{
+	uint32_t i = 0;
+	for (; i + 8 <= len; i += 8)
+		gp_store64(p + i, 0);
+	if (len >= 8) // the rest, and some again
+		gp_store64(p + len - 8, 0);
+	else
+		for (; i < len; i++)
+			p[i] = 0;
+}
+
+// Writes the header of `h` at `data`, reserves sections and, with flag ACK, the ack block, adds
+// h->pad zero bytes, and returns the offset of the body. The caller's buffer has room for all of it
+// (asserted against `room`).
+static inline uint32_t gp_wire_begin(uint8_t *data, uint32_t room, const struct gp_header *h)
+{
+	GP_ASSERT(h->pad <= GP_WIRE_PAD_MAX && !(h->flags & GP_WIRE_F_TAG));
+	uint32_t parts = gp_wire_parts_size(h->flags, h->sections);
+	GP_ASSERT(parts + h->pad <= room);
+	data[0] = h->version;
+	data[1] = h->type;
+	data[2] = h->flags;
+	data[3] = h->pad;
+	gp_store16(data + 4, h->job);
+	gp_store16(data + 6, h->rank);
+	gp_store32(data + 8, h->session);
+	gp_store32(data + 12, h->epoch);
+	gp_store32(data + 16, h->view);
+	gp_store32(data + 20, h->step);
+	gp_store64(data + 24, h->packet);
+	gp_store32(data + 32, h->decision);
+	gp_store16(data + 36, h->credit);
+	data[38] = h->sections;
+	data[39] = h->key;
+	gp_wire_put_zeros(data + parts, h->pad);
+	return parts + h->pad;
+}
+
+static inline void gp_wire_put_section(uint8_t *data, uint32_t i, const struct gp_section *s)
+{
+	GP_ASSERT(i < GP_WIRE_SECTIONS_MAX);
+	uint8_t *p = data + GP_WIRE_HEADER_SIZE + i * GP_WIRE_SECTION_SIZE;
+	gp_store32(p, s->block);
+	gp_store16(p + 4, s->len);
+	gp_store16(p + 6, s->run);
+	p[8] = s->codec;
+	p[9] = s->flags;
+	gp_store16(p + 10, 0);
+	gp_storef(p + 12, s->weight);
+}
+
+static inline void gp_wire_put_ack(uint8_t *data, uint32_t sections, const struct gp_ack *a)
+{
+	GP_ASSERT(sections <= GP_WIRE_SECTIONS_MAX);
+	uint8_t *p = data + GP_WIRE_HEADER_SIZE + sections * GP_WIRE_SECTION_SIZE;
+	gp_store64(p, a->largest);
+	gp_store64(p + 8, a->bits);
+	gp_store32(p + 16, a->delay_us);
+	gp_store32(p + 20, a->flags);
+}
+
+// The pad that places the body on a 64-byte line when the datagram starts `lower` bytes (Ethernet,
+// IP, UDP) after one, limited to `spare` bytes.
+static inline uint8_t gp_wire_pad(uint32_t lower, uint32_t flags, uint32_t sections, uint32_t spare)
+{
+	uint32_t pad = -(lower + gp_wire_parts_size(flags, sections)) & GP_WIRE_PAD_MAX;
+	return (uint8_t)(pad <= spare ? pad : 0);
+}
+
+#endif
