@@ -75,7 +75,7 @@ bool async_next_members(const struct gp_consist *c, struct gp_ranks *next)
 	bool lost = gp_ranks_next(&c->lost, 0) < GP_RANKS_MAX;
 	bool joined = gp_ranks_next(&c->async.joined, 0) < GP_RANKS_MAX;
 	if (c->view == 0)
-		return gp_ranks_count(next) >= c->cfg.workers;
+		return gp_ranks_count(next) >= c->first_need;
 	return (lost || joined) && gp_ranks_count(next) >= c->cfg.workers_min;
 }
 

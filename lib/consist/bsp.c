@@ -25,6 +25,7 @@ int gp_consist_init(
 	*c = (struct gp_consist){
 		.cfg = *cfg,
 		.generation = cfg->generation,
+		.first_need = cfg->workers,
 		.view_first_step = cfg->generation + 1,
 		.decision = cfg->first_decision,
 		.log_mask = log_count - 1,
@@ -114,7 +115,7 @@ static bool next_members(const struct gp_consist *c, struct gp_ranks *next)
 	bool boundary = c->units_done == 0;
 	*next = c->live;
 	if (c->view == 0)
-		return gp_ranks_count(next) >= c->cfg.workers;
+		return gp_ranks_count(next) >= c->first_need;
 
 	struct gp_ranks survivors;
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(survivors.w); i++)

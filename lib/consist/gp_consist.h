@@ -97,6 +97,7 @@ struct gp_consist {
 	struct gp_consist_config cfg;
 	uint32_t view; // 0 = none yet
 	uint32_t view_first_step;
+	uint32_t first_need; // members of the first view: all workers, unless home says otherwise
 	uint32_t members_count;
 	uint32_t lowest;
 	struct gp_ranks members;

@@ -364,7 +364,7 @@ void async_home_tick(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
 	struct async_home *a = h->async;
-	if (!gp_consist_is_async(&h->consist) || c->engine->cfg.standby)
+	if (!gp_consist_is_async(&h->consist) || engine_is_standby(c->engine))
 		return;
 	if (a->cuts_count == 0) {
 		uint32_t slowest;

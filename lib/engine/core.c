@@ -75,7 +75,7 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 		send_refuse(c, &f->peer, &m.h, &r, f->len);
 		return GP_VERDICT_BAD_SESSION;
 	}
-	if (m.h.epoch != c->engine->cfg.epoch)
+	if (m.h.epoch != engine_epoch(c->engine))
 		return GP_VERDICT_BAD_EPOCH;
 	session_took(c, cs, &m.h);
 	enum gp_verdict verdict = handle_in_session(c, cs, s, f, &m);

@@ -79,7 +79,7 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 		.consistency = cfg->consistency,
 		.flags = (uint8_t)((cfg->mean ? GP_WELCOME_MEAN : 0) |
 				   (cfg->deterministic ? GP_WELCOME_DETERMINISTIC : 0) |
-				   (e->cfg.standby ? GP_WELCOME_STANDBY : 0) |
+				   (engine_is_standby(e) ? GP_WELCOME_STANDBY : 0) |
 				   (cfg->stale == GP_STALE_REFUSE ? GP_WELCOME_STALE_REFUSED : 0)),
 		.next_step = atomic_load_explicit(&st->generation, memory_order_relaxed) + 1,
 		.heartbeat_us = (uint32_t)(cfg->timeout_ns / (1000 * HEARTBEATS_PER_TIMEOUT)),
@@ -101,7 +101,7 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 		.job = s->job,
 		.rank = s->rank,
 		.session = s->id,
-		.epoch = e->cfg.epoch,
+		.epoch = engine_epoch(e),
 		.view = atomic_load_explicit(&st->view, memory_order_relaxed),
 		.decision = w->decision,
 		.credit = (uint16_t)cfg->window,

@@ -6,7 +6,8 @@
 
 #include "engine_priv.h"
 
-#define HOME_PAUSE_NS UINT64_C(100000000)
+#define REJOIN_TIMEOUTS 8 // time-outs after which a new leader goes on with those who came
+#define HOME_PAUSE_NS	UINT64_C(100000000)
 
 static struct core_session *rank_session(struct gp_core *c, const struct home *h, uint32_t rank)
 {
@@ -42,10 +43,10 @@ static void status_publish(struct gp_core *c, struct job_core *jc)
 {
 	const struct home *h = jc->job->home;
 	struct job_status *st = &c->engine->status[jc->job->idx];
-	uint32_t state = c->engine->cfg.standby ? GP_STATE_STANDBY
-			 : jc->stopping		? GP_STATE_STOPPING
-			 : h->consist.view == 0 ? GP_STATE_WAITING
-						: GP_STATE_RUNNING;
+	uint32_t state = engine_is_standby(c->engine) ? GP_STATE_STANDBY
+			 : jc->stopping		      ? GP_STATE_STOPPING
+			 : h->consist.view == 0	      ? GP_STATE_WAITING
+						      : GP_STATE_RUNNING;
 	atomic_store_explicit(&st->view, h->consist.view, memory_order_relaxed);
 	atomic_store_explicit(&st->members, h->consist.members_count, memory_order_relaxed);
 	atomic_store_explicit(&st->generation, h->consist.generation, memory_order_relaxed);
@@ -291,9 +292,23 @@ static void decisions_announce(struct gp_core *c, struct job_core *jc)
 	}
 }
 
+// A new leader waits for all workers of the old one, but not for ever: some may have died with it.
+static void promotion_watch(struct gp_core *c, struct job_core *jc)
+{
+	struct home *h = jc->job->home;
+	bool standby = engine_is_standby(c->engine);
+	if (h->stood_by && !standby && h->promoted_at == 0)
+		h->promoted_at = c->now;
+	h->stood_by |= standby;
+	if (h->promoted_at != 0 &&
+		c->now - h->promoted_at > REJOIN_TIMEOUTS * jc->job->cfg->timeout_ns)
+		h->consist.first_need = jc->job->cfg->workers_min;
+}
+
 uint32_t home_tick(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
+	promotion_watch(c, jc);
 	pause_note(c, h);
 	members_scan(c, jc);
 	members_tell_control(c, jc);

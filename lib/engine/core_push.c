@@ -257,6 +257,17 @@ static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t
 	return GP_VERDICT_PUSH_DUPLICATE;
 }
 
+// Whether the backup is further behind the step than the job allows.
+static bool lags_too_far(const struct job_core *jc, uint32_t step)
+{
+	const struct gp_job_config *cfg = jc->job->cfg;
+	if (cfg->lag_max == 0)
+		return false;
+	const struct job_status *st = &jc->job->engine->status[jc->job->idx];
+	uint32_t backed = atomic_load_explicit(&st->backed, memory_order_relaxed);
+	return gp_before(backed + cfg->lag_max, step);
+}
+
 static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
 	const struct gp_header *h, const struct part *part)
 {
@@ -265,6 +276,8 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 	// An asynchronous job has only its initial parameters in slots.
 	if (h->step - jc->generation > (jc->async ? 1 : STEPS_AHEAD_MAX))
 		return GP_VERDICT_TOO_EARLY;
+	if (lags_too_far(jc, h->step))
+		return GP_VERDICT_PUSH_BUSY;
 	if (place_distance(jc, local, h->step) > jc->slot_mask)
 		return GP_VERDICT_PUSH_BUSY;
 

@@ -179,6 +179,8 @@ int gp_engine_create(
 	GP_ASSERT(e);
 	e->cfg = *cfg;
 	e->mem = mem;
+	atomic_store_explicit(&e->epoch, cfg->epoch, memory_order_relaxed);
+	atomic_store_explicit(&e->standby, cfg->standby, memory_order_relaxed);
 	if (!engine_take(e, &arena)) {
 		gp_engine_destroy(e);
 		return -ENOMEM;

@@ -157,6 +157,8 @@ struct home {
 	struct gp_ranks lost_due;		     // control has not been told yet
 	uint64_t scan_next;
 	uint64_t tick_last;   // when home ran last
+	uint64_t promoted_at; // standby: when it became the leader, 0 = it has not
+	bool stood_by;
 	uint64_t awake_since; // end of its last pause: nobody was silent towards it before
 	bool recorded;	      // control gets every decision
 	bool cut_wanted;
@@ -185,6 +187,7 @@ struct job_status {
 	_Atomic uint32_t bound; // present staleness bound, GP_WIRE_BOUND_NONE
 	_Atomic uint32_t clock_min;
 	_Atomic uint32_t clock_max;
+	_Atomic uint32_t backed; // control writes: generation that the backup holds
 };
 
 struct gp_job {
@@ -234,6 +237,8 @@ struct gp_core {
 
 struct gp_engine {
 	struct gp_engine_config cfg;
+	_Atomic uint32_t epoch; // control writes, cores read: a bit old is harmless
+	_Atomic bool standby;
 	struct gp_job_config *jobs_cfg;
 	struct job_status *status;			     // [jobs_count]
 	struct gp_job *_Atomic jobs[GP_ENGINE_JOBS_MAX + 1]; // by id; published by control
@@ -247,6 +252,16 @@ struct gp_engine {
 	void *mem;				  // everything above
 	uint16_t job_idx[GP_ENGINE_JOBS_MAX + 1]; // id -> index, NONE_U16
 };
+
+static inline bool engine_is_standby(const struct gp_engine *e)
+{
+	return atomic_load_explicit(&e->standby, memory_order_relaxed);
+}
+
+static inline uint32_t engine_epoch(const struct gp_engine *e)
+{
+	return atomic_load_explicit(&e->epoch, memory_order_relaxed);
+}
 
 static inline uint32_t session_idx(uint32_t id)
 {

@@ -67,6 +67,7 @@ struct gp_job_config {
 	uint32_t payload_max; // IP MTU - 48 that every member's path must carry
 	uint64_t memory_max;
 	uint64_t timeout_ns;
+	uint32_t lag_max;      // steps beyond what the backup holds, 0 = any number
 	uint32_t cut_interval; // steps between cuts that home makes by itself, 0 = none
 	// Asynchronous jobs (every consistency but bsp).
 	uint8_t stale;		 // enum gp_stale_policy
@@ -176,6 +177,14 @@ void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_e
 // first generation had other tensors).
 int gp_registrar_restore(
 	struct gp_registrar *r, uint16_t job, const struct gp_restore *restore) GP_MUST_CHECK;
+// A standby becomes the leader of `epoch`: each job goes on from the generation served last, with
+// the workers that join from now on; a job without one begins anew. Sessions of readers end.
+// -EINVAL: it is none, or the epoch is not above the present one. Decisions of the old leader that
+// this one never had are gone: the caller has made sure that it can decide nothing more.
+int gp_registrar_promote(struct gp_registrar *r, uint32_t epoch) GP_MUST_CHECK;
+// The backup holds this generation of the job: with lag_max, steps more than that many beyond it
+// are not begun (BUSY) until it holds more.
+void gp_registrar_backed(struct gp_registrar *r, uint16_t job, uint32_t generation);
 // Asks home for a cut as soon as one generation is whole. -EBUSY: one is under way. -EAGAIN: the
 // job has no generation yet.
 int gp_registrar_cut(struct gp_registrar *r, uint16_t job) GP_MUST_CHECK;

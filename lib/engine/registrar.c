@@ -77,7 +77,7 @@ void reg_refuse(struct gp_registrar *r, uint32_t core, struct gp_frame *f,
 		.job = about->job,
 		.rank = about->rank,
 		.session = about->session,
-		.epoch = r->engine->cfg.epoch,
+		.epoch = engine_epoch(r->engine),
 	};
 	uint32_t at = gp_wire_begin(f->data, f->room, &h);
 	f->len = at + gp_wire_put_refuse(f->data + at, x);
@@ -336,7 +336,7 @@ void gp_registrar_stop(struct gp_registrar *r)
 	if (r->stopping)
 		return;
 	r->stopping = true;
-	if (r->engine->cfg.standby) // no step is in hand, and no core decides
+	if (engine_is_standby(r->engine)) // no step is in hand, and no core decides
 		return;
 	for (uint32_t i = 0; i < r->engine->cfg.jobs_count; i++) {
 		r->jobs[i].stop_due = true;
@@ -349,7 +349,7 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 	struct reg_job *rj = reg_job_by_id(r, job);
 	if (!rj)
 		return -ENOENT;
-	if (r->engine->cfg.standby)
+	if (engine_is_standby(r->engine))
 		return reg_standby_publish(r, rj, restore);
 	if (rj->job)
 		return -EBUSY;

@@ -9,7 +9,7 @@ static bool join_check_worker(struct gp_registrar *r, const struct reg_job *rj,
 	const struct gp_join *join, struct gp_refuse *x)
 {
 	const struct gp_job_config *cfg = rj->cfg;
-	if (r->engine->cfg.standby) {
+	if (engine_is_standby(r->engine)) {
 		x->reason = GP_REFUSAL_NOT_LEADER;
 		refuse_text(x, "this node is a standby: it serves readers only");
 		return false;

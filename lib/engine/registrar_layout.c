@@ -109,7 +109,7 @@ static void layout_fail(struct gp_registrar *r, struct reg_job *rj, const char *
 
 void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 {
-	if (rj->job || r->engine->cfg.standby || !all_registered(rj))
+	if (rj->job || engine_is_standby(r->engine) || !all_registered(rj))
 		return;
 	struct gp_job *j = job_build(r, rj, smallest_payload(r, rj));
 	if (!j) {
@@ -127,7 +127,7 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 
 void reg_members_tell(struct gp_registrar *r, struct reg_job *rj)
 {
-	if (!rj->job || r->engine->cfg.standby)
+	if (!rj->job || engine_is_standby(r->engine))
 		return;
 	for (uint32_t i = 0; i < rj->cfg->workers; i++) {
 		struct reg_rank *rank = &rj->ranks[i];

@@ -219,7 +219,7 @@ static void layout_answer(struct gp_registrar *r, struct reg_job *rj, uint32_t c
 		.job = about->job,
 		.rank = about->rank,
 		.session = about->session,
-		.epoch = r->engine->cfg.epoch,
+		.epoch = engine_epoch(r->engine),
 	};
 	uint32_t room = GP_MIN(f->room, r->sessions[session_idx(about->session)].s.payload_max);
 	uint32_t at = gp_wire_begin(f->data, f->room, &h);
