@@ -77,6 +77,8 @@ static void snapshots_write(struct gp_metrics_writer *w, const struct node *n)
 	const struct gp_metrics_family families[] = {
 		{"gradplane_snapshots_written", GP_METRICS_COUNTER, NULL, "Snapshots completed."},
 		{"gradplane_snapshots_failed", GP_METRICS_COUNTER, NULL, "Snapshots that failed."},
+		{"gradplane_snapshots_aborted", GP_METRICS_COUNTER, NULL,
+			"Snapshots given up because the memory of their cut ran out."},
 		{"gradplane_snapshots_written_bytes", GP_METRICS_COUNTER, "bytes",
 			"Bytes of completed snapshots."},
 		{"gradplane_snapshots_write_seconds", GP_METRICS_COUNTER, "seconds",
@@ -84,7 +86,7 @@ static void snapshots_write(struct gp_metrics_writer *w, const struct node *n)
 	};
 	const struct snapshots *s = &n->snapshots;
 	const double values[] = {(double)s->written_count, (double)s->failed_count,
-		(double)s->bytes, (double)s->wall_ns / 1e9};
+		(double)s->aborted_count, (double)s->bytes, (double)s->wall_ns / 1e9};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(families); i++)
 		single(w, &families[i], values[i]);
 	gp_metrics_family(w, &last);

@@ -104,6 +104,10 @@ static int block_take(struct node *n, struct walk *w, uint32_t block, uint32_t f
 	struct snapshot_task *t = w->task;
 	uint32_t elems;
 	uint64_t digest = 0;
+	if (atomic_load_explicit(&n->snapshots.give_up, memory_order_relaxed))
+		return task_failed(t, -ECANCELED,
+			"the memory of its cut (snapshot.memory_max) ran "
+			"out");
 	gp_rcu_online();
 	const float *data = gp_engine_block(n->engine, t->job_idx, block, t->step, file, &elems);
 	if (data && file == 0 && w->writer &&
@@ -190,6 +194,8 @@ static int files_write(struct node *n, struct snapshot_task *t, const struct pla
 		gp_snapshot_abort(w.writer);
 		return rc;
 	}
+	// pairs with snapshots_watch: what was read is read.
+	atomic_store_explicit(&n->snapshots.blocks_read, true, memory_order_release);
 	const struct gp_snapshot_seal seal = {.digest = t->digest,
 		.ranks_count = n->cfg.jobs[t->job_idx].workers,
 		.ranks = p->ranks};

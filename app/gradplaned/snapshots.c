@@ -13,6 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define ABORTS_MAX 3 // of one snapshot, then it has failed
+
 static void eventfd_signal(int fd)
 {
 	const uint64_t one = 1;
@@ -111,6 +113,7 @@ static void task_succeeded(struct node *n, const struct snapshot_task *t)
 	j->written = true;
 	j->last_step = t->step;
 	j->last_incremental = t->incremental;
+	j->aborts = 0;
 	j->last_bytes = t->bytes;
 	j->last_wall_ns = t->wall_ns;
 	memcpy(j->last_path, t->path, sizeof(j->last_path));
@@ -137,6 +140,26 @@ static void task_failed(struct node *n, const struct snapshot_task *t)
 	waits_failed(n, t->job_idx, t->err.text);
 }
 
+// Of one that was given up because memory ran out: whoever waits for it goes on waiting, and if
+// nobody does, the server itself waits.
+static bool task_tried_again(struct node *n, const struct snapshot_task *t)
+{
+	struct snapshots *s = &n->snapshots;
+	struct snapshot_job *j = &s->jobs[t->job_idx];
+	struct gp_ctl_error err;
+	if (t->error != -ECANCELED)
+		return false;
+	s->aborted_count++;
+	if (++j->aborts >= ABORTS_MAX) {
+		j->aborts = 0;
+		return false;
+	}
+	gp_warn("job %s: the snapshot of step %u is given up and tried again: %s",
+		n->cfg.jobs[t->job_idx].name, t->step, t->err.text);
+	return job_wanted(s, t->job_idx) ||
+	       snapshots_request(n, NULL, n->cfg.jobs[t->job_idx].name, &err) == 0;
+}
+
 // The name of the job's newest snapshot, unless it is the one that is to be written again.
 static void base_choose(const struct snapshot_job *j, uint32_t step, char *base)
 {
@@ -155,9 +178,31 @@ static void task_start(struct node *n, uint32_t job_idx)
 		.job_idx = job_idx, .step = j->waiting_step, .decision = j->waiting_decision};
 	base_choose(j, j->waiting_step, s->task->base);
 	gp_engine_job_view(n->engine, job_idx, &s->task->view);
+	atomic_store_explicit(&s->give_up, false, memory_order_relaxed);
+	atomic_store_explicit(&s->blocks_read, false, memory_order_relaxed);
+	s->cut_released = false;
+	s->shortages_before = s->task->view.shortages;
 	j->waiting = false;
 	s->busy = true;
 	eventfd_signal(s->wake_fd);
+}
+
+// The cut of the task ends as soon as its blocks are read; syncing them may take much longer. When
+// its memory runs out before that, completions wait for it (throttle), or it is given up (abort).
+static void snapshots_watch(struct node *n)
+{
+	struct snapshots *s = &n->snapshots;
+	struct gp_job_view v;
+	if (!s->busy || s->cut_released)
+		return;
+	if (atomic_load_explicit(&s->blocks_read, memory_order_acquire)) {
+		gp_registrar_cut_release(n->registrar, (uint16_t)n->cfg.jobs[s->task->job_idx].id);
+		s->cut_released = true;
+		return;
+	}
+	gp_engine_job_view(n->engine, s->task->job_idx, &v);
+	if (n->cfg.snapshot.on_full == GP_ON_FULL_ABORT && v.shortages != s->shortages_before)
+		atomic_store_explicit(&s->give_up, true, memory_order_relaxed);
 }
 
 static void tasks_next(struct node *n)
@@ -177,10 +222,11 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 		return;
 	s->busy = false;
 	s->wall_ns += s->task->wall_ns;
-	gp_registrar_cut_release(n->registrar, (uint16_t)n->cfg.jobs[s->task->job_idx].id);
+	if (!s->cut_released)
+		gp_registrar_cut_release(n->registrar, (uint16_t)n->cfg.jobs[s->task->job_idx].id);
 	if (s->task->error == 0)
 		task_succeeded(n, s->task);
-	else
+	else if (!task_tried_again(n, s->task))
 		task_failed(n, s->task);
 	tasks_next(n);
 }
@@ -269,6 +315,7 @@ int snapshots_request(
 void snapshots_tick(struct node *n)
 {
 	struct snapshots *s = &n->snapshots;
+	snapshots_watch(n);
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
 		struct snapshot_job *j = &s->jobs[i];
 		bool in_hand = j->cut_asked || j->waiting || (s->busy && s->task->job_idx == i);

@@ -50,6 +50,7 @@ enum gp_poll { GP_POLL_BUSY, GP_POLL_ADAPTIVE };
 enum gp_config_restore { GP_RESTORE_LATEST, GP_RESTORE_NONE, GP_RESTORE_PATH };
 enum gp_compression { GP_COMPRESSION_NONE, GP_COMPRESSION_ZSTD };
 enum gp_recorder_mode { GP_RECORDER_OFF, GP_RECORDER_HEADERS, GP_RECORDER_PAYLOADS };
+enum gp_on_full { GP_ON_FULL_THROTTLE, GP_ON_FULL_ABORT };
 enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS };
 enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
@@ -138,6 +139,8 @@ struct gp_config_snapshot {
 	uint32_t full_every; // 1 = all are full
 	enum gp_compression compression;
 	uint32_t compression_level;
+	uint32_t memory_max; // percent of a job's parameters and optimizer state
+	enum gp_on_full on_full;
 	enum gp_config_restore restore;
 	char restore_path[GP_CONFIG_PATH_SIZE]; // GP_RESTORE_PATH
 };

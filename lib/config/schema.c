@@ -11,6 +11,7 @@ static const char *const steering_names[] = {"auto", "off", NULL};
 static const char *const poll_names[] = {"busy", "adaptive", NULL};
 static const char *const compression_names[] = {"none", "zstd", NULL};
 static const char *const recorder_names[] = {"off", "headers", "payloads", NULL};
+static const char *const on_full_names[] = {"throttle", "abort", NULL};
 static const char *const mode_names[] = {"none", "snapshots", NULL};
 static const char *const leadership_names[] = {"none", "manual", "witness", "etcd", NULL};
 static const char *const on_loss_names[] = {"wait", "alone", NULL};
@@ -149,6 +150,15 @@ const struct row gp_config_rows[] = {
 	 .help = "`none`: other programs read the files as they are; `zstd`: after `zstd -d`."},
 	{"snapshot.compression_level", VALUE_UINT, AT(snapshot.compression_level), .def = "3",
 	 .min = 1, .max = 19, .help = "Of zstd."},
+	{"snapshot.memory_max", VALUE_UINT, AT(snapshot.memory_max), .def = "100", .min = 1,
+	 .max = 100,
+	 .help = "Memory for what changes while a snapshot is read, in percent of the parameters and "
+		 "optimizer state of each `bsp` job. 100 always suffices; less leaves more of "
+		 "`jobs[].memory_max`."},
+	{"snapshot.on_full", VALUE_ENUM, AT(snapshot.on_full), .def = "throttle",
+	 .names = on_full_names,
+	 .help = "When that runs out: `throttle` lets workers wait until the snapshot is read, `abort` "
+		 "gives it up and tries again."},
 	{"snapshot.restore", VALUE_RESTORE, .offset = offsetof(struct gp_config, snapshot),
 	 .def = "latest", .help = "What to start from."},
 

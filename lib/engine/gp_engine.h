@@ -69,6 +69,9 @@ struct gp_job_config {
 	uint64_t timeout_ns;
 	uint32_t lag_max;      // steps beyond what the backup holds, 0 = any number
 	uint32_t cut_interval; // steps between cuts that home makes by itself, 0 = none
+	// bsp: memory for what a cut keeps, in percent of the generation; 0 = 100. When less than
+	// 100 runs out, completions wait until the cut ends, and with them the credit of workers.
+	uint32_t cut_percent;
 	// Asynchronous jobs (every consistency but bsp).
 	uint8_t stale;		 // enum gp_stale_policy
 	bool staleness_lr;	 // learning rate / (1 + staleness)
@@ -215,6 +218,7 @@ struct gp_job_view {
 	uint64_t memory_used;
 	uint64_t memory_max;
 	bool cut_active;
+	uint32_t shortages; // how often a completion found all memory held, by cuts too; wraps
 	uint8_t consistency;
 	uint32_t bound;	    // asynchronous: staleness bound now, GP_WIRE_BOUND_NONE
 	uint32_t clock_min; // asynchronous: steps that the slowest and the fastest member have done

@@ -56,6 +56,9 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 	v->blocks_count = j->blocks_count;
 	v->units_count = j->units_count;
 	v->tensors_count = j->tensors_count;
+	for (uint32_t k = 0; k < e->cfg.cores_count; k++)
+		v->shortages +=
+			atomic_load_explicit(&j->cores[k].table.shortages, memory_order_relaxed);
 }
 
 bool gp_engine_tensor_view(

@@ -85,6 +85,8 @@ struct gp_table {
 	const struct gp_rcu_grace *grace;	  // turned by the control thread
 	_Atomic uint32_t cuts[GP_TABLE_CUTS_MAX]; // live, in no order; read by other threads
 	_Atomic uint32_t cuts_count;
+	// gp_table_take found none, and none that waits for a grace period; read by other threads.
+	_Atomic uint32_t shortages;
 	uint32_t sweep_at; // blocks from here on may have versions that only ended cuts needed
 };
 
@@ -93,6 +95,8 @@ struct gp_table_config {
 	uint32_t elems_max; // a multiple of 16
 	uint32_t states_count;
 	uint32_t cuts_max; // 1 .. GP_TABLE_CUTS_MAX
+	// Versions for what a cut keeps, in percent of the blocks; 0 = 100: a cut never runs short.
+	uint32_t kept_percent;
 };
 
 // Bytes that gp_table_init takes from the arena.

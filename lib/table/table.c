@@ -14,7 +14,9 @@ static size_t version_size(uint32_t elems_max, uint32_t states_count)
 
 static uint32_t versions_count(const struct gp_table_config *cfg)
 {
-	return cfg->blocks_count * (GP_TABLE_VERSIONS_PER_BLOCK + cfg->cuts_max) +
+	uint64_t percent = cfg->kept_percent ? cfg->kept_percent : 100;
+	uint32_t kept = (uint32_t)((cfg->blocks_count * percent + 99) / 100);
+	return cfg->blocks_count * GP_TABLE_VERSIONS_PER_BLOCK + kept * cfg->cuts_max +
 	       cfg->blocks_count / GP_TABLE_BLOCKS_PER_EXTRA + GP_TABLE_VERSIONS_EXTRA;
 }
 
@@ -29,6 +31,7 @@ int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_ta
 	const struct gp_rcu_grace *grace)
 {
 	GP_ASSERT(cfg->elems_max > 0 && cfg->elems_max % 16 == 0);
+	GP_ASSERT(cfg->kept_percent <= 100);
 	GP_ASSERT(cfg->cuts_max > 0 && cfg->cuts_max <= GP_TABLE_CUTS_MAX);
 	*t = (struct gp_table){
 		.blocks_count = cfg->blocks_count,
@@ -103,13 +106,23 @@ static void version_prefetch(const struct gp_table *t, struct gp_version *v)
 		__builtin_prefetch(v->data + i, 1);
 }
 
+// None will be free when grace periods end: blocks and cuts name them all.
+static void table_short(struct gp_table *t)
+{
+	uint32_t n = atomic_load_explicit(&t->shortages, memory_order_relaxed);
+	if (t->retired_count == 0)
+		atomic_store_explicit(&t->shortages, n + 1, memory_order_relaxed);
+}
+
 struct gp_version *gp_table_take(struct gp_table *t)
 {
 	if (!t->free_list)
 		table_reclaim(t);
 	struct gp_version *v = t->free_list;
-	if (!v)
+	if (!v) {
+		table_short(t);
 		return NULL;
+	}
 	GP_ASSERT(t->free_count > 0 && v->hold.count == 0);
 	t->free_list = v->next;
 	t->free_count--;

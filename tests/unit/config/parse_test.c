@@ -197,7 +197,7 @@ static const char every_key[] =
 	"64}\n"
 	"control: {socket: /s, http: '[::1]:1'}\n"
 	"snapshot: {directory: /d, interval_steps: 7, keep: 1, full_every: 3, compression: zstd,\n"
-	"  compression_level: 19, restore: /d/old}\n"
+	"  compression_level: 19, memory_max: 25, on_full: abort, restore: /d/old}\n"
 	"replica: {mode: snapshots, peer: '[fd00::2]:65535'}\n"
 	"limits: {sessions: 1024}\n"
 	"jobs: [{name: j, id: 64, kind: train, workers: 256, workers_min: 256, mean: false,\n"
@@ -222,6 +222,8 @@ Test(parse, every_key)
 	cr_assert_eq(config.address.ipv6[1].addr[0], 0xfe);
 	cr_assert_eq(config.cores.idle_sleep_max_us, 1000);
 	cr_assert_str_eq(config.control.http.host, "::1");
+	cr_assert_eq(config.snapshot.memory_max, 25u);
+	cr_assert_eq(config.snapshot.on_full, GP_ON_FULL_ABORT);
 	cr_assert_eq(config.snapshot.full_every, 3u);
 	cr_assert_eq(config.snapshot.compression, GP_COMPRESSION_ZSTD);
 	cr_assert_eq(config.snapshot.restore, GP_RESTORE_PATH);

@@ -63,6 +63,90 @@ Test(cut, pins_a_generation_while_steps_go_on)
 	rig_free(r);
 }
 
+// ---- memory of a cut
+
+#define LARGE_BLOCKS 60
+
+static struct rig *large_rig(uint32_t cut_percent)
+{
+	static const struct tensor large = {
+		.name = "w", .dims_count = 1, .dims = {LARGE_BLOCKS * BLOCK_ELEMS}};
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].cut_percent = cut_percent;
+	r->jobs[0].slots = 128;
+	rig_start(r);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+		worker_attach(&r->w[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		worker_register(&r->w[i], &large, 1, 0, 1);
+		rig_run(r);
+	}
+	cr_assert(rig_job(r).ready);
+	return r;
+}
+
+// One step of both workers; whether it was committed.
+static bool large_step(struct rig *r, uint32_t step)
+{
+	for (uint32_t i = 0; i < 2; i++)
+		for (uint32_t b = 0; b < LARGE_BLOCKS; b++) {
+			float values[BLOCK_ELEMS];
+			for (uint32_t e = 0; e < BLOCK_ELEMS; e++)
+				values[e] = (float)((step + b + e + i) % 17);
+			const struct gp_section s = {.block = b,
+				.len = sizeof(values),
+				.run = 1,
+				.codec = GP_CODEC_F32,
+				.weight = 1.0f};
+			worker_push(&r->w[i], step, &s, values, false);
+		}
+	rig_run(r);
+	return rig_job(r).generation == step;
+}
+
+// The digest of step 20 when a cut of step 1 lasts until the job has to wait for it, or until step
+// 15.
+static uint64_t large_run(uint32_t percent, bool *waited)
+{
+	struct rig *r = large_rig(percent);
+	uint32_t step = 0;
+	while (step <= 1)
+		cr_assert(large_step(r, step++));
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	uint64_t cut = digest_of(r, 1);
+	while (step <= 15 && large_step(r, step))
+		step++;
+	*waited = step <= 15;
+	cr_assert_eq(rig_job(r).shortages > 0, *waited);
+	cr_assert_eq(digest_of(r, 1), cut, "the cut is as it was");
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	cr_assert(!*waited || rig_job(r).generation == step, "what waited is committed");
+	for (step = rig_job(r).generation + 1; step <= 20; step++)
+		cr_assert(large_step(r, step), "step %u", step);
+	uint64_t last = digest_of(r, 20);
+	rig_free(r);
+	return last;
+}
+
+// Less memory than a cut may need: completions wait for its end, and nothing else changes.
+Test(cut, throttles_when_its_memory_runs_out)
+{
+	bool waited;
+	uint64_t expected = large_run(0, &waited);
+	cr_assert_not(waited, "100 percent always suffice");
+	cr_assert_eq(large_run(100, &waited), expected);
+	cr_assert_not(waited);
+	cr_assert_eq(large_run(50, &waited), expected);
+	cr_assert(waited);
+	cr_assert_eq(large_run(1, &waited), expected);
+	cr_assert(waited);
+}
+
 Test(cut, waits_for_the_units_of_its_step)
 {
 	struct rig *r = rig_new();
