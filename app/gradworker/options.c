@@ -38,6 +38,7 @@ static const char HELP[] =
 	"                       topk_f16:RATIO (default f32)\n"
 	"  --mtu N              path MTU to probe with (default: of the interface)\n"
 	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
+	"  --delay-ms N         every step takes that much longer: to see what a slow worker does\n"
 	"  --replace            take the rank over from a live holder\n"
 	"  --previous-incarnation N   that life of this rank has ended\n"
 	"  --progress KIND      text, json or none, on stderr (default text)\n"
@@ -80,6 +81,7 @@ enum option_id {
 	OPT_STOP_FILE,
 	OPT_VIEWS,
 	OPT_TIMEOUT_MS,
+	OPT_DELAY_MS,
 	OPT_EVAL,
 	OPT_LOCAL,
 	OPT_VERSION,
@@ -112,6 +114,7 @@ static const struct option LONG_OPTIONS[] = {
 	{"stop-file", required_argument, NULL, OPT_STOP_FILE},
 	{"views", required_argument, NULL, OPT_VIEWS},
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
+	{"delay-ms", required_argument, NULL, OPT_DELAY_MS},
 	{"eval", no_argument, NULL, OPT_EVAL},
 	{"local", no_argument, NULL, OPT_LOCAL},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -334,6 +337,8 @@ static int option_parse(struct parse *p, int id, const char *text)
 		return number_parse(p, id, text, 1, UINT64_MAX, &o->previous_incarnation);
 	case OPT_TIMEOUT_MS:
 		return u32_parse(p, id, text, 1, 86400000, &o->timeout_ms);
+	case OPT_DELAY_MS:
+		return u32_parse(p, id, text, 0, 3600000, &o->delay_ms);
 	default:
 		return plain_parse(p, id, text);
 	}

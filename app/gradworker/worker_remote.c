@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // The server counts the initial parameters as step 0, so gradients begin with step 1: after step s,
 // s batches of each rank have been used.
@@ -145,6 +146,20 @@ static int io_do(void *ctx)
 	return gp_client_poll(r->client, &r->failure);
 }
 
+// The worker is slow, not silent.
+static int delay(struct remote *r)
+{
+	const struct timespec nap = {.tv_nsec = 1000000};
+	uint64_t end = gw_now_ns() + r->trainer.opts->delay_ms * UINT64_C(1000000);
+	int rc = 0;
+
+	while (!rc && gw_now_ns() < end) {
+		nanosleep(&nap, NULL);
+		rc = io_do(r);
+	}
+	return rc;
+}
+
 static int remote_step(struct remote *r)
 {
 	struct gw_trainer *t = &r->trainer;
@@ -152,7 +167,9 @@ static int remote_step(struct remote *r)
 	int rc;
 
 	gw_trainer_load(t, r->done, t->opts->rank);
-	rc = gw_net_gradient(&t->net, t->params, t->gradient, &r->loss, &hooks);
+	rc = delay(r);
+	if (!rc)
+		rc = gw_net_gradient(&t->net, t->params, t->gradient, &r->loss, &hooks);
 	if (!rc)
 		rc = gp_client_wait(r->client, t->opts->timeout_ms, &r->failure);
 	if (rc)
