@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #define ASK_NEXT_MIN (2 * MS)
+#define TELL_RTT     (250 * MS)
 
 static bool heartbeat_send(struct gp_ccore *c)
 {
@@ -51,10 +52,14 @@ static uint64_t heartbeat_tick(struct gp_ccore *c)
 	if (gap)
 		c->ask_at = c->now + GP_MAX(cc_home(c)->rtt.srtt, ASK_NEXT_MIN);
 	bool due = q && cc_retry_due(c, q);
-	if (gap || due || c->now >= c->home_sent + every)
+	// Beside its traffic too, seldom: it tells home the round trip, for who asks why a job
+	// waits.
+	uint64_t at = GP_MIN(c->home_sent + every, c->home_time + GP_MAX(every, TELL_RTT));
+	if (gap || due || c->now >= at) {
 		if (!heartbeat_send(c))
 			return c->now + MS;
-	uint64_t at = c->home_sent + every;
+		at = c->now + every;
+	}
 	if (c->ask_at != 0)
 		at = cc_earlier(at, c->ask_at);
 	return q ? cc_earlier(at, q->at) : at;

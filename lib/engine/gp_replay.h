@@ -12,8 +12,9 @@
 // are zeros of the same codec and length. Not reproduced: answers, and full rings and pools.
 //
 // A ring that has overwritten its beginning is entered at its first mark (a step committed in all
-// units): each job begins on each core there, with zeros for parameters. Asynchronous jobs, whose
-// cores hand each other more than is recorded, and standbys are refused by name.
+// units while no cut was under way): each job begins on each core there, with zeros for parameters.
+// Asynchronous jobs, whose cores hand each other more than is recorded, and standbys are refused by
+// name.
 //
 // Memory: from gp_engine_config.take and give. Threads: one. Errors: -errno with a text.
 #ifndef GP_REPLAY_H

@@ -375,7 +375,8 @@ static void idle_run(struct gp_replay *r, uint32_t core, const struct gp_flight_
 	uint64_t last = GP_MIN(next->clock, rc->clock + IDLE_PERIODS);
 	for (uint64_t k = rc->clock; k <= last; k++) {
 		clock_set(r, core, k);
-		for (uint32_t i = 0, work = 1; work > 0 && i < IDLE_ROUNDS; i++) {
+		// Twice at least: home is told at the beginning of the round after.
+		for (uint32_t i = 0, work = 1; (work > 0 && i < IDLE_ROUNDS) || i < 2; i++) {
 			work = gp_core_tick(c, next->now);
 			rings_drain(r, core);
 		}

@@ -26,7 +26,7 @@ wait_step 20 30
 proc_kill worker1
 wait_for 5 joined_is 1 || fail "the dead worker is still there"
 worker_start 1 300
-wait_step 100 30
+wait_step 100 60
 kill -USR1 "${PROC_PID[primary]}"
 wait_for 5 dumped || fail "no dump after SIGUSR1"
 file=$(find "$RUN_DIR/records" -name 'primary-*.flight')
@@ -42,9 +42,10 @@ grep -q 'damaged: the checksum differs' "$RUN_DIR/damaged.out" || fail "$(<"$RUN
 workers_end 60
 proc_stop primary 20
 
-primary_start 2 "recorder.directory=$RUN_DIR/records" recorder.cells=1024 snapshot.restore=none
+primary_start 2 "recorder.directory=$RUN_DIR/records" recorder.cells=1024 snapshot.restore=none \
+	snapshot.interval_steps=0 # no mark while a snapshot is cut
 workers_begin 100000
-wait_step 200 30
+wait_step 100 60
 ctl primary record dump --output "$RUN_DIR/wrapped.flight" >"$RUN_DIR/dump.json"
 expect "its name" "$RUN_DIR/wrapped.flight" "$(jq -r .path "$RUN_DIR/dump.json")"
 expect "its mode" 600 "$(stat -c %a "$RUN_DIR/wrapped.flight")"

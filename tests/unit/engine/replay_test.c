@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define CELLS 16384
 
@@ -312,5 +314,94 @@ Test(replay, a_dump_says_what_wrote_it)
 	cr_assert_str_eq(n.version, "1");
 	gp_replay_destroy(replay);
 	free(b.bytes);
+	rig_free(r);
+}
+
+// ---- a failed assertion: the thread that failed writes, and what it had in hand is the last
+
+static struct {
+	const struct rig *r;
+	int fd;
+} failing;
+
+static int failing_write(void *arg, const void *bytes, size_t len)
+{
+	(void)arg;
+	return write(failing.fd, bytes, len) == (ssize_t)len ? 0 : -EIO;
+}
+
+static void failing_hook(void *arg)
+{
+	(void)arg;
+	const struct gp_flight_sink sink = {.write = failing_write};
+	const struct gp_flight_reason why = {
+		.cause = GP_FLIGHT_BY_ASSERT, .version = "1", .text = "it failed"};
+	_exit(gp_engine_flight_dump(failing.r->e, &sink, &why) == 0 ? 3 : 4);
+}
+
+static struct gp_frame *failing_alloc(struct gp_xport *x)
+{
+	(void)x;
+	GP_ASSERT(!"the planted bug");
+	return NULL;
+}
+
+// In a process of its own: the engine asks for a frame to answer a heartbeat with, and dies.
+static void failing_process(struct rig *r)
+{
+	static struct gp_xport_ops ops;
+	failing.r = r;
+	ops = *r->core_x[0]->ops;
+	ops.alloc = failing_alloc;
+	gp_assert_set_hook(failing_hook, NULL);
+	worker_push_block(&r->w[0], 1, 0, false);
+	rig_run(r);
+	worker_heartbeat(&r->w[1], 0, 0);
+	r->core_x[0]->ops = &ops;
+	rig_run(r);
+	_exit(5);
+}
+
+Test(replay, a_failed_assertion_leaves_its_datagram)
+{
+	struct rig *r = rig_recorded(1, false);
+	char path[] = "/tmp/gp_flight_XXXXXX";
+	failing.fd = mkstemp(path);
+	cr_assert_geq(failing.fd, 0);
+	rig_up(r);
+	pid_t child = fork();
+	if (child == 0)
+		failing_process(r);
+	int status = 0;
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 3, "it ended with %x", status);
+	size_t len = (size_t)lseek(failing.fd, 0, SEEK_END);
+	void *bytes = aligned_alloc(GP_CACHE_LINE, gp_align_up(len, GP_CACHE_LINE));
+	cr_assert_eq(pread(failing.fd, bytes, len, 0), (ssize_t)len);
+	close(failing.fd);
+	unlink(path);
+
+	struct gp_flight_file f;
+	struct gp_flight_part p;
+	struct gp_replay_node n;
+	char why[GP_FLIGHT_ERROR_SIZE] = "", err[GP_REPLAY_TEXT_SIZE] = "";
+	cr_assert_eq(gp_flight_open(&f, bytes, len, why), 0, "%s", why);
+	cr_assert_eq(gp_replay_node_of(&f, &n, err), 0, "%s", err);
+	cr_assert_eq(n.cause, GP_FLIGHT_BY_ASSERT);
+	cr_assert_str_eq(n.text, "it failed");
+	uint32_t in_hand = 0;
+	for (uint64_t pos = 0; gp_flight_next(&f, &pos, &p);) {
+		struct gp_flight_cursor c;
+		struct gp_flight_record rec = {0};
+		if (p.type != GP_FLIGHT_RING)
+			continue;
+		gp_flight_cursor_init(&c, &p);
+		while (gp_flight_record_next(&c, &rec))
+			;
+		bool last = rec.head.kind != 0 && rec.head.verdict == GP_FLIGHT_IN_HAND;
+		in_hand += last && rec.bytes[24 + 1] == GP_WIRE_HEARTBEAT;
+	}
+	cr_assert_eq(in_hand, 1);
+	free(bytes);
 	rig_free(r);
 }
