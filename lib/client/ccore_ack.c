@@ -70,7 +70,9 @@ static void rtt_measure(
 	if (a->largest <= l->rtt_packet || c->now < s->time)
 		return;
 	l->rtt_packet = a->largest;
-	cc_rtt_sample(&l->rtt, took > delay ? took - delay : took);
+	uint64_t rtt = took > delay ? took - delay : took;
+	cc_rtt_sample(&l->rtt, rtt);
+	cc_window_sample(&l->window, rtt, c->now);
 }
 
 // Losses that what has arrived so far shows; returns when time will show the next one.

@@ -252,6 +252,7 @@ static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const s
 static int lane_open(struct gp_ccore *c, struct cc_lane *l)
 {
 	l->credit = GP_MIN(c->w.window, CREDIT_MAX);
+	cc_window_start(&l->window, l->credit);
 	cc_rtt_bound(&l->rtt, c->w.rto_min_us, c->w.rto_max_us);
 	uint32_t size = (uint32_t)gp_pow2_up(GP_MAX(l->credit * RING_CREDITS, 64));
 	l->ring = c->cfg.take(c->cfg.mem_arg, sizeof(*l->ring) * size);

@@ -73,6 +73,12 @@ void cc_sent_close(struct cc_lane *l, struct cc_sent *s);
 // ccore_push.c
 uint64_t cc_push_tick(struct gp_ccore *c, struct cc_lane *l);
 
+// ccore_window.c
+void cc_window_start(struct cc_window *w, uint32_t credit);
+uint32_t cc_window_size(const struct cc_window *w) GP_MUST_CHECK;
+// A datagram's round trip, without the time that the server kept its answer back.
+void cc_window_sample(struct cc_window *w, uint64_t rtt, uint64_t now);
+
 // ccore_ack.c
 void cc_rtt_bound(struct cc_rtt *r, uint32_t min_us, uint32_t max_us); // 0: our own
 void cc_rtt_sample(struct cc_rtt *r, uint64_t ns);

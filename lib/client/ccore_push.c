@@ -105,7 +105,8 @@ uint64_t cc_push_tick(struct gp_ccore *c, struct cc_lane *l)
 	struct batch b;
 	if (!c->member)
 		return GP_CCORE_NEVER;
-	while (l->outstanding < l->credit && next_place(c, l, &place)) {
+	uint32_t window = GP_MIN(l->credit, cc_window_size(&l->window));
+	while (l->outstanding < window && next_place(c, l, &place)) {
 		if (place >= l->busy_from && c->now < l->busy_until)
 			return l->busy_until;
 		batch_fill(c, l, place, &b);

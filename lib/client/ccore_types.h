@@ -49,6 +49,17 @@ struct cc_rtt {
 	uint64_t max;
 };
 
+// ---- window (ccore_window.c)
+
+struct cc_window {
+	uint32_t size; // 1/256 datagrams
+	uint32_t limit;
+	uint64_t base; // shortest round trip of this period, ns; 0 = none yet
+	uint64_t base_before;
+	uint64_t base_since;
+	uint64_t shrunk_at;
+};
+
 // ---- datagrams in flight
 
 // `count` blocks from place `first` travel in packet `pn`. `open`: it holds credit.
@@ -102,6 +113,7 @@ struct cc_lane {
 	// in session
 	uint64_t tx_packet;
 	struct cc_rtt rtt;
+	struct cc_window window;
 	uint64_t rtt_packet; // newest packet sampled
 	struct cc_sent *ring;
 	uint32_t ring_mask;
