@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Dumps that somebody changed, with a checksum that fits again: a replay ends with a text or goes
+// on, it never crashes. And what a dump may lack or hold beside the usual.
+#include "driver.h"
+
+#include <flight.h>
+#include <gp_flight_dump.h>
+#include <gp_replay.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#define CELLS 1024
+
+struct buffer {
+	uint8_t *bytes;
+	size_t len, size;
+};
+
+static int buffer_write(void *arg, const void *bytes, size_t len)
+{
+	struct buffer *b = arg;
+	if (b->len + len > b->size) {
+		b->size = 2 * (b->len + len);
+		b->bytes = realloc(b->bytes, b->size);
+	}
+	memcpy(b->bytes + b->len, bytes, len);
+	b->len += len;
+	return 0;
+}
+
+static struct buffer dump(const struct rig *r)
+{
+	struct buffer b = {0};
+	const struct gp_flight_sink sink = {.write = buffer_write, .arg = &b};
+	const struct gp_flight_reason why = {.now = r->now, .version = "1", .text = ""};
+	cr_assert_eq(gp_engine_flight_dump(r->e, &sink, &why), 0);
+	return b;
+}
+
+static void *take(void *arg, size_t size)
+{
+	(void)arg;
+	void *p = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
+	return p ? memset(p, 0, size) : NULL;
+}
+
+static void give(void *arg, void *mem)
+{
+	(void)arg;
+	free(mem);
+}
+
+// 0, or what refused it; `differs` tells whether the replay found a difference.
+static int replay_run(
+	const struct rig *r, const struct buffer *b, char err[GP_REPLAY_TEXT_SIZE], bool *differs)
+{
+	static struct gp_flight_file f;
+	char why[GP_FLIGHT_ERROR_SIZE];
+	struct gp_engine_config cfg = r->cfg;
+	struct gp_replay *replay;
+	cfg.take = take;
+	cfg.give = give;
+	cfg.mem_arg = NULL;
+	*differs = false;
+	int rc = gp_flight_open(&f, b->bytes, b->len, why);
+	if (rc != 0) {
+		strcpy(err, why);
+		return rc;
+	}
+	rc = gp_replay_create(&replay, &f, &cfg, err);
+	if (rc != 0)
+		return rc;
+	for (uint32_t i = 0; i < 100000 && gp_replay_round(replay); i++)
+		;
+	*differs = gp_replay_result(replay)->differs;
+	cr_assert(!*differs || gp_replay_result(replay)->text[0] != '\0', "it says what differs");
+	gp_replay_destroy(replay);
+	return 0;
+}
+
+static struct rig *rig_recorded(uint32_t cores, bool payloads)
+{
+	struct rig *r = rig_new();
+	r->cfg.cores_count = cores;
+	r->cfg.flight_cells = CELLS;
+	r->cfg.flight_payloads = payloads;
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	return r;
+}
+
+static void run_short(struct rig *r)
+{
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, true);
+	rig_run(r);
+	for (uint32_t step = 1; step <= 3; step++) {
+		worker_push_all(&r->w[0], step, true);
+		worker_push_all(&r->w[1], step, false);
+		rig_run(r);
+	}
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+	rig_run(r);
+	gp_registrar_cut_release(r->reg, 1);
+	worker_leave(&r->w[1]);
+	rig_run(r);
+	worker_push_all(&r->w[0], 4, true);
+	rig_run(r);
+}
+
+static void checksum_fit(struct buffer *b)
+{
+	gp_store64(b->bytes + b->len - 8, XXH3_64bits(b->bytes, b->len - 8));
+}
+
+// Top-k, of which without payloads only the length is known.
+static void topk_push(struct worker *w, uint32_t step, uint32_t block)
+{
+	uint8_t payload[2 + 2 * 3 + 4 * 3] = {0};
+	gp_store16(payload, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		gp_store16(payload + 2 + 2 * i, (uint16_t)(2 * i));
+	for (uint32_t i = 0; i < 3; i++)
+		gp_store32(payload + 8 + 4 * i, 0x3f800000 + step);
+	const struct gp_section s = {
+		.block = block, .len = 20, .run = 1, .codec = GP_CODEC_TOPK, .weight = 1};
+	worker_push(w, step, &s, payload, true);
+}
+
+Test(replay_more, top_k_of_which_the_headers_were_kept)
+{
+	struct rig *r = rig_recorded(1, false);
+	char err[GP_REPLAY_TEXT_SIZE];
+	bool differs;
+	rig_up(r);
+	worker_push_all(&r->w[0], 0, true);
+	rig_run(r);
+	for (uint32_t step = 1; step <= 3; step++)
+		for (uint32_t b = 0; b < BLOCKS; b++)
+			for (uint32_t i = 0; i < 2; i++) {
+				topk_push(&r->w[i], step, b);
+				rig_run(r);
+			}
+	cr_assert_eq(rig_job(r).generation, 3);
+	struct buffer b = dump(r);
+	cr_assert_eq(replay_run(r, &b, err, &differs), 0, "%s", err);
+	cr_assert_not(differs);
+	free(b.bytes);
+	rig_free(r);
+}
+
+// Its values are in no dump; decisions and verdicts do not depend on them.
+Test(replay_more, a_restored_job_begins_with_zeros)
+{
+	static const float w[W_ELEMS] = {1}, v[B_ELEMS] = {2};
+	const struct gp_restore_tensor t[TENSORS] = {
+		{.name = "w", .dims_count = 2, .dims = model[0].dims, .values = w, .states = {w}},
+		{.name = "b", .dims_count = 1, .dims = model[1].dims, .values = v, .states = {v}}};
+	const struct gp_restore x = {
+		.step = 100, .decision = 40, .tensors_count = TENSORS, .tensors = t};
+	struct rig *r = rig_recorded(2, true);
+	char err[GP_REPLAY_TEXT_SIZE];
+	bool differs;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+		worker_attach(&r->w[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++)
+		cr_assert_eq(worker_bring(&r->w[i]), 0);
+	rig_run(r);
+	for (uint32_t step = 101; step <= 104; step++) {
+		worker_push_all(&r->w[0], step, true);
+		worker_push_all(&r->w[1], step, false);
+		rig_run(r);
+	}
+	cr_assert_eq(rig_job(r).generation, 104);
+	struct buffer b = dump(r);
+	cr_assert_eq(replay_run(r, &b, err, &differs), 0, "%s", err);
+	cr_assert_not(differs);
+	free(b.bytes);
+	rig_free(r);
+}
+
+static void refused(const struct rig *r, const struct buffer *b, const char *why)
+{
+	char err[GP_REPLAY_TEXT_SIZE] = "";
+	bool differs;
+	cr_assert_eq(replay_run(r, b, err, &differs), -EINVAL, "'%s' was expected", why);
+	cr_assert(strstr(err, why), "'%s' is not in '%s'", why, err);
+}
+
+// The part of `type` in a dump, to be changed.
+static void *part_of(struct buffer *b, uint32_t type)
+{
+	struct gp_flight_file f;
+	struct gp_flight_part p;
+	char why[GP_FLIGHT_ERROR_SIZE];
+	cr_assert_eq(gp_flight_open(&f, b->bytes, b->len, why), 0, "%s", why);
+	for (uint64_t pos = 0; gp_flight_next(&f, &pos, &p);)
+		if (p.type == type)
+			return b->bytes + (p.bytes - b->bytes);
+	cr_assert_fail("no part %u", type);
+	return NULL;
+}
+
+#define FORGED(r, b, part, member, value, why)                                                     \
+	do {                                                                                       \
+		__typeof__((part)->member) kept_ = (part)->member;                                 \
+		(part)->member = (value);                                                          \
+		checksum_fit(b);                                                                   \
+		refused(r, b, why);                                                                \
+		(part)->member = kept_;                                                            \
+		checksum_fit(b);                                                                   \
+	} while (0)
+
+Test(replay_more, a_node_or_layout_that_cannot_be_is_refused_by_name)
+{
+	struct rig *r = rig_recorded(1, true);
+	run_short(r);
+	struct buffer b = dump(r);
+	struct flight_node *n = part_of(&b, GP_FLIGHT_NODE);
+	FORGED(r, &b, n, cores_count, 0, "number of cores");
+	FORGED(r, &b, n, cores_count, GP_ENGINE_CORES_MAX + 1, "number of cores");
+	FORGED(r, &b, n, ring_size, (1u << 20) + 1, "limits of the node");
+	FORGED(r, &b, n, sessions_max, GP_ENGINE_SESSIONS_MAX + 1, "limits of the node");
+	FORGED(r, &b, n, payload_max, GP_WIRE_DATAGRAM_MAX + 1, "limits of the node");
+	FORGED(r, &b, n, decision_size, 1, "");
+	FORGED(r, &b, n, command_size, 1, "");
+	FORGED(r, &b, n, standby, true, "of a standby");
+	struct flight_job *j = part_of(&b, GP_FLIGHT_JOB);
+	FORGED(r, &b, j, id, 2, "a job that the configuration does not have");
+	FORGED(r, &b, j, tensors_count, 17, "its layout is not legal");
+	FORGED(r, &b, j, tensors_count, 1, "its layout is not legal");
+	FORGED(r, &b, j, block_elems, 0, "its layout is not legal");
+	FORGED(r, &b, j, block_elems, 8, "its layout is not legal");
+	FORGED(r, &b, j, block_elems, 1u << 20, "its layout is not legal");
+	struct flight_tensor *t = (void *)(j + 1);
+	FORGED(r, &b, t, dims_count, GP_WIRE_DIMS_MAX + 1, "its layout is not legal");
+	FORGED(r, &b, t, dims[0], 0, "its layout is not legal");
+	FORGED(r, &b, t, dims[0], UINT64_MAX, "its layout is not legal");
+	FORGED(r, &b, t, dims[0], UINT64_C(1) << 41, "its layout is not legal");
+	r->jobs[0].consistency = GP_CONSIST_ASP;
+	refused(r, &b, "only bulk-synchronous jobs are replayed");
+	r->jobs[0].consistency = GP_CONSIST_BSP;
+	char err[GP_REPLAY_TEXT_SIZE];
+	bool differs;
+	cr_assert_eq(replay_run(r, &b, err, &differs), 0, "and as it was it passes: %s", err);
+	cr_assert_not(differs);
+	free(b.bytes);
+	rig_free(r);
+}
