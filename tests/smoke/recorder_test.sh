@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The flight recorder of a server in work, by signal and by command, and what it held through the
 # same engine again: the same verdicts and decisions, from the beginning and from a wrapped ring.
+# shellcheck disable=SC2317 # called by wait_for
 set -euo pipefail
 . "$(dirname "$0")/_init.sh"
 . "$SMOKE_DIR/train.sh"

@@ -62,8 +62,11 @@ static void put(struct gp_flight_ring *r, uint64_t n, uint32_t prefix_len, uint3
 		prefix[i] = (uint8_t)(n + i);
 	for (uint32_t i = 0; i < len; i++)
 		bytes[i] = (uint8_t)(n + prefix_len + i);
-	const struct gp_flight_head h = {
-		.now = n, .clock = n * 3, .kind = (uint8_t)(1 + n % 7), .verdict = 9, .len = (uint16_t)len};
+	const struct gp_flight_head h = {.now = n,
+		.clock = n * 3,
+		.kind = (uint8_t)(1 + n % 7),
+		.verdict = 9,
+		.len = (uint16_t)len};
 	gp_flight_put(r, &h, prefix, prefix_len, bytes, len);
 }
 
