@@ -27,7 +27,7 @@ static inline void header_fill(
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
 	h->version = GP_WIRE_VERSION;
 	h->session = cs->id;
-	h->epoch = c->engine->cfg.epoch;
+	h->epoch = engine_epoch(c->engine);
 	h->packet = ++cs->tx_packet;
 	if (s) {
 		h->job = s->job;
@@ -120,7 +120,7 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 		.weight = v->weight,
 	};
 	gp_wire_put_section(a.frame->data, 0, &s);
-	if (c->engine->cfg.standby) {
+	if (engine_is_standby(c->engine)) {
 		// The next generation but one takes this memory whole, and a driver may refer to
 		// what it has sent until it sends more.
 		memcpy(a.body, gp_version_values(v), len);
@@ -150,7 +150,7 @@ void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_he
 		.job = about->job,
 		.rank = about->rank,
 		.session = about->session,
-		.epoch = c->engine->cfg.epoch,
+		.epoch = engine_epoch(c->engine),
 		.step = r->step,
 	};
 	uint32_t at = gp_wire_begin(f->data, f->room, &h);

@@ -78,7 +78,8 @@ static bool reg_job_take(struct gp_engine *e, struct reg_job *rj, struct gp_aren
 	rj->ranks = gp_arena_take(a, sizeof(struct reg_rank) * slots, 64);
 	rj->tensors = gp_arena_take(a, sizeof(struct job_tensor) * n, 64);
 	rj->sorted = gp_arena_take(a, sizeof(uint32_t) * n, 64);
-	if (!rj->ranks || !rj->tensors || !rj->sorted)
+	if (!rj->ranks || !rj->tensors || !rj->sorted || !names_take(&rj->by_name, n, a) ||
+		!names_take(&rj->restored, n, a))
 		return false;
 	for (uint32_t i = 0; i < slots; i++) {
 		rj->ranks[i].seen = gp_arena_take(a, sizeof(uint64_t) * gp_div_up(n, 64), 64);
@@ -157,7 +158,8 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 		size_t n = cfg->jobs[i].tensors_max;
 		size_t slots = cfg->jobs[i].workers + READERS_MAX;
 		size += sizeof(struct gp_job_config) + sizeof(struct job_status) +
-			sizeof(struct reg_job) + 1024 + n * (sizeof(struct job_tensor) + 4) +
+			sizeof(struct reg_job) + 1024 + 2 * names_size((uint32_t)n) +
+			n * (sizeof(struct job_tensor) + 4) +
 			slots * (sizeof(struct reg_rank) + n * 4 + n / 4 + 256);
 	}
 	return size;

@@ -80,6 +80,7 @@ struct job_tensor {
 	uint64_t elems;
 	uint32_t first_block;
 	uint32_t blocks_count;
+	uint32_t restored; // its index in the generation that the job is loaded from
 };
 
 // One rank's contribution to an open slot.

@@ -115,6 +115,7 @@ static void registration_void(struct reg_job *rj)
 {
 	rj->definer = GP_RANKS_MAX;
 	rj->tensors_count = 0;
+	names_clear(&rj->by_name);
 	for (uint32_t i = 0; i < rj->cfg->workers; i++)
 		reg_rank_forget(rj, &rj->ranks[i]);
 }
@@ -355,6 +356,7 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 		return -EBUSY;
 	rj->restore_copy = *restore;
 	rj->restore = &rj->restore_copy;
+	reg_restored_index(rj, rj->restore);
 	struct job_status *st = &r->engine->status[r->engine->job_idx[job]];
 	// Nothing runs this job yet; home takes these over with the layout.
 	atomic_store_explicit(&st->generation, restore->step, memory_order_relaxed);

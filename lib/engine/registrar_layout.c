@@ -12,6 +12,52 @@ uint32_t reg_block_elems(uint32_t payload_max)
 	return (payload_max - GP_WIRE_OVERHEAD_MAX) / 64 * 16;
 }
 
+// ---- tensors by name
+
+static const char *tensor_name(const void *tensors, uint32_t i)
+{
+	return ((const struct job_tensor *)tensors)[i].name;
+}
+
+const char *reg_restored_name(const void *restore, uint32_t i)
+{
+	return ((const struct gp_restore *)restore)->tensors[i].name;
+}
+
+uint32_t reg_tensor_find(const struct reg_job *rj, const char *name)
+{
+	return names_find(&rj->by_name, rj->tensors, tensor_name, name);
+}
+
+void reg_tensor_add(struct reg_job *rj, uint32_t t)
+{
+	names_add(&rj->by_name, rj->tensors, tensor_name, t);
+}
+
+void reg_restored_index(struct reg_job *rj, const struct gp_restore *x)
+{
+	names_clear(&rj->restored);
+	for (uint32_t i = 0; i < GP_MIN(x->tensors_count, rj->cfg->tensors_max); i++)
+		names_add(&rj->restored, x, reg_restored_name, i);
+}
+
+bool reg_restored_match(const struct reg_job *rj, struct gp_job *j, const struct gp_restore *x)
+{
+	if (x->tensors_count != j->tensors_count)
+		return false;
+	for (uint32_t t = 0; t < j->tensors_count; t++) {
+		struct job_tensor *jt = &j->tensors[t];
+		jt->restored = names_find(&rj->restored, x, reg_restored_name, jt->name);
+		if (jt->restored == NAMES_NONE)
+			return false;
+		const struct gp_restore_tensor *y = &x->tensors[jt->restored];
+		if (y->dims_count != jt->dims_count ||
+			memcmp(y->dims, jt->dims, sizeof(y->dims[0]) * y->dims_count) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int tensor_compare(const void *a, const void *b, void *tensors)
 {
 	const struct job_tensor *x = (const struct job_tensor *)tensors + *(const uint32_t *)a;
@@ -117,8 +163,9 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 		return;
 	}
 	if (rj->restore) {
-		int rc = job_load(j, rj->restore);
-		GP_ASSERT(rc == 0); // each tensor was compared when it was registered
+		bool same = reg_restored_match(rj, j, rj->restore);
+		GP_ASSERT(same); // each tensor was compared when it was registered
+		job_load(j, rj->restore);
 	} else {
 		job_start(j, job_trains(j) ? UINT32_MAX : 0, 0, NULL);
 	}
@@ -173,6 +220,7 @@ static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
 			t->dims[d] = x->tensors[i].dims[d];
 			t->elems *= t->dims[d];
 		}
+		reg_tensor_add(rj, i);
 	}
 	return true;
 }
@@ -206,9 +254,10 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 	struct gp_job *j = job_build(r, rj, r->engine->cfg.payload_max);
 	if (!j)
 		return -ENOMEM;
-	int rc = job_load(j, x);
-	if (rc != 0)
-		return rc;
+	reg_restored_index(rj, x);
+	if (!reg_restored_match(rj, j, x))
+		return -EINVAL;
+	job_load(j, x);
 	job_publish(r, rj, j);
 	rj->mem_next ^= 1;
 	rj->swap_open = true;

@@ -5,6 +5,7 @@
 #define REGISTRAR_PRIV_H
 
 #include "engine_priv.h"
+#include "names.h"
 
 #define READER_TIMEOUT_NS UINT64_C(30000000000)
 #define READERS_MAX	  16 // of a job
@@ -32,6 +33,8 @@ struct reg_job {
 	uint32_t definer;     // rank whose list is the job's, or GP_RANKS_MAX
 	uint32_t tensors_count;
 	struct job_tensor *tensors; // [tensors_max], in the definer's order until the layout sorts
+	struct names by_name;	    // of tensors
+	struct names restored;	    // of the generation that the job starts from
 	uint32_t *sorted;	    // definer's index -> job-wide number
 	void *mem[2];		    // table memory; a standby builds the next beside the present
 	uint64_t mem_used;
@@ -95,6 +98,13 @@ void reg_register(struct gp_registrar *r, uint32_t core, const struct cmd *cmd);
 void reg_layout_try(struct gp_registrar *r, struct reg_job *rj);
 void reg_members_tell(struct gp_registrar *r, struct reg_job *rj);
 int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x);
+// The tensors of `x`, by name, in rj->restored.
+void reg_restored_index(struct reg_job *rj, const struct gp_restore *x);
+const char *reg_restored_name(const void *restore, uint32_t i);
+uint32_t reg_tensor_find(const struct reg_job *rj, const char *name);
+void reg_tensor_add(struct reg_job *rj, uint32_t t);
+// Finds each of the job's tensors in `x`. False: one is missing or has another shape.
+bool reg_restored_match(const struct reg_job *rj, struct gp_job *j, const struct gp_restore *x);
 uint32_t reg_block_elems(uint32_t payload_max);
 // Bytes of memory_max that the tensors registered so far need.
 size_t reg_memory_needed(const struct gp_registrar *r, const struct reg_job *rj);

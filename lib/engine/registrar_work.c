@@ -16,14 +16,6 @@ static void dims_format(char *text, size_t size, const uint64_t *dims, uint32_t 
 			text + at, size - at, "%s%llu", i ? "x" : "", (unsigned long long)dims[i]);
 }
 
-static uint32_t tensor_find(const struct reg_job *rj, const char *name)
-{
-	for (uint32_t t = 0; t < rj->tensors_count; t++)
-		if (strcmp(rj->tensors[t].name, name) == 0)
-			return t;
-	return UINT32_MAX;
-}
-
 static uint64_t dims_elems(const uint64_t *dims, uint32_t count)
 {
 	uint64_t n = 1;
@@ -52,10 +44,10 @@ static bool dims_agree(
 static bool restore_agrees(
 	const struct reg_job *rj, const struct gp_tensor_desc *d, struct gp_refuse *x)
 {
-	for (uint32_t i = 0; i < rj->restore->tensors_count; i++) {
+	uint32_t i = names_find(&rj->restored, rj->restore, reg_restored_name, d->name);
+	if (i != NAMES_NONE) {
 		const struct gp_restore_tensor *t = &rj->restore->tensors[i];
-		if (strcmp(t->name, d->name) == 0)
-			return dims_agree(t->dims, t->dims_count, d, x);
+		return dims_agree(t->dims, t->dims_count, d, x);
 	}
 	x->reason = GP_REFUSAL_UNKNOWN_TENSOR;
 	refuse_text(x, "tensor %s is not in the snapshot that job %s starts from", d->name,
@@ -71,6 +63,7 @@ static void tensor_define(struct reg_job *rj, const struct gp_tensor_desc *d)
 		.elems = dims_elems(d->dims, d->dims_count)};
 	memcpy(t->dims, d->dims, sizeof(t->dims));
 	memcpy(t->name, d->name, sizeof(t->name));
+	reg_tensor_add(rj, rj->tensors_count - 1);
 }
 
 // One descriptor of `slot`. False with the refusal filled.
@@ -92,7 +85,7 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 	}
 	if (rank->seen[idx / 64] >> (idx % 64) & 1)
 		return true;
-	uint32_t t = tensor_find(rj, d->name);
+	uint32_t t = reg_tensor_find(rj, d->name);
 	if (t == UINT32_MAX) {
 		if (rj->definer != slot || rj->job) {
 			x->reason = GP_REFUSAL_UNKNOWN_TENSOR;

@@ -96,7 +96,10 @@ static int job_zeros(struct gp_replay *r, struct replay_job *rj, struct gp_job *
 		.decision = rj->layout->first_decision,
 		.tensors_count = j->tensors_count,
 		.tensors = rt};
-	return job_load(j, &x);
+	for (uint32_t t = 0; t < j->tensors_count; t++)
+		j->tensors[t].restored = t;
+	job_load(j, &x);
+	return 0;
 }
 
 static struct gp_job *job_make(
