@@ -178,8 +178,10 @@ static int bench_run(struct engine_bench *b)
 		printf("{\"bench\":\"engine\",\"rows\":[");
 	else
 		text_begin();
+	gp_rcu_register_thread();
 	bool good = !b->o.reduce || configs_run(b, false);
 	good = good && (!b->o.train || configs_run(b, true));
+	gp_rcu_unregister_thread();
 	roof_fini(&b->roof);
 	bench_env_end(&b->env);
 	if (b->o.json) {
@@ -204,7 +206,8 @@ static int usage(FILE *to)
 		"  --frames L     frames in rotation, 256.. (default 4096,65536)\n"
 		"  --table-mb L   MB of values (default 100)\n"
 		"  --tensors N    of the job (default 1)\n"
-		"  --skew N       blocks from the first worker to the last (default 16)\n"
+		"  --skew N       blocks from the first worker to the last (default 16), 32 below "
+		"slots\n"
 		"  --slots N      open blocks, a power of two (default 64)\n"
 		"  --window N     credit of a worker (default 32)\n"
 		"  --rounds N     rounds kept, 1..101 (default 5)\n"
@@ -314,7 +317,7 @@ static int engine_run(int argc, char **argv)
 		if (!option_take(&b.o, c, optarg))
 			return usage(stderr);
 	}
-	if (optind < argc || b.o.skew >= b.o.slots)
+	if (optind < argc || b.o.skew + RIG_BURST > b.o.slots)
 		return usage(stderr);
 	return bench_run(&b);
 }

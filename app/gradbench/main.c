@@ -3,8 +3,8 @@
 // gradbench COMMAND: chooses the command.
 #include "gradbench.h"
 
-static const struct command *const commands[] = {
-	&command_roofline, &command_engine, &command_codec, &command_replay, &command_table};
+static const struct command *const commands[] = {&command_roofline, &command_engine, &command_scale,
+	&command_codec, &command_replay, &command_table};
 
 static int usage(FILE *to)
 {

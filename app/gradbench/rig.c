@@ -330,7 +330,6 @@ int rig_create(struct rig **out, const struct rig_opts *o)
 	if (!r)
 		return -ENOMEM;
 	r->o = *o;
-	gp_rcu_register_thread();
 	int rc = rig_build(r);
 	if (rc == 0)
 		rc = rig_join(r);
@@ -352,7 +351,6 @@ void rig_destroy(struct rig *r)
 	if (!r)
 		return;
 	gp_engine_destroy(r->engine);
-	gp_rcu_unregister_thread();
 	for (uint32_t i = 0; i < r->mems_count; i++)
 		bench_give(r->mems[i], r->mem_sizes[i]);
 	free(r->jobs);

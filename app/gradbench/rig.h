@@ -87,6 +87,8 @@ struct rig {
 	uint32_t mems_count;
 };
 
+// The caller's thread is registered with lib/rcu, before and as long as there is a rig.
+//
 // An engine with all workers in its view, and for a train job its initial parameters. 0 or -errno
 // after a line on stderr.
 int rig_create(struct rig **out, const struct rig_opts *o) GP_MUST_CHECK;

@@ -21,6 +21,8 @@ expect '.sums == "checked" and (.rows | length == 2) and .rows[1].workers == 70'
 	engine --workers 2,70 --table-mb 1 --frames 8192 --mtu 9000 --rounds 1 --kind reduce
 expect '.sums == "checked" and .rows[0].tensors == 100' \
 	engine --workers 2 --tensors 100 --table-mb 1 --frames 2048 --mtu 1500 --rounds 1 --kind train
+expect '.sums == "checked" and (.rows | map(.sessions) | max == 1024)' \
+	scale --table-mb 2 --rounds 1 --tensors-max 100
 
 for wrong in "" "nothing" "engine --workers 0" "engine --skew 64 --slots 64" "roofline --rounds 0"; do
 	# shellcheck disable=SC2086
