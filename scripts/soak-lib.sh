@@ -31,23 +31,22 @@ part_sim() {
 }
 
 part_fuzz() {
-	local dir seconds=$((MINUTES ? MINUTES * 60 : 600)) targets log=$RELEASE/soak-fuzz.txt
-	"$ROOT/scripts/build" asan || return
+	local dir seconds=$((MINUTES ? MINUTES * 60 : 600)) targets=() log=$RELEASE/soak-fuzz.txt
+	mapfile -t targets < <(find "$ROOT/tests/fuzz/corpus" -mindepth 1 -maxdepth 1 -printf 'fuzz_%f\n')
+	"$ROOT/scripts/build" asan "${targets[@]/#/tests/fuzz/}" || return
 	dir=$(build_dir asan)/tests/fuzz
-	targets=$(find "$dir" -maxdepth 1 -name 'fuzz_*' -type f -executable -printf '%f\n' | sort)
 	# With a limit on the whole part the targets share it.
-	[ "$MINUTES" -eq 0 ] || seconds=$((seconds * JOBS / $(wc -w <<<"$targets")))
+	[ "$MINUTES" -eq 0 ] || seconds=$((seconds * JOBS / ${#targets[@]}))
 	export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 	# shellcheck disable=SC2016 # for the inner shell
-	xargs -P "$JOBS" -I NAME bash -c 'name=NAME && name=${name#fuzz_} && mkdir -p "$1/found_$name" &&
+	printf '%s\n' "${targets[@]}" | xargs -P "$JOBS" -I NAME bash -c 'name=NAME && name=${name#fuzz_} && mkdir -p "$1/found_$name" &&
 		"$1/fuzz_$name" -max_total_time="$2" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
 			-artifact_prefix="$1/$name-" "$1/found_$name" "$3/tests/fuzz/corpus/$name" 2>&1 |
-			sed "s/^/$name: /"; exit "${PIPESTATUS[0]}"' _ "$dir" "$seconds" "$ROOT" \
-		<<<"$targets" >"$log" || {
+			sed "s/^/$name: /"; exit "${PIPESTATUS[0]}"' _ "$dir" "$seconds" "$ROOT" >"$log" || {
 		grep -E 'ERROR|SUMMARY|artifact' "$log" || tail -n 20 "$log"
 		return 1
 	}
-	figures fuzz "$(wc -w <<<"$targets") targets, $seconds s each, $(awk '/stat::number_of_executed_units/ {
+	figures fuzz "${#targets[@]} targets, $seconds s each, $(awk '/stat::number_of_executed_units/ {
 		n += $NF } END { print n }' "$log") inputs"
 }
 
