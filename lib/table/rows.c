@@ -175,6 +175,7 @@ struct gp_rows *gp_rows_init(
 		.dir_bits = dir_bits(cfg),
 		.slabs_max = slabs_max(cfg),
 		.index_left = index_slabs_max(cfg),
+		.row_slabs_left = row_slabs_max(cfg),
 		.dir = (void *)(base + p.dir),
 		.stripes = (void *)(base + p.stripes),
 		.slab = (void *)(base + p.slab),
@@ -217,7 +218,9 @@ static uint32_t row_take(struct gp_rows *t)
 		return row;
 	}
 	if (t->row_left == 0) {
-		uint32_t slab = slab_fresh(t); // there are enough for rows_max
+		GP_ASSERT(t->row_slabs_left > 0); // there are enough for rows_max
+		t->row_slabs_left--;
+		uint32_t slab = slab_fresh(t);
 		t->row_next = slab * (SLAB_SIZE / ROW_UNIT);
 		t->row_left = t->rows_per_slab;
 	}

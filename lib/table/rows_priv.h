@@ -52,6 +52,7 @@ struct gp_rows {
 	// the owner's
 	uint32_t slabs_used; // ever
 	uint32_t index_left; // slabs that segments may still take
+	uint32_t row_slabs_left;
 	uint32_t slabs_retired;
 	uint32_t retired_first, retired_last;
 	uint32_t row_free; // list through the rows; ROW_NONE: empty

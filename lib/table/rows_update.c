@@ -4,7 +4,7 @@
 // rows of the next are on their way and the buckets of the one after that.
 #include "rows_priv.h"
 
-#define GROUP  16u
+#define GROUP  32u
 #define STAGES 3u
 
 struct group {

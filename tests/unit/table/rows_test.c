@@ -350,6 +350,19 @@ Test(rows, memory_stays_within_its_share)
 	}
 }
 
+Test(rows, that_come_and_go_take_no_more_room)
+{
+	const struct gp_rows_config cfg = config_of(2000);
+	struct gp_rows *t = rows_new(&cfg);
+	for (uint64_t i = 0; i < 100000; i++) {
+		update_one(t, 1, i, 1);
+		cr_assert(i < 1000 || gp_rows_drop(t, i - 1000));
+	}
+	cr_assert_eq(count(t), 1000);
+	cr_assert_eq(gp_rows_stats(t)->splits, 0);
+	free(t);
+}
+
 // ---- eviction
 
 static uint64_t gone[64];
@@ -396,6 +409,7 @@ Test(rows, age_wraps_with_the_step)
 	struct gp_rows *t = rows_new(&cfg);
 	update_one(t, UINT32_MAX - 2, 1, 1);
 	update_one(t, 3, 2, 1);
+	cr_assert_eq(gp_rows_evict(t, UINT32_MAX, 1 << 20, NULL, NULL), 0, "written later");
 	cr_assert_eq(gp_rows_evict(t, 6, 1 << 20, NULL, NULL), 0);
 	cr_assert_eq(gp_rows_evict(t, 7, 1 << 20, NULL, NULL), 1);
 	free(t);
