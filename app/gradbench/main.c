@@ -3,8 +3,16 @@
 // gradbench COMMAND: chooses the command.
 #include "gradbench.h"
 
-static const struct command *const commands[] = {&command_roofline, &command_engine, &command_scale,
-	&command_codec, &command_replay, &command_table};
+static const struct command *const commands[] = {
+#ifndef GRADBENCH_ONLY_CODEC // scripts/gpu-test builds without the other libraries
+	&command_roofline,
+	&command_engine,
+	&command_scale,
+	&command_replay,
+	&command_table,
+#endif
+	&command_codec,
+};
 
 static int usage(FILE *to)
 {
