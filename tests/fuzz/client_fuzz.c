@@ -92,6 +92,11 @@ static uint32_t below(struct input *in, uint32_t count)
 	return input_u8(in) % count;
 }
 
+static bool is_async(const struct client *k)
+{
+	return k->w.consistency != GP_CONSIST_BSP;
+}
+
 static void client_begin(struct client *k)
 {
 	static const uint8_t codecs[] = {GP_CODEC_F32, GP_CODEC_BF16, GP_CODEC_TOPK, GP_CODEC_F32};
@@ -105,7 +110,8 @@ static void client_begin(struct client *k)
 		.home = (uint16_t)((a >> 1 & 1) % lanes),
 		.kind = a & 4 ? GP_KIND_TRAIN : GP_KIND_REDUCE,
 		.atomicity = (uint8_t)(GP_ATOM_BLOCK + (a >> 3 & 3) % 3),
-		.consistency = GP_CONSIST_BSP,
+		.consistency = (uint8_t)(GP_CONSIST_BSP + (b >> 4 & 7) % 5),
+		.flags = (b >> 4 & 7) > 4 ? GP_WELCOME_STALE_REFUSED : 0,
 		.next_step = a & 4 ? 0 : 1,
 		.heartbeat_us = 100000,
 		.timeout_us = 500000,
@@ -304,6 +310,10 @@ static void commit_send(struct client *k, uint32_t lane, uint8_t kind)
 			.view = k->c->view + view};
 		if (e.kind != GP_DECISION_VIEW)
 			e.flags = 0;
+		if (e.kind == GP_DECISION_COMMIT && is_async(k) && k->c->mode != CC_INIT_ZERO) {
+			e.flags = what >> 2 & (GP_COMMIT_YOURS | GP_COMMIT_LATE);
+			e.step = k->c->step;
+		}
 		if (what & 128) {
 			uint32_t mask = input_u8(&k->in);
 			e.unit = (uint32_t)input_field(&k->in, mask, 0, e.unit);
@@ -357,13 +367,32 @@ static void do_heartbeat_reply(struct client *k, uint32_t lane)
 		.members = 2,
 		.missing = how & 2,
 		.missing_rank = (uint16_t)input_field(&k->in, how, 2, GP_WIRE_RANK_NONE),
-		.state = GP_STATE_RUNNING};
+		.state = GP_STATE_RUNNING,
+		.next_step = k->c->step + (how >> 3 & 1)};
 	send(k, lane, &h, NULL, body, gp_wire_put_heartbeat_reply(body, &x));
 }
 
-static void do_barrier_reply(struct client *k, uint32_t lane)
+static void read_reply_send(struct client *k, uint32_t lane, uint8_t how)
+{
+	uint8_t body[64];
+	struct gp_header h = session_header(k, GP_WIRE_READ_REPLY, how);
+	const struct gp_read_reply x = {
+		.request = (uint32_t)input_field(&k->in, how, 0, k->c->read.request),
+		.state = (how >> 1 & 3) % 3,
+		.rank = 3,
+		.generation = (uint32_t)input_field(&k->in, how, 3, k->c->round_step + 1),
+		.clock = (uint32_t)input_field(&k->in, how, 4, k->c->step),
+		.bound = 2};
+	send(k, lane, &h, NULL, body, gp_wire_put_read_reply(body, &x));
+}
+
+static void do_small_reply(struct client *k, uint32_t lane)
 {
 	uint8_t body[16], how = input_u8(&k->in);
+	if (is_async(k) && how & 32) {
+		read_reply_send(k, lane, how);
+		return;
+	}
 	struct gp_header h = session_header(k, GP_WIRE_BARRIER_REPLY, how);
 	send(k, lane, &h, NULL, body, gp_wire_put_barrier(body, how & 3, ~how >> 2 & 1));
 }
@@ -411,7 +440,7 @@ static void do_layout(struct client *k, uint32_t lane)
 		.state = ~how >> 1 & 1,
 		.block_elems = BLOCK_ELEMS,
 		.blocks_count = BLOCKS,
-		.units_count = units[k->w.atomicity],
+		.units_count = units[is_async(k) ? GP_ATOM_STEP : k->w.atomicity],
 		.next_step = k->w.next_step,
 		.first = how & 4 ? below(&k->in, 4) : 0,
 		.n = how & 8 ? (uint16_t)below(&k->in, 4) : TENSORS,
@@ -423,14 +452,15 @@ static void do_layout(struct client *k, uint32_t lane)
 		x.units_count = (uint32_t)input_field(&k->in, mask, 2, x.units_count);
 		if (mask & 8)
 			x.block_elems = 16 * (1 + below(&k->in, 16));
-		if (mask & 16 && k->w.atomicity == GP_ATOM_BLOCK)
+		if (mask & 16 && k->w.atomicity == GP_ATOM_BLOCK && !is_async(k))
 			x.units_count = x.blocks_count;
 	}
 	uint32_t len = gp_wire_put_layout(body, &x);
 	for (uint32_t i = 0; i < x.n; i++) {
 		uint32_t t = (x.first + i) % TENSORS;
 		struct gp_layout_entry e = {.tensor = t, .first_block = first_block[t]};
-		e.unit = k->w.atomicity == GP_ATOM_BLOCK    ? e.first_block
+		e.unit = is_async(k)			    ? 0
+			 : k->w.atomicity == GP_ATOM_BLOCK  ? e.first_block
 			 : k->w.atomicity == GP_ATOM_TENSOR ? t
 							    : 0;
 		e.first_block = (uint32_t)input_field(&k->in, how, 5, e.first_block);
@@ -536,8 +566,9 @@ static void register_call(struct client *k)
 
 static void push_call(struct client *k, uint32_t tensor, bool want)
 {
-	call_check(k,
-		gp_ccore_push(k->c, tensor, k->grad[tensor], 1.0f, want ? k->out[tensor] : NULL));
+	// What is neither contributed nor asked for is passed.
+	const float *grad = want || tensor > 0 ? k->grad[tensor] : NULL;
+	call_check(k, gp_ccore_push(k->c, tensor, grad, 1.0f, want ? k->out[tensor] : NULL));
 }
 
 static void round_end_call(struct client *k)
@@ -587,7 +618,7 @@ static void do_call(struct client *k, uint32_t lane)
 
 static void (*const events[])(struct client *k, uint32_t lane) = {do_tick, do_call, do_result,
 	do_commit, do_ack, do_view, do_call, do_result, do_tick, do_heartbeat_reply, do_busy,
-	do_nack, do_refuse, do_layout, do_welcome, do_hello_reply, do_barrier_reply, do_leave_reply,
+	do_nack, do_refuse, do_layout, do_welcome, do_hello_reply, do_small_reply, do_leave_reply,
 	do_raw, do_again};
 
 // ---- a whole life
