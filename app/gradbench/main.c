@@ -9,6 +9,7 @@ static const struct command *const commands[] = {
 	&command_engine,
 	&command_scale,
 	&command_replay,
+	&command_snapshot,
 	&command_table,
 #endif
 	&command_codec,

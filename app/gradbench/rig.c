@@ -271,6 +271,40 @@ double rig_run(struct rig *r, uint32_t steps)
 	return (double)ns;
 }
 
+void rig_endless(struct rig *r)
+{
+	run_begin(r, UINT32_MAX / 2);
+}
+
+uint32_t rig_burst(struct rig *r, bool feed, uint64_t *ns)
+{
+	struct gp_frame *burst[RIG_BURST];
+	uint32_t n = feed ? burst_make(r, burst) : 0;
+	r->now += TURN_NS;
+	uint64_t from = bench_cpu_ns();
+	if (n > 0)
+		gp_core_rx(r->core, burst, n, r->now);
+	(void)gp_core_tick(r->core, r->now);
+	*ns = bench_cpu_ns() - from;
+	gp_rcu_quiescent();
+	return n;
+}
+
+void rig_endless_stop(struct rig *r)
+{
+	for (uint32_t i = 0; i < r->workers_count; i++) {
+		uint32_t begun =
+			r->workers[i].block > 0 ? r->workers[i].step : r->workers[i].step - 1;
+		if (i == 0 || gp_before(r->step_last, begun))
+			r->step_last = begun;
+	}
+}
+
+bool rig_is_over(const struct rig *r)
+{
+	return run_committed(r);
+}
+
 double rig_generate(struct rig *r, uint32_t steps)
 {
 	struct gp_frame *burst[RIG_BURST];

@@ -100,6 +100,14 @@ uint64_t rig_step_packets(const struct rig *r);
 // nobody.
 double rig_run(struct rig *r, uint32_t steps);
 double rig_generate(struct rig *r, uint32_t steps);
+// A load without an end, burst by burst: returns the contributions of one (none without `feed`),
+// *ns is the CPU time that the engine took for it. Registrar and grace periods are another
+// thread's. Nothing is sent again: the caller feeds only what the engine's slots have room for.
+// After the stop the step in hand ends, and the run is over when all of it is committed.
+void rig_endless(struct rig *r);
+uint32_t rig_burst(struct rig *r, bool feed, uint64_t *ns);
+void rig_endless_stop(struct rig *r);
+bool rig_is_over(const struct rig *r);
 // The payloads of all frames, read once; returns ns per frame.
 double rig_read_frames(struct rig *r, uint64_t (*read)(const uint64_t *p, size_t words));
 // Whether every block of the newest step is what its contributions say; else a line on stderr.

@@ -167,6 +167,14 @@ static int entry_remove(
 	return snapshot_remove(doomed, err);
 }
 
+int gp_snapshot_remove(const char *dir, const char *name, struct gp_snapshot_error *err)
+{
+	struct gp_snapshot_entry entry;
+	if (!gp_snapshot_name_parse(name, &entry))
+		return snapshot_fail(err, -EINVAL, "%.200s: not the name of a snapshot", name);
+	return entry_remove(dir, &entry, err);
+}
+
 int gp_snapshot_peek(const char *path, struct gp_snapshot_info *out, struct gp_snapshot_error *err)
 {
 	struct link *l = snapshot_link_open(path, LINK_MANIFEST, err);

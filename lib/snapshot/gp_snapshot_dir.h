@@ -62,6 +62,9 @@ int gp_snapshot_peek(const char *path, struct gp_snapshot_info *out,
 // Call it after the newest is complete.
 int gp_snapshot_prune(const char *dir, const char *job, uint32_t newest_step, uint32_t keep,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
+// Removes one, as gp_snapshot_prune does; 0 if it is not there.
+int gp_snapshot_remove(
+	const char *dir, const char *name, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Makes that of `step` the newest of `job`: later ones get names that end in `.aside` (`.aside1`,
 // ...), which nothing here looks at; people may rename them back or remove them. *count says how
 // many. The directory must be locked.

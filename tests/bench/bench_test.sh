@@ -23,8 +23,12 @@ expect '.sums == "checked" and .rows[0].tensors == 100' \
 	engine --workers 2 --tensors 100 --table-mb 1 --frames 2048 --mtu 1500 --rounds 1 --kind train
 expect '.sums == "checked" and (.rows | map(.sessions) | max == 1024)' \
 	scale --table-mb 2 --rounds 1 --tensors-max 100
+expect '.sums == "checked" and (.rows | length == 2) and .bytes > 2000000' \
+	snapshot --table-mb 1 --rounds 1
+expect '.sums == "checked" and .bytes > 0' snapshot --table-mb 1 --rounds 1 --level 1 --mtu 1500
 
-for wrong in "" "nothing" "engine --workers 0" "engine --skew 64 --slots 64" "roofline --rounds 0"; do
+for wrong in "" "nothing" "engine --workers 0" "engine --skew 64 --slots 64" "roofline --rounds 0" \
+	"snapshot --level 20"; do
 	# shellcheck disable=SC2086
 	if "$BENCH" $wrong >/dev/null 2>&1; then
 		echo "gradbench $wrong: accepted" && exit 1
