@@ -43,16 +43,20 @@ static const char *const schedule_names[] = {"constant", "step", "cosine", NULL}
 	.size = sizeof(((struct gp_config_job *)0)->member)
 
 // The same keys wherever nodes talk over TLS.
-#define TLS_FILE(path, member)                                                                     \
-	path, VALUE_PATH, .flags = ROW_OPTIONAL, AT(member)
+#define TLS_FILE(path, member) path, VALUE_PATH, .flags = ROW_OPTIONAL, AT(member)
 #define TLS_ROWS(group, member, text)                                                              \
 	{group ".tls", VALUE_GROUP, .flags = ROW_OPTIONAL, .help = text},                          \
-	{TLS_FILE(group ".tls.cert", member.cert), .help = "Our certificate and its chain, PEM."}, \
-	{TLS_FILE(group ".tls.key", member.key), .help = "Its key, PEM, not readable by all."},    \
-	{TLS_FILE(group ".tls.ca", member.ca),                                                     \
-	 .help = "Certificates of the authorities that sign for the peer, PEM."},                  \
-	{group ".tls.peer_name", VALUE_TEXT, .flags = ROW_OPTIONAL, AT(member.peer_name),          \
-	 .help = "Name or address that the peer's certificate must carry."}
+		{TLS_FILE(group ".tls.cert", member.cert),                                         \
+			.help = "Our certificate and its chain, PEM."},                            \
+		{TLS_FILE(group ".tls.key", member.key),                                           \
+			.help = "Its key, PEM, not readable by all."},                             \
+		{TLS_FILE(group ".tls.ca", member.ca),                                             \
+			.help = "Certificates of the authorities that sign for the peer, PEM."},   \
+	{                                                                                          \
+		group ".tls.peer_name", VALUE_TEXT,                                                \
+			.flags = ROW_OPTIONAL, AT(member.peer_name),                               \
+			.help = "Name or address that the peer's certificate must carry."          \
+	}
 
 // clang-format off
 const struct row gp_config_rows[] = {
