@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # run.sh [MODEL]: spin checks each model as it stands, which must hold, then each of its mutants,
-# which must be refuted. One at a time: a search takes up to 1.2 GB, all of them some 90 s. Prints a TAP-like line for each;
+# which must be refuted. One at a time: a search takes up to 1.2 GB, all of them some two minutes.
+# Prints a TAP-like line for each;
 # exit 77 when there is no spin.
 set -euo pipefail
 export LC_ALL=C
@@ -77,6 +78,12 @@ check holds commit -DSTEPS=2 -DMIN=2 -DWANT1=7
 mutants commit -DSTEPS=1 PART_VIEW NODEDUP KEEP_SLOTS KEEP_SHADOW KEEP_QUEUE ORDER VIEW_AHEAD \
 	PUSH_VIEW NO_RESEND OLD_TENTATIVE NO_VOID
 mutants commit -DSTEPS=2 AHEAD
+
+check holds takeover -DSTEPS=2 -DE=3
+check holds takeover -DSTEPS=2 -DE=3 -DLAG=1
+check holds takeover -DSTEPS=1 -DE=4 -DLAG=1
+mutants takeover '-DSTEPS=1 -DE=3' EARLY PARTS MIXED TENT
+mutants takeover '-DSTEPS=2 -DE=3 -DLAG=1' LAG NOROLL STALE
 
 check holds reclaim
 check holds reclaim -DVIEWS=1 -DSTEPS=2 -DDIGEST=0
