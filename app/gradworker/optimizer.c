@@ -122,9 +122,11 @@ static double power(double x, uint64_t n)
 {
 	double p = 1;
 
-	for (; n; n /= 2, x = x * x)
+	for (; n; n /= 2) {
 		if (n % 2)
 			p = p * x;
+		x = x * x;
+	}
 	return p;
 }
 
