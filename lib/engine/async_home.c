@@ -3,6 +3,8 @@
 // The home of an asynchronous job: which generation a reader may have, when, and which cuts live.
 #include "engine_priv.h"
 
+#define RESERVED_TIMEOUTS 4 // of workers, without a pull
+
 // ---- cuts
 
 static struct live_cut *newest_cut(struct async_home *a)
@@ -23,6 +25,7 @@ static void cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation
 		.closed = h->consist.async.closed,
 		.pin = pin,
 		.made_at = c->now,
+		.used_at = c->now,
 	};
 }
 
@@ -81,6 +84,23 @@ static bool session_here(const struct gp_core *c, uint32_t id)
 	return cs->id == id && cs->bound && session_lives(c, cs);
 }
 
+// A reservation ends with the session's next read, with its next push, or when it pulls no more:
+// cuts are few, and those who have read must not starve those who have not.
+static bool reserved_is_over(
+	const struct gp_core *c, const struct job_core *jc, const struct live_cut *cut)
+{
+	uint64_t idle_max = RESERVED_TIMEOUTS * jc->job->cfg->timeout_ns;
+	return !session_here(c, cut->pin) || c->now - cut->used_at > idle_max;
+}
+
+void async_pull_note(struct gp_core *c, const struct job_core *jc, uint32_t session, uint32_t step)
+{
+	struct async_home *a = jc->job->home->async;
+	for (uint32_t i = 0; i < a->cuts_count; i++)
+		if (a->cuts[i].pin == session && a->cuts[i].generation == step)
+			a->cuts[i].used_at = c->now;
+}
+
 static void pins_release(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
@@ -91,7 +111,7 @@ static void pins_release(struct gp_core *c, struct job_core *jc)
 		bool started = slowest < GP_RANKS_MAX && gp_before(cut->clock_min, clock);
 		if (cut->pin == PIN_START ? started
 					  : cut->pin != PIN_NONE && cut->pin != PIN_SNAPSHOT &&
-						    !session_here(c, cut->pin))
+						    reserved_is_over(c, jc, cut))
 			cut->pin = PIN_NONE;
 	}
 }
@@ -316,6 +336,8 @@ void async_delivered(struct job_core *jc, uint32_t core, const struct gp_decisio
 void async_part_done(struct job_core *jc, const struct cmd *cmd)
 {
 	struct home *h = jc->job->home;
+	if (h->rank_session[cmd->unit] != 0) // who has pushed has read
+		(void)reserved_release(h->async, h->rank_session[cmd->unit]);
 	(void)gp_async_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
 }
 

@@ -110,6 +110,8 @@ enum gp_verdict handle_pull(
 	uint32_t step = m->h.step == GP_WIRE_STEP_NEWEST ? newest_step(jc) : m->h.step;
 	uint32_t left = jc->job->cfg->window;
 	bool waits = false;
+	if (core_is_async(jc) && c->idx == jc->job->home_core)
+		async_pull_note(c, jc, cs->id, step);
 	for (uint32_t i = 0; i < m->h.sections && left > 0; i++) {
 		struct gp_section s;
 		gp_wire_get_section(m, i, &s);

@@ -73,6 +73,7 @@ struct live_cut {
 	uint32_t closed;    // quorum: highest step in it
 	uint32_t pin;
 	uint64_t made_at;
+	uint64_t used_at; // reserved for a session: its last pull of it at home
 };
 
 // A session's question for a generation to read.
@@ -159,6 +160,8 @@ enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const st
 	struct job_core *jc, const struct gp_msg *m);
 void async_home_tick(struct gp_core *c, struct job_core *jc);
 void async_part_done(struct job_core *jc, const struct cmd *cmd);
+// The session still reads the generation that was reserved for it.
+void async_pull_note(struct gp_core *c, const struct job_core *jc, uint32_t session, uint32_t step);
 // A cut for a snapshot; its number, or UINT32_MAX when there can be none now.
 uint32_t async_snapshot_cut(struct gp_core *c, struct job_core *jc);
 void async_snapshot_end(struct job_core *jc, uint32_t generation);
