@@ -251,7 +251,7 @@ void sim_run(const struct sim_opts *o, bool log, struct sim_result *r)
 		sim_broken(s, "the server does not start: no memory, or options out of range");
 	if (!s->why[0])
 		run(s);
-	if (!s->why[0])
+	if (!s->why[0] && s->phase == SIM_ENDED)
 		settle(s);
 	nodes_free(s);
 	gp_engine_destroy(s->engine);

@@ -41,7 +41,8 @@
 	X(STRANGER, "stranger")		/* datagrams come again from another address */            \
 	X(CUTS, "cuts")			/* cuts at random, held for long */                        \
 	X(PULLS, "pulls")		/* workers pull between steps, and push without asking */  \
-	X(PREEMPT, "preempt")		/* another core, or control, runs in the middle of a turn */
+	X(PREEMPT, "preempt") /* another core, or control, runs in the middle of a turn */         \
+	X(CARD, "card")	      /* the server's card sends late, up to 20 ms */
 
 enum sim_fault {
 #define X(id, name) FAULT_##id,

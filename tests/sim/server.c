@@ -9,6 +9,8 @@
 #define IDLE_TURNS   16 // then it looks less often
 #define CONTROL_NS   MS
 #define SESSIONS_MAX 256
+#define CARD_PPM     2000 // of turns
+#define CARD_NS	     (20 * MS)
 #define HELLO_RATE   10000
 
 static uint64_t clock_now(const struct sim *s)
@@ -120,9 +122,12 @@ static void core_turn(struct sim *s, uint32_t core)
 	if (n > 0 || work > 0)
 		tap_core(s, core);
 	// A card that is slow to send refers to results for a while.
-	if (rng_next(&s->rng) & 3)
+	if (s->phase == SIM_FAULTS && sim_has(s->o, FAULT_CARD) && rng_hit(&s->rng, CARD_PPM))
+		c->card_until = s->now + rng_spread(rng_next(&s->rng), 50 * US, CARD_NS);
+	bool sends = s->phase != SIM_FAULTS || s->now >= c->card_until;
+	if (sends && rng_next(&s->rng) & 3)
 		wire_flush(e);
-	if (n > 0 || work > 0 || e->tx.head != e->tx.tail) {
+	if (n > 0 || work > 0 || (sends && e->tx.head != e->tx.tail)) {
 		c->idle = 0;
 		c->wake_at = s->now + s->o->grain_ns;
 		for (uint32_t i = 0; work > 0 && i < s->o->cores; i++)

@@ -75,7 +75,8 @@ struct sim_node {
 struct sim_core {
 	uint64_t wake_at;
 	uint64_t asleep_until;
-	uint32_t idle; // turns without work
+	uint64_t card_until; // its card does not send before
+	uint32_t idle;	     // turns without work
 };
 
 struct sim_stats {
