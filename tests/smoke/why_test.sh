@@ -25,7 +25,7 @@ missing_is() { # RANKS
 }
 
 rtt_known() { # of every rank
-	ctl primary job show fashion | jq -e '[.ranks[].rtt_us // 0] | min > 0' >/dev/null
+	ctl primary job show fashion | jq -e '[.ranks[] | .rtt_us // 0] | min > 0' >/dev/null
 }
 
 smoke_begin 2 1500
