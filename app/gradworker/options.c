@@ -24,7 +24,7 @@ static const char HELP[] =
 	"this\n"
 	"one process, without a network.\n"
 	"\n"
-	"  --server ADDR:PORT   numeric, [ADDR]:PORT for IPv6\n"
+	"  --server ADDR:PORT   numeric, [ADDR]:PORT for IPv6; several that may lead: A,B\n"
 	"  --job NAME           as in the server's configuration\n"
 	"  --rank R --world W   else from RANK/WORLD_SIZE, OMPI_COMM_WORLD_RANK/_SIZE,\n"
 	"                       SLURM_PROCID/SLURM_NTASKS\n"
@@ -38,6 +38,9 @@ static const char HELP[] =
 	"                       topk_f16:RATIO (default f32)\n"
 	"  --mtu N              path MTU to probe with (default: of the interface)\n"
 	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
+	"  --reconnect-ms N     when the server is gone, look so long for the one that leads now, "
+	"and\n"
+	"                       go on with the step that it names (default 0: stop)\n"
 	"  --delay-ms N         every step takes that much longer: to see what a slow worker does\n"
 	"  --replace            take the rank over from a live holder\n"
 	"  --previous-incarnation N   that life of this rank has ended\n"
@@ -82,6 +85,7 @@ enum option_id {
 	OPT_VIEWS,
 	OPT_TIMEOUT_MS,
 	OPT_DELAY_MS,
+	OPT_RECONNECT_MS,
 	OPT_EVAL,
 	OPT_LOCAL,
 	OPT_VERSION,
@@ -115,6 +119,7 @@ static const struct option LONG_OPTIONS[] = {
 	{"views", required_argument, NULL, OPT_VIEWS},
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
 	{"delay-ms", required_argument, NULL, OPT_DELAY_MS},
+	{"reconnect-ms", required_argument, NULL, OPT_RECONNECT_MS},
 	{"eval", no_argument, NULL, OPT_EVAL},
 	{"local", no_argument, NULL, OPT_LOCAL},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -337,6 +342,8 @@ static int option_parse(struct parse *p, int id, const char *text)
 		return number_parse(p, id, text, 1, UINT64_MAX, &o->previous_incarnation);
 	case OPT_TIMEOUT_MS:
 		return u32_parse(p, id, text, 1, 86400000, &o->timeout_ms);
+	case OPT_RECONNECT_MS:
+		return u32_parse(p, id, text, 0, 3600000, &o->reconnect_ms);
 	case OPT_DELAY_MS:
 		return u32_parse(p, id, text, 0, 3600000, &o->delay_ms);
 	default:

@@ -50,6 +50,7 @@ struct gw_options {
 	uint64_t previous_incarnation;
 	uint32_t timeout_ms;
 	uint32_t delay_ms; // of each step
+	uint32_t reconnect_ms;
 };
 
 // 0; 1 when help or the version was asked for and printed; -EINVAL with the flag and what was

@@ -55,6 +55,7 @@ static int client_open(
 			 (opts->replace ? GP_CLIENT_REPLACE : 0u),
 		.previous_incarnation = opts->previous_incarnation,
 		.path_mtu = opts->mtu,
+		.reconnect_ms = opts->reconnect_ms,
 		.codec = codecs[opts->codec],
 		.topk_ratio = opts->topk_ratio,
 	};
@@ -179,6 +180,28 @@ static int remote_step(struct remote *r)
 	return 0;
 }
 
+// Another server leads now, or the same one from a snapshot: what it has counts.
+static int remote_resume(struct remote *r)
+{
+	struct gw_trainer *t = &r->trainer;
+	float *params[GW_TENSORS_MAX];
+	int rc;
+
+	tensor_pointers(&t->model, t->params, params);
+	do
+		rc = gp_client_init_params(r->client, params, t->opts->timeout_ms, &r->failure);
+	while (rc == -ESTALE);
+	if (rc)
+		return rc;
+	r->done = gp_client_step(r->client) - STEP_FIRST;
+	if (t->opts->progress == GW_PROGRESS_TEXT)
+		fprintf(stderr,
+			"gradworker: rank %u goes on behind step %u, incarnation 0x%016" PRIx64
+			"\n",
+			t->opts->rank, r->done, gp_client_incarnation(r->client));
+	return 0;
+}
+
 static int remote_train(struct remote *r)
 {
 	const struct gw_options *opts = r->trainer.opts;
@@ -191,6 +214,8 @@ static int remote_train(struct remote *r)
 		struct gp_client_stats stats;
 
 		rc = remote_step(r);
+		if (rc == -ESTALE)
+			rc = remote_resume(r);
 		gp_client_stats(r->client, &stats);
 		now = (struct gw_progress_now){
 			.step = r->done,
@@ -217,9 +242,10 @@ static int remote_report(struct remote *r, struct gw_error *err)
 		return rc;
 	gp_client_stats(r->client, &stats);
 	printf("gradworker: ok rank=%u steps=%u step=%u loss=%.6f pushed_mb=%.1f "
-	       "retransmits=%" PRIu64 " digest=%016" PRIx64 " wall_s=%.2f\n",
+	       "retransmits=%" PRIu64 " reconnects=%" PRIu64 " digest=%016" PRIx64 " wall_s=%.2f\n",
 		t->opts->rank, r->own_done, r->done, r->loss, (double)stats.pushed_bytes * 1e-6,
-		stats.retransmits, gw_digest(t->params, t->model.params_count), wall_s);
+		stats.retransmits, stats.reconnects, gw_digest(t->params, t->model.params_count),
+		wall_s);
 	return 0;
 }
 

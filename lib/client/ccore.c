@@ -196,7 +196,9 @@ static void silence_check(struct gp_ccore *c)
 	char what[128];
 	if (c->heard == 0 || c->now - c->last_tick > AWAY_MIN)
 		c->heard = c->now;
-	uint64_t limit = GP_MAX(SILENCE_MIN, (uint64_t)c->w.timeout_us * 4 * US);
+	uint64_t most = c->cfg.silence_ns ? c->cfg.silence_ns : SILENCE_MIN;
+	uint64_t times = c->cfg.silence_ns ? 1 : 4;
+	uint64_t limit = GP_MAX(most, (uint64_t)c->w.timeout_us * times * US);
 	if (c->now - c->heard <= limit)
 		return;
 	gp_ccore_waiting(c, what, sizeof(what));

@@ -16,6 +16,9 @@
 #define LEAVE_TIMEOUT_MS 200
 #define PATH_MTU_MIN	 1280
 #define RANDOM_TRIES	 8
+// Silence after which a client that may join again looks for the server, if its job's worker
+// time-out is not longer.
+#define RECONNECT_SILENCE_NS (500 * NS_PER_MS)
 
 static void *heap_take(void *arg, size_t size)
 {
@@ -92,13 +95,27 @@ static int opts_check(const struct gp_client_opts *o, struct gp_client_error *er
 	return rc ? rc : codec_check(o, err);
 }
 
-static int server_parse(
+// "A,B,...": addresses of servers that may lead the job.
+static int servers_parse(
 	struct gp_client *c, const struct gp_client_opts *o, struct gp_client_error *err)
 {
-	if (!o->server || gp_addr_parse(o->server, &c->server) || c->server.port == 0)
-		return client_error(err, -EINVAL,
-			"server: '%s' is not an address like 10.0.0.1:9700 or [fd00::1]:9700",
-			o->server ? o->server : "");
+	char one[GP_ADDR_TEXT_SIZE];
+	const char *at = o->server ? o->server : "";
+	for (size_t len;; at += len + 1) {
+		len = strcspn(at, ",");
+		bool fits = len < sizeof(one) && c->servers_count < SERVERS_MAX;
+		(void)snprintf(one, sizeof(one), "%.*s", (int)GP_MIN(len, sizeof(one) - 1), at);
+		struct gp_addr *a = &c->servers[GP_MIN(c->servers_count, SERVERS_MAX - 1)];
+		if (!fits || gp_addr_parse(one, a) || a->port == 0)
+			return client_error(err, -EINVAL,
+				"server: '%s' is not an address like 10.0.0.1:9700 or "
+				"[fd00::1]:9700, or up to %u of them with commas between",
+				o->server ? o->server : "", SERVERS_MAX);
+		c->servers_count++;
+		if (at[len] == 0)
+			break;
+	}
+	c->server = c->servers[0];
 	gp_addr_format(&c->server, c->server_text);
 	c->path_mtu = o->path_mtu;
 	return 0;
@@ -106,9 +123,9 @@ static int server_parse(
 
 // ---- joining
 
-static int core_open(
-	struct gp_client *c, const struct gp_client_opts *o, struct gp_client_error *err)
+static int core_open(struct gp_client *c, struct gp_client_error *err)
 {
+	const struct gp_client_opts *o = &c->opts;
 	struct gp_ccore_config cfg = {
 		.v4 = gp_addr_is_v4(&c->server),
 		.rank = (uint16_t)o->rank,
@@ -121,8 +138,9 @@ static int core_open(
 		.topk_ratio = o->topk_ratio,
 		.take = heap_take,
 		.give = heap_give,
+		.silence_ns = o->reconnect_ms > 0 ? RECONNECT_SILENCE_NS : 0,
 	};
-	(void)snprintf(cfg.job, sizeof(cfg.job), "%s", o->job);
+	(void)snprintf(cfg.job, sizeof(cfg.job), "%s", c->job);
 	memcpy(cfg.server, c->server_text, sizeof(cfg.server));
 	if (cfg.incarnation == 0 || cfg.nonce == 0)
 		return client_error(err, -EIO, "the kernel gives no random numbers (getrandom)");
@@ -196,6 +214,20 @@ static int client_join(struct gp_client *c, uint32_t timeout_ms, struct gp_clien
 	return join_explain(c, client_await(c, is_joined, left, err), timeout_ms, err);
 }
 
+int client_connect(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	client_disconnect(c);
+	int rc = core_open(c, err);
+	return rc ? rc : client_join(c, timeout_ms, err);
+}
+
+void client_disconnect(struct gp_client *c)
+{
+	gp_ccore_destroy(c->core);
+	c->core = NULL;
+	client_lanes_close(c);
+}
+
 int gp_client_create(
 	struct gp_client **out, const struct gp_client_opts *opts, struct gp_client_error *err)
 {
@@ -208,11 +240,11 @@ int gp_client_create(
 	struct gp_client *c = calloc(1, sizeof(*c));
 	if (!c)
 		return client_error(err, -ENOMEM, "no memory");
-	rc = server_parse(c, opts, err);
+	c->opts = *opts;
+	(void)snprintf(c->job, sizeof(c->job), "%s", opts->job);
+	rc = servers_parse(c, opts, err);
 	if (!rc)
-		rc = core_open(c, opts, err);
-	if (!rc)
-		rc = client_join(
+		rc = client_find(
 			c, opts->join_timeout_ms ? opts->join_timeout_ms : JOIN_TIMEOUT_MS, err);
 	if (rc) {
 		gp_client_destroy(c);
@@ -237,8 +269,8 @@ void gp_client_destroy(struct gp_client *c)
 		gp_ccore_leave(c->core);
 		(void)client_await(c, has_left, LEAVE_TIMEOUT_MS, NULL);
 	}
-	gp_ccore_destroy(c->core);
-	client_lanes_close(c);
+	client_disconnect(c);
+	free(c->tensors);
 	free(c);
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 int client_error(struct gp_client_error *err, int code, const char *fmt, ...)
 {
@@ -36,9 +37,9 @@ int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
 	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
 	for (;;) {
 		uint64_t next = client_turn(c);
-		const struct gp_client_error *why = gp_ccore_error(c->core);
-		if (why)
-			return client_result(c, why->code, err);
+		int rc = client_ended(c, err);
+		if (rc)
+			return rc;
 		if (done(c->core))
 			return 0;
 		if (client_now() >= end)
@@ -54,15 +55,27 @@ int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
 int gp_client_register(struct gp_client *c, const struct gp_client_tensor *tensors, uint32_t count,
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
+	if (c->lost)
+		return client_ended(c, err);
 	int rc = gp_ccore_register(c->core, tensors, count);
 	if (rc)
 		return client_result(c, rc, err);
-	return client_await(c, gp_ccore_ready, timeout_ms, err);
+	rc = client_await(c, gp_ccore_ready, timeout_ms, err);
+	if (rc || c->opts.reconnect_ms == 0)
+		return rc;
+	c->tensors = malloc(sizeof(*tensors) * count);
+	if (!c->tensors)
+		return client_error(err, -ENOMEM, "no memory for the list of tensors");
+	memcpy(c->tensors, tensors, sizeof(*tensors) * count);
+	c->tensors_count = count;
+	return 0;
 }
 
 int gp_client_init_params(
 	struct gp_client *c, float *const *params, uint32_t timeout_ms, struct gp_client_error *err)
 {
+	if (c->lost)
+		return client_ended(c, err);
 	int rc = gp_ccore_init(c->core, params);
 	if (rc)
 		return client_result(c, rc, err);
@@ -73,18 +86,19 @@ int gp_client_init_params(
 
 uint32_t gp_client_step(const struct gp_client *c)
 {
-	return gp_ccore_step(c->core);
+	return c->core ? gp_ccore_step(c->core) : 0;
 }
 
 static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
 	float *out, struct gp_client_error *err)
 {
+	if (c->lost)
+		return client_ended(c, err);
 	int rc = gp_ccore_push(c->core, tensor, grad, weight, out);
 	if (rc)
 		return client_result(c, rc, err);
 	(void)client_turn(c);
-	const struct gp_client_error *why = gp_ccore_error(c->core);
-	return why ? client_result(c, why->code, err) : 0;
+	return client_ended(c, err);
 }
 
 int gp_client_push_pull(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
@@ -105,6 +119,8 @@ int gp_client_push(struct gp_client *c, uint32_t tensor, const float *grad, floa
 int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generation,
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
+	if (c->lost)
+		return client_ended(c, err);
 	int rc = gp_ccore_pull(c->core, out);
 	if (rc)
 		return client_result(c, rc, err);
@@ -117,6 +133,8 @@ int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generat
 
 int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
 {
+	if (c->lost)
+		return client_ended(c, err);
 	int rc = gp_ccore_step_whole(c->core);
 	if (rc)
 		return client_result(c, rc, err);
@@ -128,14 +146,16 @@ int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_er
 
 int gp_client_poll(struct gp_client *c, struct gp_client_error *err)
 {
-	(void)client_turn(c);
-	const struct gp_client_error *why = gp_ccore_error(c->core);
-	return why ? client_result(c, why->code, err) : 0;
+	if (!c->lost)
+		(void)client_turn(c);
+	return client_ended(c, err);
 }
 
 int gp_client_barrier(
 	struct gp_client *c, uint32_t name, uint32_t timeout_ms, struct gp_client_error *err)
 {
+	if (c->lost)
+		return client_ended(c, err);
 	int rc = gp_ccore_barrier(c->core, name);
 	if (rc)
 		return client_result(c, rc, err);
@@ -144,5 +164,19 @@ int gp_client_barrier(
 
 void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)
 {
-	gp_ccore_stats(c->core, stats);
+	const struct gp_client_stats *b = &c->before;
+	*stats = (struct gp_client_stats){0};
+	if (c->core)
+		gp_ccore_stats(c->core, stats);
+	stats->tx_datagrams += b->tx_datagrams;
+	stats->tx_bytes += b->tx_bytes;
+	stats->rx_datagrams += b->rx_datagrams;
+	stats->rx_bytes += b->rx_bytes;
+	stats->pushed_bytes += b->pushed_bytes;
+	stats->retransmits += b->retransmits;
+	stats->rx_rejected += b->rx_rejected;
+	stats->duplicates += b->duplicates;
+	stats->aborts += b->aborts;
+	stats->too_stale += b->too_stale;
+	stats->reconnects = b->reconnects;
 }

@@ -78,6 +78,13 @@ void client_sleep(struct gp_client *c, uint64_t until)
 	(void)ppoll(fds, c->lanes_count, &t, NULL);
 }
 
+void client_pause(uint64_t ns)
+{
+	const struct timespec t = {
+		.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
+	(void)nanosleep(&t, NULL);
+}
+
 bool client_was_refused(const struct gp_client *c)
 {
 	for (uint32_t i = 0; i < c->lanes_count; i++)

@@ -12,15 +12,37 @@
 
 #define NS_PER_MS UINT64_C(1000000)
 
+#define SERVERS_MAX 8
+
 struct gp_client {
-	struct gp_ccore *core;
-	struct gp_addr server;
+	struct gp_ccore *core; // NULL: the session was lost for good
+	struct gp_client_opts opts;
+	char job[GP_WIRE_JOB_NAME_SIZE];
+	struct gp_addr servers[SERVERS_MAX];
+	uint32_t servers_count;
+	uint32_t server_at;
+	struct gp_addr server; // servers[server_at]
 	char server_text[GP_ADDR_TEXT_SIZE];
 	uint32_t path_mtu;
 	uint64_t incarnation;
 	uint32_t lanes_count;
 	struct gp_xport_udp *lanes[GP_CCORE_LANES_MAX];
+	struct gp_client_tensor *tensors; // registered, for the next server
+	uint32_t tensors_count;
+	struct gp_client_stats before; // of earlier sessions
+	bool again;		       // a lost session is being had again
+	bool lost;		       // ... in vain
 };
+
+// client.c: one session with c->server. What is left of a failed one is client_disconnect's.
+int client_connect(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);
+void client_disconnect(struct gp_client *c);
+
+// client_again.c
+// A session with one of the servers, tried in turn.
+int client_find(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);
+// 0 while the session stands; -ESTALE: it was had again; others: it has ended.
+int client_ended(struct gp_client *c, struct gp_client_error *err);
 
 // client_io.c
 uint64_t client_now(void);
@@ -31,6 +53,7 @@ void client_lanes_close(struct gp_client *c);
 uint64_t client_turn(struct gp_client *c);
 // Until a datagram arrives, or a socket that was full has room, or `until`.
 void client_sleep(struct gp_client *c, uint64_t until);
+void client_pause(uint64_t ns);
 bool client_was_refused(const struct gp_client *c);
 
 // client_call.c

@@ -33,7 +33,8 @@ struct gp_ccore_config {
 	uint64_t incarnation;
 	uint64_t previous;
 	uint64_t nonce;
-	uint8_t codec; // enum gp_client_codec
+	uint64_t silence_ns; // of the server, after which the session has ended; 0: two seconds
+	uint8_t codec;	     // enum gp_client_codec
 	float topk_ratio;
 	void *(*take)(void *arg, size_t size); // zeroed, 64-byte aligned; NULL when there is none
 	void (*give)(void *arg, void *mem);

@@ -23,6 +23,13 @@
 // inside push, pull, wait and poll. Call gp_client_poll between pieces of long computation so that
 // transfers overlap with it and heartbeats are sent.
 //
+// A server that goes away ends the session: every call then returns an error. With reconnect_ms the
+// client looks for the next leader at the addresses it was given, joins and registers again as a
+// new incarnation of its rank, and the call returns -ESTALE: nothing of the step in hand counts,
+// and a server that goes on from a snapshot may have lost some steps before it. Call
+// gp_client_init_params, then go on with step gp_client_step(). What error feedback had kept back
+// is lost. -ENOTCONN: no server was found, or the session ended for good; destroy the client.
+//
 // Memory: bounded by the registered tensors (one encoded copy of each) plus the transport's frames.
 #ifndef GP_CLIENT_H
 #define GP_CLIENT_H
@@ -61,7 +68,7 @@ enum gp_client_flags {
 };
 
 struct gp_client_opts {
-	const char *server; // "10.99.0.1:9700" or "[fd00::1]:9700", numeric
+	const char *server; // "10.99.0.1:9700" or "[fd00::1]:9700", numeric; several: "A,B"
 	const char *job;
 	uint32_t rank;	// 0 .. world-1
 	uint32_t world; // must equal the job's number of workers
@@ -70,7 +77,8 @@ struct gp_client_opts {
 	uint32_t join_timeout_ms;      // 0 = 2000
 	uint32_t path_mtu;	       // IP MTU to probe with; 0 = of the interface to the server
 	enum gp_client_codec codec;    // 0 = f32; used for contributions
-	float topk_ratio;	       // top-k codecs: share of elements kept, e.g. 0.01
+	uint32_t reconnect_ms; // how long to look for a server when the one joined is gone; 0: not
+	float topk_ratio;      // top-k codecs: share of elements kept, e.g. 0.01
 };
 
 #define GP_TENSOR_NAME_SIZE 64
@@ -91,6 +99,7 @@ struct gp_client_stats {
 	uint64_t duplicates;   // results received again
 	uint64_t aborts;       // units sent again in a new view
 	uint64_t too_stale;    // contributions that the server dropped because they came too late
+	uint64_t reconnects;   // sessions had again
 	uint32_t srtt_us;
 };
 

@@ -38,6 +38,7 @@ struct server {
 	uint16_t port;
 	char address[64]; // of core 0
 	pthread_t thread;
+	const struct gp_restore *restore; // the job goes on from it; NULL: from nothing
 	_Atomic bool run;
 	_Atomic bool deaf;     // what arrives is lost
 	_Atomic bool stopping; // no new step begins

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Clients that outlive their server: another one goes on with the job, at the same address or
+// another.
+#include "server.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <gp_client.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ELEMS	20
+#define LONG_MS 10000
+
+static const struct gp_client_tensor model = {.name = "w", .dims_count = 1, .dims = {ELEMS}};
+static struct gp_client_error err;
+static float values[ELEMS];
+
+static struct gp_client *open_at(const char *servers, uint32_t reconnect_ms)
+{
+	const struct gp_client_opts o = {.server = servers,
+		.job = "job",
+		.world = 1,
+		.path_mtu = 1500,
+		.join_timeout_ms = LONG_MS,
+		.reconnect_ms = reconnect_ms};
+	struct gp_client *c;
+	cr_assert_eq(gp_client_create(&c, &o, &err), 0, "%s", err.text);
+	cr_assert_eq(gp_client_register(c, &model, 1, LONG_MS, &err), 0, "%s", err.text);
+	return c;
+}
+
+static void init(struct gp_client *c, float *p)
+{
+	cr_assert_eq(gp_client_init_params(c, &p, LONG_MS, &err), 0, "%s", err.text);
+}
+
+static int step(struct gp_client *c, float *p)
+{
+	float g[ELEMS];
+	for (uint32_t i = 0; i < ELEMS; i++)
+		g[i] = 1.0f;
+	int rc = gp_client_push_pull(c, 0, g, 1, p, &err);
+	return rc ? rc : gp_client_wait(c, LONG_MS, &err);
+}
+
+// A server whose job goes on behind step 7 with the value 50.
+static struct server *successor(const struct server *old)
+{
+	static const uint64_t dims[1] = {ELEMS};
+	static const struct gp_restore_tensor t = {
+		.name = "w", .dims_count = 1, .dims = dims, .values = values};
+	static const struct gp_restore x = {
+		.step = 7, .decision = 30, .tensors_count = 1, .tensors = &t};
+	struct server *s = server_new();
+	for (uint32_t i = 0; i < ELEMS; i++)
+		values[i] = 50.0f;
+	s->cfg.epoch = old->cfg.epoch + 1;
+	s->restore = &x;
+	return s;
+}
+
+Test(again, a_worker_goes_on_with_the_next_leader, .timeout = 60)
+{
+	char both[160];
+	float p[ELEMS] = {0};
+	struct gp_client_stats st;
+	struct server *first = server_new(), *next = successor(first);
+	server_start(first);
+	server_start(next);
+	(void)snprintf(both, sizeof(both), "%s,%s", first->address, next->address);
+	struct gp_client *c = open_at(both, LONG_MS);
+	uint64_t life = gp_client_incarnation(c);
+	init(c, p);
+	for (uint32_t i = 1; i <= 9; i++)
+		cr_assert_eq(step(c, p), 0, "%s", err.text);
+	server_free(first);
+	cr_assert_eq(step(c, p), -ESTALE, "%s", err.text);
+	cr_assert(strstr(err.text, "step 8") && strstr(err.text, next->address), "%s", err.text);
+	cr_assert_eq(gp_client_step(c), 8);
+	cr_assert_neq(gp_client_incarnation(c), life);
+	init(c, p);
+	cr_assert_eq(p[3], 50.0f, "it reads what the leader has");
+	cr_assert_eq(step(c, p), 0, "%s", err.text);
+	cr_assert_eq(p[3], 49.0f);
+	gp_client_stats(c, &st);
+	cr_assert_eq(st.reconnects, 1);
+	cr_assert_gt(st.pushed_bytes, 10 * ELEMS * sizeof(float), "the earlier session counts too");
+	gp_client_destroy(c);
+	server_free(next);
+}
+
+Test(again, the_first_join_finds_whoever_answers, .timeout = 60)
+{
+	char both[160];
+	float p[ELEMS] = {0};
+	struct server *s = server_new();
+	server_start(s);
+	(void)snprintf(both, sizeof(both), "127.0.0.1:9,%s", s->address);
+	struct gp_client *c = open_at(both, 0);
+	init(c, p);
+	cr_assert_eq(step(c, p), 0, "%s", err.text);
+	gp_client_destroy(c);
+	server_free(s);
+}
+
+Test(again, without_leave_to_the_session_ends, .timeout = 60)
+{
+	float p[ELEMS] = {0};
+	struct server *s = server_new();
+	s->job.timeout_ns = 100000000;
+	server_start(s);
+	struct gp_client *c = open_at(s->address, 0);
+	init(c, p);
+	server_free(s);
+	cr_assert_eq(step(c, p), -ETIMEDOUT, "%s", err.text);
+	cr_assert_eq(gp_client_poll(c, &err), -ETIMEDOUT, "and stays ended");
+	gp_client_destroy(c);
+}
+
+Test(again, nobody_there_any_more_is_told, .timeout = 60)
+{
+	float p[ELEMS] = {0};
+	struct server *s = server_new();
+	server_start(s);
+	struct gp_client *c = open_at(s->address, 700);
+	init(c, p);
+	server_free(s);
+	cr_assert_eq(step(c, p), -ETIMEDOUT, "%d %s", err.code, err.text);
+	cr_assert_eq(step(c, p), -ENOTCONN, "%s", err.text);
+	cr_assert_eq(gp_client_wait(c, 10, &err), -ENOTCONN);
+	cr_assert_eq(gp_client_poll(c, &err), -ENOTCONN);
+	cr_assert_eq(gp_client_barrier(c, 1, 10, &err), -ENOTCONN);
+	float *out = p;
+	uint32_t generation;
+	cr_assert_eq(gp_client_pull_all(c, &out, &generation, 10, &err), -ENOTCONN);
+	gp_client_destroy(c);
+}
+
+Test(again, lists_of_servers_are_checked)
+{
+	static const char *const bad[] = {"", ",", "127.0.0.1:1,", "127.0.0.1:1,,127.0.0.1:2",
+		"127.0.0.1:1;127.0.0.1:2", "127.0.0.1:0",
+		"1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,"
+		"1.1.1.1:1"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		const struct gp_client_opts o = {.server = bad[i], .job = "job", .world = 1};
+		struct gp_client *c;
+		cr_assert_eq(gp_client_create(&c, &o, &err), -EINVAL, "'%s'", bad[i]);
+		cr_assert(strstr(err.text, "server: '"), "%s", err.text);
+	}
+}
