@@ -402,6 +402,42 @@ Test(async, where_late_ones_are_refused_a_closed_step_needs_nothing_more)
 	cr_assert_eq(f.core->lanes[0].outstanding, 0);
 }
 
+Test(async, home_tells_that_a_quorum_went_on)
+{
+	f.w.consistency = GP_CONSIST_QUORUM;
+	fx_member(&f);
+	pushed();
+	home_says(1, 4);
+	fx_tick(&f, 0);
+	cr_assert_eq(read_sent().clock, 2);
+	cr_assert_eq(f.core->closed, 3);
+}
+
+Test(async, a_pull_between_steps_goes_on_with_the_quorum)
+{
+	float *out[1] = {f.out};
+	f.w.consistency = GP_CONSIST_QUORUM;
+	fx_member(&f);
+	cr_assert_eq(gp_ccore_pull(f.core, out), 0);
+	fx_tick(&f, 0);
+	cr_assert_eq(read_sent().clock, 1);
+	struct gp_read_reply parked = {.request = 1,
+		.state = GP_READ_PARKED,
+		.rank = GP_WIRE_RANK_NONE,
+		.bound = GP_WIRE_BOUND_NONE};
+	read_reply(&parked);
+	waits_for("enough workers to join");
+	parked.rank = 1;
+	read_reply(&parked);
+	waits_for("rank 1");
+	grant(1, 2, 6);
+	fx_tick(&f, 0);
+	results(2, 1);
+	cr_assert(gp_ccore_done(f.core));
+	cr_assert_eq(gp_ccore_pull_end(f.core), 2);
+	cr_assert_eq(gp_ccore_step(f.core), 7, "what it computes now is for step 7");
+}
+
 // ---- initial parameters, readers
 
 static float *params[1] = {f.out};
