@@ -8,6 +8,8 @@
 
 // Blocks looked at in a burst for versions that only an ended cut needed.
 #define SWEEP_BLOCKS 64
+// So many jobs have a turn in every round.
+#define JOBS_ALWAYS 4
 
 static enum gp_verdict handle_register(
 	struct gp_core *c, const struct gp_session *s, struct gp_frame *f)
@@ -26,6 +28,8 @@ static enum gp_verdict handle_in_session(struct gp_core *c, struct core_session 
 	const struct gp_session *s, struct gp_frame *f, const struct gp_msg *m)
 {
 	struct job_core *jc = c->jobs[s->job];
+	if (jc)
+		jc->busy = true;
 	switch (m->h.type) {
 	case GP_WIRE_PUSH:
 		return handle_push(c, cs, s, jc, f, m);
@@ -164,24 +168,40 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 	gp_counter_add(&c->stats.rx_datagrams, n);
 }
 
+static uint32_t job_tick(struct gp_core *c, struct job_core *jc)
+{
+	uint32_t work = gp_table_sweep(&jc->table, SWEEP_BLOCKS);
+	if (core_is_async(jc))
+		work += async_apply_more(c, jc);
+	if (jc->deferred_count > 0)
+		slot_retry_deferred(c, jc);
+	nack_tick(c, jc);
+	watch_place(c, jc);
+	if (jc->job->home_core == c->idx)
+		work += home_tick(c, jc);
+	jc->busy = work > 0;
+	return work;
+}
+
+// Of many jobs only those that something has reached since their last turn, and one other: what
+// none of them has to do would cost every datagram more than its own work.
+static bool job_is_due(const struct gp_core *c, const struct job_core *jc, uint32_t i)
+{
+	return jc->busy || i == c->job_turn || jc->deferred_count > 0 || core_is_async(jc) ||
+	       c->engine->cfg.jobs_count <= JOBS_ALWAYS;
+}
+
 uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 {
 	c->now = now;
 	uint32_t work = core_commands(c);
 	for (uint32_t i = 0; i < c->engine->cfg.jobs_count; i++) {
 		struct job_core *jc = c->jobs[c->engine->jobs_cfg[i].id];
-		if (!jc)
-			continue;
-		work += gp_table_sweep(&jc->table, SWEEP_BLOCKS);
-		if (core_is_async(jc))
-			work += async_apply_more(c, jc);
-		if (jc->deferred_count > 0)
-			slot_retry_deferred(c, jc);
-		nack_tick(c, jc);
-		watch_place(c, jc);
-		if (jc->job->home_core == c->idx)
-			work += home_tick(c, jc);
+		if (jc && job_is_due(c, jc, i))
+			work += job_tick(c, jc);
 	}
+	if (++c->job_turn >= c->engine->cfg.jobs_count)
+		c->job_turn = 0;
 	work += session_flush_acks(c);
 	gp_counter_add(&c->stats.polls, 1);
 	if (work > 0)

@@ -33,6 +33,8 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 	struct gp_frame *f = cmd->ptr;
 	struct job_core *jc = cmd->job ? c->jobs[cmd->job] : NULL;
 	flight_command(c, cmd, UINT8_MAX);
+	if (jc)
+		jc->busy = true;
 	switch (cmd->type) {
 	case CMD_BIND:
 		session_bind(c, cmd->session, cmd->unit, &cmd->addr);
@@ -64,6 +66,7 @@ static void from_core(struct gp_core *c, const struct cmd *cmd)
 		job_ready(c, gp_rcu_dereference(&c->engine->jobs[cmd->job]));
 	struct job_core *jc = c->jobs[cmd->job];
 	flight_command(c, cmd, cmd->core);
+	jc->busy = true;
 	if (cmd->type == CMD_DECISION)
 		apply_decision(c, jc, &cmd->decision);
 	else
@@ -89,6 +92,8 @@ static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 {
 	if (core_is_async(jc))
 		return async_tell_home(c, jc) + cut_tell(c, jc);
+	if (jc->done_count == 0)
+		return cut_tell(c, jc);
 	struct gp_ring *home = c->to_core[jc->job->home_core];
 	struct cmd cmd = {.core = (uint8_t)c->idx, .job = jc->job->cfg->id, .view = jc->view};
 	uint32_t sent = 0;

@@ -107,6 +107,7 @@ _Static_assert(sizeof(struct slot) <= GP_CACHE_LINE, "a slot is one line");
 struct job_core {
 	struct gp_job *job;
 	struct gp_table table;
+	bool busy;	    // something reached it since its last turn
 	struct slot *slots; // [slot_mask + 1], slot of virtual position p is p & slot_mask
 	struct part *parts; // [slot][rank]
 	uint32_t slot_mask;
@@ -222,6 +223,7 @@ struct gp_core {
 	struct core_session *sessions; // [sessions_max]
 	uint16_t *ack_list;	       // session indices with an acknowledgement due
 	uint32_t ack_count;
+	uint32_t job_turn;	  // index of the job that has a turn whatever it has to do
 	uint32_t results_left;	  // that the PUSH in hand may still draw
 	uint64_t hello_tokens_at; // token bucket: time at which it was last full
 	uint64_t hello_tokens;
