@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The rows of a sparse table that one core owns: u64 id -> dim f32 and the optimizer's state. A row
-// is made on its first update, by an initialiser that depends on seed and id alone; until then a
-// read gives what it would be made as.
+// The rows of a sparse table that one core owns: u64 id -> dim values, f32 or bf16, and the
+// optimizer's state in f32. A row is made on its first update, by an initialiser that depends on
+// seed and id alone; until then a read gives what it would be made as. bf16 values are computed on
+// as f32 and rounded when they are stored, to nearest, ties to even, as codec bf16 does.
 //
 // Index: a directory of segments by the upper bits of a hash, each segment 512 buckets of one cache
 // line with four (id, row, step of the last write). A full segment becomes two; the directory's
@@ -46,13 +47,14 @@
 //   uniform  scale * ((x >> 40) - 2^23) / 2^23: 2^24 values in [-scale, scale)
 //   normal   scale * s / 2^21, s the sum of the twelve 21-bit fields of mix(x + 1) .. mix(x + 4),
 //            less 6 * (2^21 - 1): mean 0, deviation scale, within 6 of it (Irwin and Hall 1927)
-// each computed in binary64 and rounded once to binary32.
+// each computed in binary64 and rounded once to binary32 (and then to bf16 where rows are).
 enum gp_rows_initial { GP_ROWS_ZEROS, GP_ROWS_UNIFORM, GP_ROWS_NORMAL };
 enum gp_rows_eviction { GP_ROWS_EVICT_NONE, GP_ROWS_EVICT_AGE, GP_ROWS_EVICT_STEP };
 
 struct gp_rows_config {
 	uint64_t rows_max;
 	uint32_t dim;
+	bool bf16; // values; else f32
 	struct gp_optim_params optim;
 	enum gp_rows_initial initial;
 	float initial_scale;

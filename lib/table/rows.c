@@ -10,10 +10,16 @@
 
 // ---- configuration and memory
 
+// Values come first.
+static uint32_t state_at(const struct gp_rows_config *cfg)
+{
+	return cfg->bf16 ? (cfg->dim + 1) / 2 : cfg->dim;
+}
+
 static uint32_t row_floats(const struct gp_rows_config *cfg)
 {
 	uint32_t state = gp_optim_row_state(cfg->optim.kind, cfg->dim);
-	return (uint32_t)gp_align_up(cfg->dim + state, ROW_UNIT / sizeof(float));
+	return (uint32_t)gp_align_up(state_at(cfg) + state, ROW_UNIT / sizeof(float));
 }
 
 static uint32_t rows_per_slab(const struct gp_rows_config *cfg)
@@ -74,7 +80,7 @@ static uint32_t dir_bits(const struct gp_rows_config *cfg)
 
 // The parts of the region, each on a line of its own; the slabs come last.
 struct parts {
-	size_t dir, stripes, slab, scratch, slabs, end;
+	size_t dir, stripes, slab, scratch, wide, slabs, end;
 };
 
 static struct parts parts_of(const struct gp_rows_config *cfg)
@@ -84,7 +90,8 @@ static struct parts parts_of(const struct gp_rows_config *cfg)
 	p.stripes = p.dir + gp_align_up(sizeof(void *) << dir_bits(cfg), GP_CACHE_LINE);
 	p.slab = p.stripes + STRIPES * sizeof(uint64_t);
 	p.scratch = p.slab + gp_align_up(sizeof(struct rows_slab) * slabs_max(cfg), GP_CACHE_LINE);
-	p.slabs = gp_align_up(p.scratch + sizeof(float) * row_floats(cfg), 4096);
+	p.wide = p.scratch + gp_align_up(sizeof(float) * row_floats(cfg), GP_CACHE_LINE);
+	p.slabs = gp_align_up(p.wide + 2 * sizeof(float) * cfg->dim, 4096);
 	p.end = p.slabs + (size_t)SLAB_SIZE * slabs_max(cfg);
 	return p;
 }
@@ -170,6 +177,7 @@ struct gp_rows *gp_rows_init(
 		.cfg = *cfg,
 		.grace = grace,
 		.state = gp_optim_row_state(cfg->optim.kind, cfg->dim),
+		.state_at = state_at(cfg),
 		.row_units = row_floats(cfg) * (uint32_t)sizeof(float) / ROW_UNIT,
 		.rows_per_slab = rows_per_slab(cfg),
 		.dir_bits = dir_bits(cfg),
@@ -180,6 +188,7 @@ struct gp_rows *gp_rows_init(
 		.stripes = (void *)(base + p.stripes),
 		.slab = (void *)(base + p.slab),
 		.scratch = (void *)(base + p.scratch),
+		.wide = (void *)(base + p.wide),
 		.slabs = (uint8_t *)gp_align_up((uintptr_t)base + p.slabs, 4096),
 		.row_free = ROW_NONE,
 		.age_limit = INT32_MAX,

@@ -40,7 +40,8 @@ struct gp_rows {
 	struct gp_rows_config cfg;
 	struct gp_rows_stats stats;
 	const struct gp_rcu_grace *grace;
-	uint32_t state; // f32 of optimizer state in a row
+	uint32_t state;	   // f32 of optimizer state in a row
+	uint32_t state_at; // where it begins, in f32 from the row's start
 	uint32_t row_units;
 	uint32_t rows_per_slab;
 	uint32_t dir_bits;
@@ -62,7 +63,8 @@ struct gp_rows {
 	uint64_t sweep_at; // hash prefix of the segment that is swept
 	uint32_t sweep_bucket;
 	uint32_t age_limit; // GP_ROWS_EVICT_STEP
-	float *scratch;
+	float *scratch;	    // one row as it is stored
+	float *wide;	    // values of one row as f32, and as many more
 };
 
 // Where a row is named.
@@ -172,8 +174,13 @@ static inline void rows_count(_Atomic uint64_t *counter, uint64_t more)
 	atomic_store_explicit(counter, n + more, memory_order_relaxed);
 }
 
-// The values of a new row; `row` has an even number of floats of room.
-void rows_initial(const struct gp_rows *t, uint64_t id, float *row);
+// The values of a new row as f32.
+void rows_initial(const struct gp_rows *t, uint64_t id, float *values);
+// A whole row as it is stored, from values and state; NULL: what a new row's state is.
+void rows_build(const struct gp_rows *t, const float *values, const float *state, float *row);
+// Values to and from a stored row.
+void rows_pack(const struct gp_rows *t, const float *values, float *row);
+void rows_unpack(const struct gp_rows *t, const float *row, float *values);
 // A row for `id`, which is not there: its place, or one without bucket when full. Its bytes are
 // what was there before; nobody sees it until rows_show.
 struct rows_place rows_take(struct gp_rows *t, uint64_t hash) GP_MUST_CHECK;

@@ -24,12 +24,23 @@ static void floats_copy(const float *from, uint32_t count, float *to)
 	}
 }
 
+// bf16 in the first half of `values` becomes f32 in all of it.
+static void values_widen(uint32_t dim, float *values)
+{
+	const uint8_t *from = (const uint8_t *)values;
+	for (uint32_t i = dim; i-- > 0;)
+		gp_store32(values + i, (uint32_t)gp_load16(from + 2 * (size_t)i) << 16);
+}
+
+// The stored values fit `values`, whatever they are: no more than dim f32.
 static void row_copy(const struct gp_rows *t, uint32_t row, float *values, float *state)
 {
 	const float *data = rows_data(t, row);
-	floats_copy(data, t->cfg.dim, values);
+	floats_copy(data, t->state_at, values);
+	if (t->cfg.bf16)
+		values_widen(t->cfg.dim, values);
 	if (state)
-		floats_copy(data + t->cfg.dim, t->state, state);
+		floats_copy(data + t->state_at, t->state, state);
 }
 
 int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *state, uint32_t *step)

@@ -56,19 +56,28 @@ static bool round_begin(const struct gp_rows *t, struct group groups[STAGES], ui
 	return round >= 2;
 }
 
+// From the stored row `row` to the next one, in t->scratch.
 static void row_step(struct gp_rows *t, const struct gp_optim_plan *plan, float lr_scale,
-	const float *row, const float *grad, float *out)
+	const float *row, const float *grad)
 {
-	const struct gp_optim_block b = {.grad = grad,
+	float *out = t->scratch;
+	struct gp_optim_block b = {.grad = grad,
 		.w = row,
-		.state = row + t->cfg.dim,
+		.state = row + t->state_at,
 		.w_out = out,
-		.state_out = out + t->cfg.dim,
+		.state_out = out + t->state_at,
 		.elems = t->cfg.dim,
 		.stride = t->cfg.dim,
 		.step = plan->step,
 		.lr_scale = lr_scale};
+	if (t->cfg.bf16) {
+		rows_unpack(t, row, t->wide);
+		b.w = t->wide;
+		b.w_out = t->wide + t->cfg.dim;
+	}
 	gp_optim_run(plan, &b);
+	if (t->cfg.bf16)
+		rows_pack(t, b.w_out, out);
 }
 
 static void row_change(struct gp_rows *t, const struct rows_place *p, uint64_t hash, uint32_t step,
@@ -88,9 +97,10 @@ static bool row_make(struct gp_rows *t, const struct gp_optim_plan *plan, float 
 	if (!p.bucket)
 		return false;
 	// Nobody sees the row yet: its memory holds the initial values meanwhile.
-	rows_initial(t, id, t->scratch);
+	rows_initial(t, id, t->wide);
+	rows_build(t, t->wide, NULL, t->scratch);
 	rows_store(rows_data(t, p.row), t->scratch, t->row_units * (ROW_UNIT / 4));
-	row_step(t, plan, lr_scale, rows_data(t, p.row), grad, t->scratch);
+	row_step(t, plan, lr_scale, rows_data(t, p.row), grad);
 	rows_show(t, &p, hash, id, plan->step, t->scratch);
 	return true;
 }
@@ -106,7 +116,7 @@ static uint32_t group_update(struct gp_rows *t, const struct gp_optim_plan *plan
 		if (!p.bucket || t->moves != g->moves) // made, or moved, by one before it
 			p = rows_find(rows_segment(t, g->hash[i]), g->hash[i], g->ids[i]);
 		if (p.bucket) {
-			row_step(t, plan, lr_scale, rows_data(t, p.row), grad, t->scratch);
+			row_step(t, plan, lr_scale, rows_data(t, p.row), grad);
 			row_change(t, &p, g->hash[i], plan->step, t->scratch);
 		} else {
 			there = row_make(t, plan, lr_scale, g->hash[i], g->ids[i], grad);
@@ -140,11 +150,14 @@ uint32_t gp_rows_update(struct gp_rows *t, const struct gp_optim_plan *plan, flo
 static void row_get(const struct gp_rows *t, const struct rows_place *p, uint64_t id, float *out)
 {
 	if (p->bucket) {
-		memcpy(out, rows_data(t, p->row), sizeof(float) * t->cfg.dim);
+		rows_unpack(t, rows_data(t, p->row), out);
 		return;
 	}
-	rows_initial(t, id, t->scratch);
-	memcpy(out, t->scratch, sizeof(float) * t->cfg.dim);
+	rows_initial(t, id, out);
+	if (t->cfg.bf16) {
+		rows_pack(t, out, t->scratch);
+		rows_unpack(t, t->scratch, out);
+	}
 }
 
 void gp_rows_get(const struct gp_rows *t, const uint64_t *ids, uint32_t n, float *out)
@@ -165,10 +178,7 @@ int gp_rows_put(
 {
 	uint64_t hash = rows_hash(t, id);
 	struct rows_place p = rows_find(rows_segment(t, hash), hash, id);
-	memset(t->scratch, 0, sizeof(float) * t->row_units * (ROW_UNIT / 4));
-	memcpy(t->scratch, values, sizeof(float) * t->cfg.dim);
-	if (t->state > 0)
-		memcpy(t->scratch + t->cfg.dim, state, sizeof(float) * t->state);
+	rows_build(t, values, state, t->scratch);
 	if (p.bucket) {
 		row_change(t, &p, hash, step, t->scratch);
 		return 0;

@@ -363,6 +363,61 @@ Test(rows, that_come_and_go_take_no_more_room)
 	free(t);
 }
 
+static float rounded(float v)
+{
+	uint32_t bits = gp_load32(&v);
+	bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+	return gp_loadf(&bits);
+}
+
+// An odd number of values: the state begins behind half a word.
+Test(rows, bf16_values_are_rounded_where_they_are_stored)
+{
+	struct gp_rows_config cfg = config_of(1000);
+	cfg.bf16 = true;
+	cfg.dim = 5;
+	struct gp_rows *t = rows_new(&cfg);
+	struct gp_optim_plan plan;
+	float want[5], sums[5] = {0}, got[5], state[5], row[10], first[5];
+	for (uint64_t id = 0; id < 900; id++)
+		update_one(t, 1, id, 0.5f); // reads the first five
+	uint64_t id = 5000, sum[3] = {0};
+	gp_rows_get(t, &id, 1, first);
+	for (uint32_t k = 0; k < 5; k++) {
+		int32_t x = (int32_t)(mix((7 ^ mix(id)) + k + 1) >> 40) - (1 << 23);
+		want[k] = rounded((float)(0.5 * x / (1 << 23)));
+		cr_assert_eq(first[k], want[k]);
+	}
+	for (uint32_t step = 1; step <= 9; step++) {
+		float grad[5], w[5], s[5];
+		uint32_t seen;
+		for (uint32_t k = 0; k < 5; k++)
+			grad[k] = 0.25f * (float)(step + k) - 1;
+		gp_optim_plan_init(&plan, &cfg.optim, step);
+		cr_assert_eq(gp_rows_update(t, &plan, 1, &id, grad, 1, NULL), 0);
+		gp_optim_apply(&cfg.optim, &(struct gp_optim_block){.grad = grad,
+						   .w = want,
+						   .state = sums,
+						   .w_out = w,
+						   .state_out = s,
+						   .elems = 5,
+						   .step = step,
+						   .lr_scale = 1});
+		for (uint32_t k = 0; k < 5; k++)
+			want[k] = rounded(w[k]), sums[k] = s[k];
+		gp_rows_get(t, &id, 1, got);
+		cr_assert_arr_eq(got, want, sizeof(want), "step %u", step);
+		cr_assert_eq(gp_rows_read(t, id, got, state, &seen), 0);
+		cr_assert_arr_eq(got, want, sizeof(want));
+		cr_assert_arr_eq(state, sums, sizeof(sums));
+	}
+	struct gp_rows_scan scan = {.row = row, .row_seen = seen_count, .arg = sum};
+	while (gp_rows_scan(t, &scan))
+		;
+	cr_assert(sum[0] == 901 && sum[2] == 0);
+	free(t);
+}
+
 // ---- eviction
 
 static uint64_t gone[64];
