@@ -263,7 +263,8 @@ void server_start(struct server *s)
 	s->cfg.base_port = s->port;
 	cr_assert_eq(gp_engine_create(&s->engine, &s->cfg, xports), 0);
 	if (s->restore)
-		cr_assert_eq(gp_registrar_restore(gp_engine_registrar(s->engine), 1, s->restore), 0);
+		cr_assert_eq(
+			gp_registrar_restore(gp_engine_registrar(s->engine), 1, s->restore), 0);
 	s->run = true;
 	cr_assert_eq(pthread_create(&s->thread, NULL, server_run, s), 0);
 }
