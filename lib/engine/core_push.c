@@ -102,7 +102,8 @@ void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, ui
 		float clamp = gp_aggr_clamp(norm, norm_max);
 		if (clamp == 1.0f)
 			continue;
-		c->contribs[i].scale *= clamp;
+		// Never 0: one that was late and is huge as well still counts.
+		c->contribs[i].scale = GP_MAX(c->contribs[i].scale * clamp, 0x1p-149f);
 		gp_counter_add(&c->stats.blocks_clamped, 1);
 	}
 }

@@ -46,3 +46,40 @@ Test(optim, adam_keeps_two_arrays_of_state)
 	}
 	rig_free(r);
 }
+
+// Two steps late and as large as values get: the factors' product is below the smallest f32.
+Test(optim, a_late_and_huge_contribution_still_counts)
+{
+	static float huge[BLOCK_ELEMS];
+	struct rig *r = rig_new();
+	struct gp_job_config *j = &r->jobs[0];
+	j->kind = GP_KIND_TRAIN;
+	j->consistency = GP_CONSIST_ASP;
+	j->atomicity = GP_ATOM_BLOCK;
+	j->stale = GP_STALE_SCALE;
+	j->stale_max = 1;
+	j->norm_max = 1e-6f;
+	j->cuts_max = 4;
+	j->memory_max = 8 << 20;
+	j->optim = (struct gp_optim_params){.kind = GP_OPTIM_SGD, .lr = 0.5f};
+	rig_up(r);
+	for (uint32_t step = 0; step <= 3; step++) {
+		worker_push_all(&r->w[0], step, false);
+		rig_run(r);
+	}
+	uint64_t clamped = RIG_COUNT(r, blocks_clamped);
+	for (uint32_t i = 0; i < BLOCK_ELEMS; i++)
+		huge[i] = 3e38f;
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		const struct gp_section s = {.block = b,
+			.len = (uint16_t)(4 * model_elems(b)),
+			.run = 1,
+			.codec = GP_CODEC_F32,
+			.weight = 1};
+		worker_push(&r->w[1], 1, &s, huge, false);
+	}
+	rig_run(r);
+	cr_assert(seen_commit(&r->w[1], GP_DECISION_COMMIT, 1, 1));
+	cr_assert_eq(RIG_COUNT(r, blocks_clamped), clamped + BLOCKS);
+	rig_free(r);
+}
