@@ -48,6 +48,7 @@ static void sent_accepted(struct gp_ccore *c, struct cc_lane *l, struct cc_sent 
 			cc_block_answered(c, block);
 	}
 	cc_sent_close(l, s);
+	l->busy_wait = 0;
 	cc_low_advance(c, l);
 }
 

@@ -83,6 +83,7 @@ void cc_lane_rewind(struct gp_ccore *c, struct cc_lane *l)
 	l->reminders = 0;
 	l->busy_from = 0;
 	l->busy_until = 0;
+	l->busy_wait = 0;
 	l->result_high = 0;
 	l->asked = 0;
 	l->pull_at = c->now;

@@ -3,6 +3,8 @@
 // Results, and what the server says about single contributions (BUSY, NACK).
 #include "ccore_priv.h"
 
+#define BUSY_WAIT_MAX (40 * MS)
+
 static bool step_fits(const struct gp_ccore *c, const struct cc_block *b, uint32_t step)
 {
 	return step == c->round_step + (c->mode == CC_INIT && b->ahead);
@@ -98,6 +100,22 @@ static void blocks_back(
 	}
 }
 
+// In an asynchronous job a core is busy when it has no memory for a moment, which is no matter of
+// places: everything from the lowest of a burst waits, and longer while nothing is taken.
+static void busy_wait(struct gp_ccore *c, struct cc_lane *l, uint32_t lowest)
+{
+	uint64_t wait = cc_rtt_rto(&l->rtt) / 2;
+	if (cc_is_apart(c) && c->now < l->busy_until) {
+		l->busy_from = GP_MIN(l->busy_from, lowest);
+		return;
+	}
+	if (cc_is_apart(c) && l->busy_wait > 0)
+		wait = GP_MIN(2 * l->busy_wait, BUSY_WAIT_MAX);
+	l->busy_wait = wait;
+	l->busy_from = lowest;
+	l->busy_until = c->now + wait;
+}
+
 void cc_busy(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 {
 	uint64_t pn = gp_wire_get_u64(m);
@@ -123,8 +141,7 @@ void cc_busy(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 	cc_sent_close(l, sent);
 	if (lowest == UINT32_MAX)
 		return;
-	l->busy_from = lowest;
-	l->busy_until = c->now + cc_rtt_rto(&l->rtt) / 2;
+	busy_wait(c, l, lowest);
 }
 
 // What was sent within the last round trip may have crossed it on the way.

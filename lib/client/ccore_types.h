@@ -129,6 +129,7 @@ struct cc_lane {
 	uint32_t next;	 // no block below waits to be sent
 	uint32_t busy_from;
 	uint64_t busy_until;
+	uint64_t busy_wait; // the last one, 0: something was taken since
 	// results awaited
 	uint32_t waiting;     // blocks in CC_ACCEPTED
 	uint32_t result_high; // highest place with a result

@@ -240,6 +240,40 @@ Test(async, a_lost_result_of_a_generation_is_asked_for_at_once)
 	cr_assert_eq(s.run, 1);
 }
 
+static void busy(uint64_t pn, uint32_t block)
+{
+	uint8_t body[8];
+	const struct gp_section s = {.block = block, .run = 1};
+	struct gp_header h = {.type = GP_WIRE_BUSY, .session = SESSION, .step = 1, .sections = 1};
+	fx_feed(&f, &h, &s, NULL, body, gp_wire_put_u64(body, pn));
+}
+
+Test(async, a_core_without_memory_is_given_time)
+{
+	struct gp_msg m;
+	f.w.payload_max = 170; // one block each
+	f.w.window = 8;
+	fx_member(&f);
+	fx_push(&f, 1);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	fx_skip(&f);
+	uint64_t wait = cc_rtt_rto(&f.core->lanes[0].rtt) / 2;
+	for (uint32_t i = 0; i < 3; i++)
+		busy(m.h.packet + i, i);
+	fx_tick(&f, wait - MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0, "not even the lowest");
+	fx_tick(&f, MS);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 3);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	fx_skip(&f);
+	busy(m.h.packet, 0);
+	fx_tick(&f, wait);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0, "the second time it takes longer");
+	fx_tick(&f, wait);
+	cr_assert_geq(fx_count(&f, GP_WIRE_PUSH), 1);
+}
+
 Test(async, a_parked_read_is_repeated_with_the_heartbeats_only)
 {
 	fx_member(&f);
