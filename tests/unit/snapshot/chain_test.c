@@ -122,6 +122,38 @@ Test(chain, only_changed_blocks_cost_room)
 	cr_assert_eq(size_of(36), chained);
 }
 
+// Parameters stay, one value of the momentum does not.
+Test(chain, a_block_whose_optimizer_state_alone_changed_is_written)
+{
+	const struct gp_snapshot_seal seal = {.digest = 2};
+	static float values[2][CHAIN_ROWS * 7 + 8];
+	struct sample s;
+	struct gp_snapshot *snap;
+	struct gp_snapshot_writer *w;
+	struct gp_snapshot_error err;
+	struct gp_snapshot_opts opts = {0};
+	chain_write(dir, 1, 0, 0);
+	sample_init(&s, SAMPLE_JOB, 2, CHAIN_ROWS);
+	for (uint32_t file = 0; file < 2; file++)
+		for (uint64_t e = 0; e < s.elements; e++)
+			values[file][e] = chain_value(file, e, 1);
+	values[1][100] = -1;
+	cr_assert_eq(
+		gp_snapshot_delta_open(&s.meta, dir, "run-1-0000000001", &opts.delta, &err), 0);
+	for (uint32_t file = 0; file < 2; file++)
+		cr_assert(gp_snapshot_delta_feed(opts.delta, file, values[file], s.elements));
+	cr_assert_eq(gp_snapshot_begin(&s.meta, &opts, dir, &w, &err), 0, "%s", err.text);
+	for (uint32_t file = 0; file < 2; file++)
+		cr_assert_eq(gp_snapshot_append(w, file, values[file], s.elements, &err), 0);
+	cr_assert_eq(gp_snapshot_finish(w, &seal, NULL, &err), 0, "%s", err.text);
+	gp_snapshot_delta_close(opts.delta);
+	cr_assert_eq(gp_snapshot_open(chain_path(dir, 2, NULL), &snap, &err), 0, "%s", err.text);
+	cr_assert_eq(gp_snapshot_form(snap)->present_count, 1u);
+	cr_assert_arr_eq(gp_snapshot_data(snap, 0, 0), values[0], CHAIN_ROWS * 7 * sizeof(float));
+	cr_assert_arr_eq(gp_snapshot_data(snap, 1, 0), values[1], CHAIN_ROWS * 7 * sizeof(float));
+	gp_snapshot_close(snap);
+}
+
 Test(chain, nothing_changed_is_almost_nothing)
 {
 	chain_write(dir, 10, 0, 0);
