@@ -104,7 +104,9 @@ static int sample_snapshot(
 	struct gp_ctl_request *req, const json_t *args, json_t **result, struct gp_ctl_error *err)
 {
 	(void)req, (void)args, (void)err;
-	return give(result, "{\"path\":\"/snap/12\",\"step\":12,\"bytes\":813056,\"wall_ms\":35}");
+	return give(result,
+		"{\"path\":\"/snap/12\",\"step\":12,\"content\":\"full\",\"bytes\":813056,"
+		"\"wall_ms\":35}");
 }
 
 static int sample_stop(
@@ -189,7 +191,8 @@ Test(gradctl, text_and_json)
 	pid = fixture_serve(&f);
 	text_check(&f, "status", status_text);
 	text_check(&f, "job show mnist", job_text);
-	text_check(&f, "snapshot now", "snapshot of step 12: /snap/12, 794.0 KiB, took 35.0 ms\n");
+	text_check(&f, "snapshot now",
+		"snapshot of step 12: /snap/12, full, 794.0 KiB, took 35.0 ms\n");
 	text_check(&f, "stop", "stopping after step 13\n");
 	json_check(&f, "status", status_sample);
 	json_check(&f, "job show mnist", job_sample);
