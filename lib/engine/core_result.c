@@ -38,6 +38,9 @@ static inline void header_fill(
 		h->decision = jc->decision;
 		if (h->view == 0)
 			h->view = jc->view;
+	} else if (s) { // before the layout: what a restored job begins with, not 0
+		const struct job_status *st = &c->engine->status[c->engine->job_idx[s->job]];
+		h->decision = atomic_load_explicit(&st->decision, memory_order_relaxed);
 	}
 }
 
