@@ -335,9 +335,37 @@ static void amplification_check(
 			to->bytes_from);
 }
 
-// Puts the tail behind the data, in a copy if somebody else still refers to the frame.
-static struct wire_frame *linearise(struct wire *w, struct wire_frame *f)
+static void late_end(struct wire_endpoint *e)
 {
+	const struct wire_late *l = &e->late[e->late_first];
+	if (XXH3_64bits(l->tail, l->len) != l->hash)
+		broken(e->wire,
+			"a result changed before its card was done with it (%llu bytes, %llu)",
+			l->len, 0);
+	GP_ASSERT(l->hold->count > 0);
+	l->hold->count--;
+	e->late_first = (e->late_first + 1) % WIRE_LATE_MAX;
+	e->late_count--;
+}
+
+static void late_add(struct wire_endpoint *e, const struct gp_frame *f, uint64_t hash)
+{
+	if (e->wire->late_max == 0) {
+		GP_ASSERT(f->tail_hold->count > 0);
+		f->tail_hold->count--;
+		return;
+	}
+	if (e->late_count == e->wire->late_max)
+		late_end(e);
+	e->late[(e->late_first + e->late_count++) % WIRE_LATE_MAX] = (struct wire_late){
+		.tail = f->tail, .len = f->tail_len, .hash = hash, .hold = f->tail_hold};
+}
+
+// Puts the tail behind the data, in a copy if somebody else still refers to the frame.
+static struct wire_frame *linearise(struct wire_endpoint *e, struct wire_frame *f)
+{
+	struct wire *w = e->wire;
+	uint64_t hash = f->tail_hash;
 	struct gp_frame whole = f->frame;
 	struct wire_frame *out = f;
 	if (whole.len + whole.tail_len > w->mtu)
@@ -354,10 +382,8 @@ static struct wire_frame *linearise(struct wire *w, struct wire_frame *f)
 		memcpy(out->frame.data + out->frame.len, whole.tail, whole.tail_len);
 		out->frame.len += whole.tail_len;
 	}
-	if (whole.tail_hold) {
-		GP_ASSERT(whole.tail_hold->count > 0);
-		whole.tail_hold->count--;
-	}
+	if (whole.tail_hold)
+		late_add(e, &whole, hash);
 	if (!out)
 		return NULL;
 	out->frame.tail = NULL;
@@ -369,7 +395,7 @@ static struct wire_frame *linearise(struct wire *w, struct wire_frame *f)
 static void server_leave(struct wire_endpoint *e, struct wire_frame *f)
 {
 	struct wire *w = e->wire;
-	f = linearise(w, f);
+	f = linearise(e, f);
 	if (!f)
 		return;
 	struct wire_endpoint *to = lookup(w, &f->frame.peer, e->lane);
@@ -468,6 +494,10 @@ void wire_calm(struct wire *w)
 		struct wire_old old = old_pop(w);
 		event_add(w, w->now + rng_below(&w->rng, CALM_NS), old.frame, old.to);
 	}
+	w->late_max = 0;
+	for (uint32_t k = 0; k < SIM_CORES_MAX; k++)
+		while (w->endpoints[WIRE_HOST_SERVER][k].late_count > 0)
+			late_end(&w->endpoints[WIRE_HOST_SERVER][k]);
 }
 
 uint32_t wire_frames_missing(const struct wire *w)
@@ -539,6 +569,8 @@ void wire_start(struct wire *w, const struct sim_opts *o)
 	*w = (struct wire){.o = o, .faulty = true};
 	w->mtu = GP_MAX(o->payload_max + 20, 1252u);
 	rng_start(&w->rng, o->seed ^ 0x77697265);
+	if (sim_has(o, FAULT_CARD))
+		w->late_max = 1 + (uint32_t)rng_below(&w->rng, WIRE_LATE_MAX);
 	memory_take(w);
 	for (uint32_t h = 0; h < WIRE_HOSTS; h++) {
 		w->hosts[h].frames_max = h == WIRE_HOST_SERVER ? o->frames : o->client_frames;

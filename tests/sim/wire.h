@@ -24,6 +24,7 @@
 #define WIRE_HOST_READER   (WIRE_HOST_WORKER + SIM_WORKERS_MAX)
 #define WIRE_HOST_STRANGER (WIRE_HOST_READER + SIM_READERS_MAX)
 #define WIRE_HOSTS	   (WIRE_HOST_STRANGER + 1)
+#define WIRE_LATE_MAX	   8
 #define WIRE_NEVER	   UINT64_MAX
 
 enum wire_dir { WIRE_UP, WIRE_DOWN }; // to the server, from it
@@ -36,6 +37,14 @@ struct wire_queue {
 	uint32_t head, tail;
 };
 
+// A result that has left, and that the card's driver still refers to until more are sent.
+struct wire_late {
+	const uint8_t *tail;
+	uint32_t len;
+	uint64_t hash;
+	struct gp_hold *hold;
+};
+
 struct wire_endpoint {
 	struct gp_xport base;
 	struct wire *wire;
@@ -43,7 +52,9 @@ struct wire_endpoint {
 	uint16_t lane;
 	struct gp_addr addr;
 	struct wire_queue rx;
-	struct wire_queue tx; // server: frames that have not left yet
+	struct wire_queue tx;		      // server: frames that have not left yet
+	struct wire_late late[WIRE_LATE_MAX]; // server: oldest first, from late_first
+	uint32_t late_first, late_count;
 	// an address not proved yet: what came from it and what went there
 	bool proved;
 	uint64_t bytes_from, bytes_to;
@@ -80,7 +91,8 @@ struct wire {
 	uint64_t now;
 	uint64_t seq;
 	struct rng rng;
-	bool faulty; // false: everything arrives, at once and in order
+	bool faulty;	   // false: everything arrives, at once and in order
+	uint32_t late_max; // results that a card refers to after they have left
 	bool log;
 	uint64_t hash;			      // of everything that arrived, and when
 	char why[200];			      // first promise broken; empty: none
