@@ -120,6 +120,8 @@ struct replica {
 };
 
 int replica_start(struct node *n) GP_MUST_CHECK;
+// A replica that leads from now on.
+void replica_leads(struct node *n);
 void replica_stop(struct node *n);
 void replica_ship(struct node *n, const char *path, uint32_t step);
 void replica_tick(struct node *n);

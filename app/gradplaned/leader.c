@@ -71,6 +71,32 @@ static void leader_deposed(struct node *n)
 		event_base_loopbreak(n->control.base);
 }
 
+// A replica goes on from what reached it last. It receives nothing any more, whoever sends.
+static void leader_begins(struct node *n)
+{
+	uint32_t epoch = n->leader.rules.mine.record.epoch;
+	int rc = gp_registrar_promote(n->registrar, epoch);
+	if (rc != 0) {
+		gp_error("leadership: epoch %u is not above that of this node (%u): it does not "
+			 "lead",
+			epoch, n->epoch);
+		return;
+	}
+	n->epoch = epoch;
+	n->cfg.node.role = GP_ROLE_PRIMARY;
+	replica_leads(n);
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		struct gp_job_view v;
+		gp_engine_job_view(n->engine, i, &v);
+		if (v.ready)
+			gp_info("job %s: this node leads it from step %u on, workers may join",
+				v.name, v.generation + 1);
+		else
+			gp_warn("job %s: nothing of it had reached this node: it begins anew",
+				v.name);
+	}
+}
+
 static void leader_turn(struct node *n, enum gp_lead_turn turn)
 {
 	struct leader *l = &n->leader;
@@ -83,6 +109,9 @@ static void leader_turn(struct node *n, enum gp_lead_turn turn)
 	default:
 		record_say(&l->rules.mine.record, gp_lead_role_name(l->rules.role));
 	}
+	bool stands_by = n->registrar && n->cfg.node.role == GP_ROLE_REPLICA;
+	if (l->rules.role == GP_LEAD_PRIMARY && stands_by)
+		leader_begins(n);
 }
 
 static void feed(struct node *n, enum gp_lead_event_kind kind, const struct gp_lead_held *held)
@@ -151,11 +180,10 @@ static void promotion_swapped(struct node *n, enum gp_lead_answer answer)
 {
 	const struct leader *l = &n->leader;
 	const struct gp_lead_record *r = &l->rules.mine.record;
-	bool primary = n->cfg.node.role == GP_ROLE_PRIMARY;
 	if (answer == GP_LEAD_COMMITTED)
 		promotion_end(n,
-			json_pack("{s:I,s:i,s:b}", "epoch", (json_int_t)r->epoch, "primary",
-				(int)r->primary, "restart", !primary),
+			json_pack("{s:I,s:i}", "epoch", (json_int_t)r->epoch, "primary",
+				(int)r->primary),
 			NULL, NULL);
 	else if (answer == GP_LEAD_REFUSED)
 		promotion_end(n, NULL, "changed",

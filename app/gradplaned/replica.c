@@ -189,6 +189,15 @@ int replica_start(struct node *n)
 	return n->cfg.node.role == GP_ROLE_PRIMARY ? sender_start(n) : receiver_start(n);
 }
 
+// The newest snapshots received are now this node's own.
+void replica_leads(struct node *n)
+{
+	gp_replica_receiver_destroy(n->replica.receiver);
+	n->replica.receiver = NULL;
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		n->replica.pending[i].used = false;
+}
+
 void replica_stop(struct node *n)
 {
 	gp_replica_sender_destroy(n->replica.sender);

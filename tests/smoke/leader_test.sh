@@ -33,7 +33,8 @@ node_start primary gp0
 expect_leader primary '"\(.role) \(.epoch)"' 'primary 2'
 
 ! ctl replica leader promote 2>"$RUN_DIR/text.out" || fail "promoted without --peer-is-fenced"
-ctl replica leader promote --peer-is-fenced | grep '"restart": true'
+ctl replica leader promote --peer-is-fenced | grep '"primary": 1'
+wait_line replica 'this node leads it from step 61 on' 10
 status=0
 proc_wait primary 20 || status=$?
 expect "the old primary ends" 1 "$status"
