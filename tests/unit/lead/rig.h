@@ -46,6 +46,7 @@ void rig_swap_begin(
 void rig_until_answered(struct rig *r);
 // One turn of the loop, at most some milliseconds.
 void rig_turn(struct rig *r);
+void rig_turn_short(struct rig *r); // a fraction of a millisecond
 uint64_t rig_now_ms(void);
 void rig_run(const char *fmt, ...) GP_PRINTF(1, 2);
 // The record that follows `held`.
