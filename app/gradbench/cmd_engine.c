@@ -22,7 +22,7 @@ struct list {
 struct options {
 	struct list workers, mtus, frames, tables_mb;
 	bool reduce, train, json;
-	uint32_t rounds, skew, slots, window, tensors;
+	uint32_t rounds, packets, skew, slots, window, tensors;
 };
 
 struct row {
@@ -71,7 +71,7 @@ static bool row_measure(struct engine_bench *b, struct row *row)
 	struct rig *r;
 	if (rig_create(&r, &row->o) != 0)
 		return false;
-	uint32_t steps = (uint32_t)(PACKETS_ROUND / rig_step_packets(r)) + 1;
+	uint32_t steps = (uint32_t)(b->o.packets / rig_step_packets(r)) + 1;
 	row->payload = r->block_elems * (uint32_t)sizeof(float);
 	(void)rig_run(r, steps);
 	bool good = rig_check(r);
@@ -211,6 +211,7 @@ static int usage(FILE *to)
 		"  --slots N      open blocks, a power of two (default 64)\n"
 		"  --window N     credit of a worker (default 32)\n"
 		"  --rounds N     rounds kept, 1..101 (default 5)\n"
+		"  --packets N    contributions of a round, at least (default 200000)\n"
 		"  --json\n\n"
 		"ns/pkt: for each contribution, without the generator's share (gen ns). limit: "
 		"add,\n"
@@ -274,6 +275,8 @@ static bool option_take(struct options *o, int c, const char *text)
 		return number_take(text, 1024, &o->window);
 	case 'r':
 		return number_take(text, BENCH_ROUNDS_MAX, &o->rounds);
+	case 'p':
+		return number_take(text, 1 << 30, &o->packets);
 	case 'j':
 		o->json = true;
 		return true;
@@ -295,6 +298,7 @@ static int engine_run(int argc, char **argv)
 		{"slots", required_argument, NULL, 'l'},
 		{"window", required_argument, NULL, 'i'},
 		{"rounds", required_argument, NULL, 'r'},
+		{"packets", required_argument, NULL, 'p'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -306,6 +310,7 @@ static int engine_run(int argc, char **argv)
 					 .reduce = true,
 					 .train = true,
 					 .rounds = 5,
+					 .packets = PACKETS_ROUND,
 					 .skew = 16,
 					 .slots = 64,
 					 .window = 32,

@@ -36,7 +36,7 @@ static struct scase cases[] = {
 };
 
 struct scale {
-	uint32_t rounds, table_mb, tensors_max;
+	uint32_t rounds, packets, table_mb, tensors_max;
 	bool json, goals;
 	struct bench_env env;
 	struct bench_guard all;
@@ -57,9 +57,9 @@ static int rig_of(const struct scale *s, const struct scase *k, struct rig **r)
 }
 
 // ns of one contribution, without the generator's share.
-static double packet_ns(struct rig *r)
+static double packet_ns(const struct scale *s, struct rig *r)
 {
-	uint32_t steps = (uint32_t)(PACKETS_ROUND / rig_step_packets(r)) + 1;
+	uint32_t steps = (uint32_t)(s->packets / rig_step_packets(r)) + 1;
 	double packets = (double)rig_step_packets(r) * steps;
 	double generator = rig_generate(r, steps);
 	return (rig_run(r, steps) - generator) / packets;
@@ -67,13 +67,13 @@ static double packet_ns(struct rig *r)
 
 static bool rounds_run(const struct scale *s, struct scase *k, struct rig *a, struct rig *b)
 {
-	(void)packet_ns(a);
-	(void)packet_ns(b);
+	(void)packet_ns(s, a);
+	(void)packet_ns(s, b);
 	bench_guard_init(&k->guard);
 	bool good = true;
 	while (good && bench_guard_more(&k->guard, s->rounds)) {
 		bench_guard_begin(&k->guard);
-		double base_ns = packet_ns(a), ns = packet_ns(b);
+		double base_ns = packet_ns(s, a), ns = packet_ns(s, b);
 		if (bench_guard_end(&k->guard)) {
 			bench_series_add(&k->ns, ns);
 			bench_series_add(&k->factor, ns / base_ns);
@@ -159,6 +159,7 @@ static int usage(FILE *to)
 		"  --rounds N       rounds kept for each case, 1..101 (default 5)\n"
 		"  --table-mb N     MB of values in every case, 1..1024 (default 128)\n"
 		"  --tensors-max N  leaves out cases with more tensors (default 131072)\n"
+		"  --packets N      contributions of a round, at least (default 150000)\n"
 		"  --goals          only the cases that a goal is set for\n\n"
 		"reduce, MTU 1500. ns/pkt: of one contribution, without the generator's share.\n"
 		"factor: against one job of one tensor and 4 workers, in turns of the same run.\n");
@@ -171,12 +172,14 @@ static int scale_run(int argc, char **argv)
 		{"rounds", required_argument, NULL, 'r'},
 		{"table-mb", required_argument, NULL, 't'},
 		{"tensors-max", required_argument, NULL, 'n'},
+		{"packets", required_argument, NULL, 'p'},
 		{"goals", no_argument, NULL, 'g'},
 		{"json", no_argument, NULL, 'j'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	static struct scale s = {.rounds = 5, .table_mb = TABLE_MB, .tensors_max = 131072};
+	static struct scale s = {
+		.rounds = 5, .packets = PACKETS_ROUND, .table_mb = TABLE_MB, .tensors_max = 131072};
 	uint64_t n = 0;
 	int c;
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
@@ -188,6 +191,8 @@ static int scale_run(int argc, char **argv)
 			s.goals = true;
 		else if (c == 'r' && bench_number(optarg, BENCH_ROUNDS_MAX, &n))
 			s.rounds = (uint32_t)n;
+		else if (c == 'p' && bench_number(optarg, 1 << 30, &n))
+			s.packets = (uint32_t)n;
 		else if (c == 't' && bench_number(optarg, 1024, &n))
 			s.table_mb = (uint32_t)n;
 		else if (c == 'n' && bench_number(optarg, 131072, &n))

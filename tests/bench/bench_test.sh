@@ -16,13 +16,13 @@ expect() {
 # A round is kept only on a quiet machine: what is printed may be of none.
 expect '.rows | length == 11 and all(.ns >= 0)' roofline --table-mb 2 --rounds 1
 expect '.sums == "checked" and (.rows | length == 4)' \
-	engine --workers 1,3 --table-mb 1 --frames 1024 --mtu 1500 --rounds 1
+	engine --workers 1,3 --table-mb 1 --frames 1024 --mtu 1500 --rounds 1 --packets 5000
 expect '.sums == "checked" and (.rows | length == 2) and .rows[1].workers == 70' \
-	engine --workers 2,70 --table-mb 1 --frames 8192 --mtu 9000 --rounds 1 --kind reduce
+	engine --workers 2,70 --table-mb 1 --frames 8192 --mtu 9000 --rounds 1 --packets 5000 --kind reduce
 expect '.sums == "checked" and .rows[0].tensors == 100' \
-	engine --workers 2 --tensors 100 --table-mb 1 --frames 2048 --mtu 1500 --rounds 1 --kind train
+	engine --workers 2 --tensors 100 --table-mb 1 --frames 2048 --mtu 1500 --rounds 1 --packets 5000 --kind train
 expect '.sums == "checked" and (.rows | map(.sessions) | max == 1024)' \
-	scale --table-mb 2 --rounds 1 --tensors-max 100
+	scale --table-mb 2 --rounds 1 --packets 5000 --tensors-max 100
 expect '.sums == "checked" and (.rows | length == 2) and .bytes > 2000000' \
 	snapshot --table-mb 1 --rounds 1
 expect '.sums == "checked" and .bytes > 0' snapshot --table-mb 1 --rounds 1 --level 1 --mtu 1500
