@@ -11,6 +11,18 @@ static bool has_generation(const struct sim *s)
 	return s->o->train ? g != UINT32_MAX : g != 0;
 }
 
+// Nothing newer comes. In an asynchronous job the last step may be passed over: by a rank that
+// entered anew after it.
+static bool is_over(const struct sim *s)
+{
+	if (s->phase == SIM_FAULTS)
+		return false;
+	bool gone = s->oracle.ledger.on;
+	for (uint32_t i = 0; i < s->o->workers; i++)
+		gone &= s->nodes[i].phase == NODE_GONE;
+	return gone || oracle_whole(&s->oracle, s->last_step);
+}
+
 static void pull_begin(struct sim *s, struct sim_node *n)
 {
 	if (gp_ccore_pull(n->core, n->outs) != 0) {
@@ -19,7 +31,7 @@ static void pull_begin(struct sim *s, struct sim_node *n)
 		return;
 	}
 	n->phase = NODE_PULL;
-	n->last_pull = s->phase != SIM_FAULTS && oracle_whole(&s->oracle, s->last_step);
+	n->last_pull = is_over(s);
 }
 
 static void pull_end(struct sim *s, struct sim_node *n)
