@@ -60,6 +60,9 @@ void job_config_fill(
 		.timeout_ns = j->worker_timeout_us * US,
 		.recorded = j->views_log[0] != 0,
 		.cut_interval = j->kind == GP_JOB_TRAIN ? c->snapshot.interval_steps : 0,
+		.lag_max = j->kind == GP_JOB_TRAIN && c->node.role == GP_ROLE_PRIMARY
+				   ? c->replica.lag_max
+				   : 0,
 		.cut_percent = c->snapshot.memory_max,
 		.optim = gp_config_optim(&j->optimizer),
 	};

@@ -154,9 +154,17 @@ static void on_snapshot(
 
 void replica_tick(struct node *n)
 {
-	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		struct gp_replica_status st;
 		if (n->replica.pending[i].used)
 			pending_try(n, i);
+		if (!n->replica.sender)
+			continue;
+		gp_replica_sender_status(n->replica.sender, n->cfg.jobs[i].name, &st);
+		if (st.verified)
+			gp_registrar_backed(
+				n->registrar, (uint16_t)n->cfg.jobs[i].id, st.last_step_verified);
+	}
 }
 
 static int receiver_start(struct node *n)

@@ -141,6 +141,14 @@ static int replica_check(const struct check *k)
 		return REFUSE(k, "replica.peer", "is missing; mode snapshots needs it");
 	if (!replica && r->mode == GP_REPLICA_NONE && r->peer.port)
 		return REFUSE(k, "replica.peer", "is given, but replica.mode is none");
+	if (r->lag_max > 0 && r->mode == GP_REPLICA_NONE)
+		return REFUSE(k, "replica.lag_max", "is given, but replica.mode is none");
+	uint32_t interval = k->c->snapshot.interval_steps;
+	if (!replica && r->lag_max > 0 && (interval == 0 || r->lag_max < interval))
+		return REFUSE(k, "replica.lag_max",
+			"%u is less than the steps between two snapshots (snapshot.interval_steps: "
+			"%u): the job would stand still",
+			r->lag_max, interval);
 	if (!replica && k->c->jobs_count == 0)
 		return gp_config_refuse(
 			k->l, 0, gp_config_row_of("jobs[]"), "is empty; role primary needs a job");

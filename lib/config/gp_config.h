@@ -149,6 +149,7 @@ struct gp_config_replica {
 	enum gp_replica_mode mode;
 	struct gp_config_endpoint listen; // role replica
 	struct gp_config_endpoint peer;	  // role primary
+	uint32_t lag_max;		  // steps, 0 = any number
 	enum gp_on_loss on_loss;	  // role primary: wait for it, or go on alone
 	struct gp_config_tls tls;
 };

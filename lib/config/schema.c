@@ -173,6 +173,10 @@ const struct row gp_config_rows[] = {
 	 .help = "Role replica: TCP address to listen on."},
 	{"replica.peer", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.peer),
 	 .help = "Role primary: TCP address of the replica."},
+	{"replica.lag_max", VALUE_UINT, AT(replica.lag_max), .def = "0", .min = 0, .max = 1000000,
+		.help = "Role primary, bsp jobs: steps that are begun beyond what the replica has "
+			"verified, 0 = any number. So many can be lost with the primary; at least "
+			"snapshot.interval_steps."},
 	{"replica.on_loss", VALUE_ENUM, AT(replica.on_loss), .def = "wait", .names = on_loss_names,
 	 .help = "A primary that has lost its replica: `wait` for it, or go on `alone` once the register "
 		 "says so (leadership.kind etcd or witness)."},
@@ -297,7 +301,7 @@ const struct row gp_config_rows[] = {
 		 "itself usually needs from its first to its last."},
 	{"jobs[].cuts", VALUE_GROUP, .flags = ROW_JOB,
 	 .help = "Generations kept whole for those who read; not for bsp."},
-	{"jobs[].cuts.max", VALUE_UINT, JOB(cuts.max), .def = "3", .min = 3, .max = 8,
+	{"jobs[].cuts.max", VALUE_UINT, JOB(cuts.max), .def = "4", .min = 3, .max = 8,
 	 .help = "At once; each takes one more version of every block."},
 	{"jobs[].cuts.age", VALUE_TIME, JOB(cuts.age_us), .def = "1ms", .min = 0, .max = 10 * SEC,
 	 .help = "A read may join a generation that old, if it has all that the reader must see."},

@@ -361,5 +361,6 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 	// Nothing runs this job yet; home takes these over with the layout.
 	atomic_store_explicit(&st->generation, restore->step, memory_order_relaxed);
 	atomic_store_explicit(&st->decision, restore->decision, memory_order_relaxed);
+	atomic_store_explicit(&st->backed, restore->step, memory_order_relaxed);
 	return 0;
 }

@@ -18,7 +18,7 @@ CORES=1
 echo "{node: {name: w}, witness: {listen: 127.0.0.1:9793, directory: $RUN_DIR/witness}}" \
 	>"$RUN_DIR/witness.yaml"
 witness_start
-node_start primary gp0 snapshot.interval_steps=50
+node_start primary gp0 snapshot.interval_steps=50 replica.lag_max=200
 node_start replica gp1 jobs.0.workers=2 jobs.0.workers_min=2 jobs.0.optimizer.lr="$LR" \
 	jobs.0.optimizer.momentum="$MOMENTUM" snapshot.interval_steps=50
 expect_leader replica '"\(.role) \(.epoch) \(.primary)"' 'out 1 0'

@@ -166,7 +166,7 @@ Test(parse, every_consistency_has_its_keys_and_defaults)
 	cr_assert_eq(j[0].atomicity, GP_ATOMICITY_BLOCK);
 	cr_assert_eq(j[0].staleness.bound, 2);
 	cr_assert_eq(j[0].staleness.max, GP_CONFIG_UNSET);
-	cr_assert_eq(j[0].cuts.max, 3);
+	cr_assert_eq(j[0].cuts.max, 4);
 	cr_assert_not(j[0].deterministic);
 	cr_assert_eq(j[1].atomicity, GP_ATOMICITY_STEP);
 	cr_assert_eq(j[1].staleness.max, 7);

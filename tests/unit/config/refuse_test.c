@@ -486,6 +486,12 @@ Test(refuse, leadership)
 			"t.yaml:5:11: replica.on_loss: is alone"},
 		{LEAD("replica: {tls: {" FILES ", peer_name: b}}\n"),
 			"t.yaml:5:11: replica.tls: is given, but replica.mode is none"},
+		{LEAD("replica: {lag_max: 5}\n"),
+			"t.yaml:5:11: replica.lag_max: is given, but replica.mode is none"},
+		{LEAD("replica: {mode: snapshots, peer: \"127.0.0.1:1\", lag_max: 5}\n"
+		      "snapshot: {interval_steps: 6}\n"),
+			"t.yaml:5:49: replica.lag_max: 5 is less than the steps between two "
+			"snapshots (snapshot.interval_steps: 6)"},
 		{LEAD("replica: {mode: snapshots, peer: \"127.0.0.1:1\", tls: {" FILES "}}\n"),
 			"t.yaml:5:49: replica.tls.peer_name: is missing"},
 	};
