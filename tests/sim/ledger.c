@@ -96,6 +96,7 @@ void ledger_begin(struct ledger *l, uint32_t generation, const float *values, ui
 {
 	GP_ASSERT(!l->on);
 	l->on = true;
+	l->first = generation;
 	l->cut = generation;
 	l->closed = step;
 	if (l->o->train)

@@ -42,7 +42,8 @@ struct ledger_row {
 struct ledger {
 	struct oracle *k;
 	const struct sim_opts *o;
-	bool on; // home's decisions are asynchronous ones
+	bool on;	// home's decisions are asynchronous ones
+	uint32_t first; // generation that it began with
 	uint32_t cut;
 	uint32_t closed; // quorum
 	uint32_t clock[SIM_WORKERS_MAX];

@@ -129,7 +129,7 @@ static bool is_direct(const struct sim *s, const struct job_core *jc)
 static void core_begin(struct sim *s, uint32_t core, const struct job_core *jc)
 {
 	s->begun[core] = true;
-	s->reached[core] = jc->generation;
+	s->reached[core] = s->oracle.ledger.first; // cuts may have come in the very same turn
 	for (uint32_t r = 0; r < s->o->workers; r++) {
 		s->low[core][r] = jc->async->ranks[r].low_step;
 		for (uint32_t i = 0; i < jc->table.blocks_count; i++)
