@@ -86,6 +86,7 @@ int ctl_status(
 		GRADPLANED_VERSION, "pid", (int)getpid(), "uptime_s",
 		(double)(clock_now() - n->started) / 1e9, "epoch", (json_int_t)n->epoch, "insecure",
 		n->cfg.node.insecure, "port", port_json(n), "cores", cores, "jobs", jobs,
-		"snapshot", snapshot_json(n), "replica", replica_json(n), "leadership", leader_json(n));
+		"snapshot", snapshot_json(n), "replica", replica_json(n), "leadership",
+		leader_json(n));
 	return 0;
 }

@@ -214,8 +214,11 @@ static int remote_train(struct remote *r)
 		struct gp_client_stats stats;
 
 		rc = remote_step(r);
-		if (rc == -ESTALE)
+		if (rc == -ESTALE) {
 			rc = remote_resume(r);
+			gw_progress_fini(&progress);
+			gw_progress_init(&progress, opts, r->done);
+		}
 		gp_client_stats(r->client, &stats);
 		now = (struct gw_progress_now){
 			.step = r->done,

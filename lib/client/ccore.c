@@ -269,6 +269,11 @@ enum gp_ccore_phase gp_ccore_phase(const struct gp_ccore *c)
 	return is_up(c) ? GP_CCORE_JOINED : GP_CCORE_ATTACH;
 }
 
+uint32_t gp_ccore_epoch(const struct gp_ccore *c)
+{
+	return c->epoch;
+}
+
 uint32_t gp_ccore_lanes(const struct gp_ccore *c)
 {
 	return c->lanes_count;

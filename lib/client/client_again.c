@@ -30,6 +30,21 @@ static uint32_t ms_left(uint64_t end)
 	return end > now ? (uint32_t)((end - now) / NS_PER_MS) : 0;
 }
 
+// A server of an older leadership than the rank has seen is no longer one.
+static int epoch_check(struct gp_client *c, struct gp_client_error *err)
+{
+	uint32_t epoch = gp_ccore_epoch(c->core);
+	if (c->epoch != 0 && gp_before(epoch, c->epoch)) {
+		client_disconnect(c);
+		return client_error(err, -EHOSTUNREACH,
+			"server %s leads epoch %u, this rank has seen epoch %u: it is an old "
+			"leader",
+			c->server_text, epoch, c->epoch);
+	}
+	c->epoch = epoch;
+	return 0;
+}
+
 int client_find(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
@@ -38,6 +53,8 @@ int client_find(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error
 		server_choose(c, c->server_at);
 		uint32_t ms = one ? timeout_ms : GP_MIN(ms_left(end), ATTEMPT_MS);
 		int rc = client_connect(c, ms, err);
+		if (rc == 0)
+			rc = epoch_check(c, err);
 		if (rc == 0 || one || !is_passing(rc) || ms_left(end) == 0)
 			return rc;
 		server_choose(c, c->server_at + 1);

@@ -68,6 +68,8 @@ void gp_ccore_send(struct gp_ccore *c, uint32_t lane, uint64_t now);
 uint64_t gp_ccore_tick(struct gp_ccore *c, uint64_t now);
 
 enum gp_ccore_phase gp_ccore_phase(const struct gp_ccore *c);
+// Of the leadership that this session is with; 0 before JOINED.
+uint32_t gp_ccore_epoch(const struct gp_ccore *c);
 uint32_t gp_ccore_lanes(const struct gp_ccore *c); // 1 until PORTS
 uint16_t gp_ccore_port(const struct gp_ccore *c, uint32_t lane);
 void gp_ccore_attach(struct gp_ccore *c, uint32_t lane, struct gp_xport *x);

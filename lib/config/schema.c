@@ -179,7 +179,8 @@ const struct row gp_config_rows[] = {
 			"snapshot.interval_steps."},
 	{"replica.on_loss", VALUE_ENUM, AT(replica.on_loss), .def = "wait", .names = on_loss_names,
 	 .help = "A primary that has lost its replica: `wait` for it, or go on `alone` once the register "
-		 "says so (leadership.kind etcd or witness)."},
+		 "says so (leadership.kind etcd or witness). Not used yet: nothing changes the "
+		 "leadership by itself."},
 	TLS_ROWS("replica", replica.tls, "TLS 1.3 on the link, both ends or neither."),
 
 	{"leadership", VALUE_GROUP, .help = "Who leads the pair, and where that is written."},
@@ -256,7 +257,7 @@ const struct row gp_config_rows[] = {
 		 "as zeros."},
 	{"jobs[].norm_max", VALUE_FLOAT, JOB(norm_max), .def = "0", .min = 0, .max = 1e30,
 	 .help = "A contribution whose L2 norm over a block is larger counts scaled down to it; 0: no "
-		 "limit. Counted as `gradplane_core_blocks_clamped`."},
+		 "limit. Counted as `gradplane_core_blocks_clamped_total`."},
 	{"jobs[].memory_max", VALUE_SIZE, JOB(memory_max), .def = "256MiB", .min = 1 * MIB,
 	 .max = 1024 * GIB, .help = "Memory for parameters, optimizer state and all their versions."},
 	{"jobs[].slots", VALUE_UINT, .flags = ROW_JOB | ROW_POW2, JOB_AT(slots), .def = "64",

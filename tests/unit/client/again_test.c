@@ -91,6 +91,25 @@ Test(again, a_worker_goes_on_with_the_next_leader, .timeout = 60)
 	server_free(next);
 }
 
+Test(again, an_older_leader_is_not_followed, .timeout = 60)
+{
+	char both[160];
+	float p[ELEMS] = {0};
+	struct server *first = server_new(), *old = successor(first);
+	old->cfg.epoch = first->cfg.epoch - 1;
+	server_start(first);
+	server_start(old);
+	(void)snprintf(both, sizeof(both), "%s,%s", first->address, old->address);
+	struct gp_client *c = open_at(both, 1500);
+	init(c, p);
+	server_free(first);
+	int rc = step(c, p);
+	cr_assert(rc == -EHOSTUNREACH || rc == -ETIMEDOUT, "%d %s", rc, err.text);
+	cr_assert_eq(step(c, p), -ENOTCONN);
+	gp_client_destroy(c);
+	server_free(old);
+}
+
 Test(again, the_first_join_finds_whoever_answers, .timeout = 60)
 {
 	char both[160];
@@ -142,8 +161,8 @@ Test(again, lists_of_servers_are_checked)
 {
 	static const char *const bad[] = {"", ",", "127.0.0.1:1,", "127.0.0.1:1,,127.0.0.1:2",
 		"127.0.0.1:1;127.0.0.1:2", "127.0.0.1:0",
-		"1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,"
-		"1.1.1.1:1"};
+		"1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1."
+		"1:1"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		const struct gp_client_opts o = {.server = bad[i], .job = "job", .world = 1};
 		struct gp_client *c;
