@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define PINGPONG_TRIPS 20000
@@ -80,15 +81,16 @@ struct ticks {
 
 static struct ticks ticks_read(void)
 {
-	unsigned long long v[8] = {0};
+	uint64_t v[8] = {0};
+	char line[256] = "";
 	FILE *f = fopen("/proc/stat", "re");
 	if (!f)
 		return (struct ticks){0};
-	int n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3],
-		&v[4], &v[5], &v[6], &v[7]);
+	bool cpu = fgets(line, sizeof(line), f) && strncmp(line, "cpu ", 4) == 0;
 	fclose(f);
-	if (n != 8)
-		return (struct ticks){0};
+	char *at = line + 4;
+	for (uint32_t i = 0; cpu && i < GP_ARRAY_SIZE(v); i++)
+		v[i] = strtoull(at, &at, 10);
 	return (struct ticks){.used = v[0] + v[1] + v[2] + v[5] + v[6], .steal = v[7]};
 }
 

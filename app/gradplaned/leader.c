@@ -75,6 +75,7 @@ static void leader_deposed(struct node *n)
 static void leader_begins(struct node *n)
 {
 	uint32_t epoch = n->leader.rules.mine.record.epoch;
+	replica_tick(n); // what was verified and waits to be served counts too
 	int rc = gp_registrar_promote(n->registrar, epoch);
 	if (rc != 0) {
 		gp_error("leadership: epoch %u is not above that of this node (%u): it does not "

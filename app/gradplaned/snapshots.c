@@ -245,9 +245,12 @@ void snapshots_cut_ready(struct node *n, uint16_t job, uint32_t step, uint32_t d
 
 // ---- requests
 
+// In an asynchronous job there may be pushes behind the newest cut.
 static bool job_has_newest(const struct node *n, uint32_t idx, const struct gp_job_view *v)
 {
 	const struct snapshot_job *j = &n->snapshots.jobs[idx];
+	if (v->consistency != GP_CONSIST_BSP)
+		return false;
 	return j->written && j->last_step == v->generation && access(j->last_path, R_OK) == 0;
 }
 

@@ -56,11 +56,13 @@ static bool job_rests(struct node *n, uint32_t i, const struct gp_job_view *v)
 		return true;
 	if (v->state != GP_STATE_STOPPING)
 		return false;
+	// Of an asynchronous job the step of the fastest rank.
+	uint32_t step = v->consistency == GP_CONSIST_BSP ? v->generation : v->clock_max;
 	if (!s->seen[i]) {
 		s->seen[i] = true;
-		s->from[i] = v->generation;
+		s->from[i] = step;
 	}
-	return gp_before(s->from[i], v->generation);
+	return gp_before(s->from[i], step);
 }
 
 static bool jobs_rest(struct node *n, uint64_t now)

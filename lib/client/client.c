@@ -265,6 +265,7 @@ void gp_client_destroy(struct gp_client *c)
 {
 	if (!c)
 		return;
+	c->opts.reconnect_ms = 0; // a server that goes away now is not looked for
 	if (c->core && gp_ccore_phase(c->core) == GP_CCORE_JOINED) {
 		gp_ccore_leave(c->core);
 		(void)client_await(c, has_left, LEAVE_TIMEOUT_MS, NULL);

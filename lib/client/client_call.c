@@ -80,7 +80,8 @@ int gp_client_init_params(
 	if (rc)
 		return client_result(c, rc, err);
 	rc = client_await(c, gp_ccore_done, timeout_ms, err);
-	(void)gp_ccore_pull_end(c->core);
+	if (c->core)
+		(void)gp_ccore_pull_end(c->core);
 	return rc;
 }
 
@@ -125,7 +126,7 @@ int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generat
 	if (rc)
 		return client_result(c, rc, err);
 	rc = client_await(c, gp_ccore_done, timeout_ms, err);
-	uint32_t got = gp_ccore_pull_end(c->core);
+	uint32_t got = c->core ? gp_ccore_pull_end(c->core) : 0;
 	if (!rc && generation)
 		*generation = got;
 	return rc;

@@ -21,7 +21,7 @@ struct gp_client {
 	struct gp_addr servers[SERVERS_MAX];
 	uint32_t servers_count;
 	uint32_t server_at;
-	uint32_t epoch; // highest that a session was with, 0 = none yet
+	uint32_t epoch;	       // highest that a session was with, 0 = none yet
 	struct gp_addr server; // servers[server_at]
 	char server_text[GP_ADDR_TEXT_SIZE];
 	uint32_t path_mtu;

@@ -202,6 +202,13 @@ bool gp_async_part_done(struct gp_consist *c, uint32_t rank, uint32_t step, uint
 
 // ---- quorum
 
+// Pushes of a rank are used in their order, one late one in a step.
+static bool is_oldest(const struct gp_consist *c, uint32_t rank, const struct gp_arrival *x)
+{
+	const struct gp_arrival *y = &c->async.arrival[rank][x == c->async.arrival[rank]];
+	return !y->used || gp_before(x->step, y->step);
+}
+
 static uint32_t on_time(const struct gp_consist *c, struct gp_ranks *set, struct gp_ranks *late)
 {
 	uint32_t n = 0;
@@ -215,7 +222,7 @@ static uint32_t on_time(const struct gp_consist *c, struct gp_ranks *set, struct
 			if (x->step == c->async.closed + 1) {
 				gp_ranks_add(set, r);
 				n++;
-			} else if (!gp_before(c->async.closed, x->step)) {
+			} else if (!gp_before(c->async.closed, x->step) && is_oldest(c, r, x)) {
 				gp_ranks_add(late, r);
 			}
 		}
@@ -245,12 +252,17 @@ static void close_step(
 	a->first_at = a->enough_at = 0;
 	gp_ranks_foreach(r, &c->members)
 	{
+		struct gp_arrival *x = a->arrival[r];
+		bool over[2];
+		for (uint32_t i = 0; i < 2; i++)
+			over[i] = is_whole(c, &x[i]) && !gp_before(step, x[i].step) &&
+				  (x[i].step == step || c->cfg.late_refused ||
+					  (gp_ranks_has(late, r) && is_oldest(c, r, &x[i])));
 		for (uint32_t i = 0; i < 2; i++) {
-			struct gp_arrival *x = &a->arrival[r][i];
-			if (!is_whole(c, x) || gp_before(step, x->step))
+			if (!over[i])
 				continue;
-			x->used = false;
-			rank_committed(c, r, x->step);
+			x[i].used = false;
+			rank_committed(c, r, x[i].step);
 		}
 	}
 }

@@ -9,18 +9,23 @@
 
 // ---- one block
 
+// What the rank read of the block; NULL before it has, in this life.
 static const float *read_copy(const struct job_core *jc, uint32_t rank, uint32_t local)
 {
 	const struct async_core *a = jc->async;
 	size_t at = (size_t)rank * jc->table.blocks_count + local;
-	return a->read_copy ? a->read_copy + at * jc->table.elems_max : NULL;
+	return a->read_copy && a->has_read[at] ? a->read_copy + at * jc->table.elems_max : NULL;
 }
 
 void async_read_note(struct job_core *jc, uint32_t rank, uint32_t local, struct gp_version *v)
 {
-	float *copy = (float *)read_copy(jc, rank, local);
-	if (copy)
-		memcpy(copy, gp_version_values(v), sizeof(float) * v->elems);
+	struct async_core *a = jc->async;
+	size_t at = (size_t)rank * jc->table.blocks_count + local;
+	if (!a->read_copy)
+		return;
+	a->has_read[at] = true;
+	memcpy(a->read_copy + at * jc->table.elems_max, gp_version_values(v),
+		sizeof(float) * v->elems);
 }
 
 // The version that the update writes: the block's own when no cut has it, else a new one.
@@ -91,17 +96,22 @@ bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32
 
 // ---- a staged commit, some blocks at a time
 
+// The rank's push of the step, or its oldest late one.
 static struct stage *rank_stage(const struct job_core *jc, uint32_t rank, bool late)
 {
 	const struct async_core *a = jc->async;
+	struct stage *found = NULL;
 	for (uint32_t i = 0; i < a->stages_per_rank; i++) {
 		struct stage *s = &a->stages[rank * a->stages_per_rank + i];
-		bool before = s->used && gp_before(s->step, a->applies.step);
-		if (s->used && s->count == jc->table.blocks_count &&
-			(late ? before : s->step == a->applies.step))
-			return s;
+		if (!s->used || s->count < jc->table.blocks_count)
+			continue;
+		bool before = gp_before(s->step, a->applies.step);
+		bool fits = late ? before : s->step == a->applies.step;
+		if (fits && (!found || gp_before(s->step, found->step)))
+			found = s;
 	}
-	GP_ASSERT(false); // home commits what every core has told to be whole
+	GP_ASSERT(found); // home commits what every core has told to be whole
+	return found;
 }
 
 static uint32_t stage_gather(struct gp_core *c, const struct job_core *jc, uint32_t rank,
@@ -152,12 +162,26 @@ static void stage_free(struct job_core *jc, uint32_t rank, struct stage *s)
 	s->used = false;
 }
 
+// Refused ones may have made room for the next push already.
+static void late_free(struct job_core *jc, uint32_t rank)
+{
+	struct async_core *a = jc->async;
+	if (jc->job->cfg->stale != GP_STALE_REFUSE) {
+		stage_free(jc, rank, rank_stage(jc, rank, true));
+		return;
+	}
+	for (uint32_t i = 0; i < a->stages_per_rank; i++) {
+		struct stage *s = &a->stages[rank * a->stages_per_rank + i];
+		if (s->used && gp_before(s->step, a->applies.step))
+			stage_free(jc, rank, s);
+	}
+}
+
 static void apply_finish(struct job_core *jc)
 {
 	struct async_core *a = jc->async;
 	bool blocks = jc->table.blocks_count > 0; // else nothing was pushed here
-	gp_ranks_foreach(r, &a->applies.others) if (blocks)
-		stage_free(jc, r, rank_stage(jc, r, true));
+	gp_ranks_foreach(r, &a->applies.others) if (blocks) late_free(jc, r);
 	gp_ranks_foreach(r, &a->applies.members) if (blocks)
 		stage_free(jc, r, rank_stage(jc, r, false));
 	if (gp_before(a->closed, a->applies.step))
@@ -209,6 +233,9 @@ static void rank_reset(struct job_core *jc, uint32_t rank, uint32_t step)
 	for (uint32_t i = 0; i < a->stages_per_rank; i++)
 		a->stages[rank * a->stages_per_rank + i].used = false;
 	gp_ranks_del(&a->tell, rank);
+	size_t blocks = jc->table.blocks_count;
+	if (a->read_copy)
+		memset(a->has_read + blocks * rank, 0, blocks * sizeof(a->has_read[0]));
 }
 
 // What those who stay have brought stays too: it meets nobody else's.

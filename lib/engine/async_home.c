@@ -12,16 +12,24 @@ static struct live_cut *newest_cut(struct async_home *a)
 	return a->cuts_count > 0 ? &a->cuts[a->cuts_count - 1] : NULL;
 }
 
+// Steps that every member has behind it; in a quorum those that are closed; before the first view
+// those that the job begins with.
+static uint32_t clock_now(const struct home *h)
+{
+	uint32_t slowest, clock = gp_async_clock_min(&h->consist, &slowest);
+	bool closed = h->consist.cfg.mode == GP_CONSIST_QUORUMS || slowest == GP_RANKS_MAX;
+	return closed ? h->consist.async.closed : clock;
+}
+
 static void cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation, uint32_t pin)
 {
 	struct home *h = jc->job->home;
 	struct async_home *a = h->async;
-	uint32_t slowest;
 	GP_ASSERT(a->cuts_count < GP_TABLE_CUTS_MAX);
 	a->cuts[a->cuts_count++] = (struct live_cut){
 		.generation = generation,
 		.decision = h->consist.decision,
-		.clock_min = gp_async_clock_min(&h->consist, &slowest),
+		.clock_min = clock_now(h),
 		.closed = h->consist.async.closed,
 		.pin = pin,
 		.made_at = c->now,
@@ -60,11 +68,9 @@ static struct live_cut *cut_make(struct gp_core *c, struct job_core *jc, uint32_
 
 uint32_t async_snapshot_cut(struct gp_core *c, struct job_core *jc)
 {
-	uint32_t slowest;
 	const struct live_cut *cut = cut_make(c, jc, PIN_SNAPSHOT);
 	if (cut)
-		jc->job->home->async->cut_clock =
-			gp_async_clock_min(&jc->job->home->consist, &slowest);
+		jc->job->home->async->cut_clock = clock_now(jc->job->home);
 	return cut ? cut->generation : UINT32_MAX;
 }
 
@@ -105,10 +111,10 @@ static void pins_release(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
 	struct async_home *a = h->async;
-	uint32_t slowest, clock = gp_async_clock_min(&h->consist, &slowest);
+	uint32_t clock = clock_now(h);
 	for (uint32_t i = 0; i < a->cuts_count; i++) {
 		struct live_cut *cut = &a->cuts[i];
-		bool started = slowest < GP_RANKS_MAX && gp_before(cut->clock_min, clock);
+		bool started = gp_before(cut->clock_min, clock);
 		if (cut->pin == PIN_START ? started
 					  : cut->pin != PIN_NONE && cut->pin != PIN_SNAPSHOT &&
 						    reserved_is_over(c, jc, cut))
@@ -314,9 +320,8 @@ static void parked_answer(struct gp_core *c, struct job_core *jc)
 bool async_cut_is_due(const struct job_core *jc, uint32_t interval)
 {
 	const struct home *h = jc->job->home;
-	uint32_t slowest, clock = gp_async_clock_min(&h->consist, &slowest);
-	uint32_t since = clock - h->async->cut_clock;
-	return slowest < GP_RANKS_MAX && gp_before(h->async->cut_clock, clock) && since >= interval;
+	uint32_t clock = clock_now(h);
+	return gp_before(h->async->cut_clock, clock) && clock - h->async->cut_clock >= interval;
 }
 
 bool async_is_applying(const struct job_core *jc, uint32_t core)
@@ -389,9 +394,8 @@ void async_home_tick(struct gp_core *c, struct job_core *jc)
 	if (!gp_consist_is_async(&h->consist) || engine_is_standby(c->engine))
 		return;
 	if (a->cuts_count == 0) {
-		uint32_t slowest;
 		cut_note(c, jc, h->consist.generation, PIN_START);
-		a->cut_clock = gp_async_clock_min(&h->consist, &slowest);
+		a->cut_clock = clock_now(h);
 		a->noted = h->consist.decision;
 	}
 	if (home_has_room(c, h))

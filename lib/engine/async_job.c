@@ -35,7 +35,7 @@ size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_
 			line;
 	}
 	if (cfg->optim.delay_compensation != 0)
-		size += workers * blocks * sizeof(float) * block_elems + line;
+		size += workers * blocks * (sizeof(float) * block_elems + sizeof(bool)) + 2 * line;
 	return size;
 }
 
@@ -90,7 +90,9 @@ int async_core_create(struct job_core *jc, struct gp_arena *arena)
 	if (cfg->optim.delay_compensation != 0) {
 		size_t size = sizeof(float) * jc->job->block_elems * blocks * cfg->workers;
 		a->read_copy = gp_arena_take(arena, size, GP_CACHE_LINE);
-		if (!a->read_copy)
+		a->has_read = gp_arena_take(
+			arena, sizeof(a->has_read[0]) * blocks * cfg->workers, GP_CACHE_LINE);
+		if (!a->read_copy || !a->has_read)
 			return -ENOMEM;
 	}
 	return cfg_is_staged(cfg) ? stages_create(jc, arena) : 0;
@@ -117,12 +119,10 @@ int async_home_create(struct gp_job *j, struct gp_arena *arena)
 // Updates of each block so far: one a step, or one a contribution.
 static void updates_begin(struct job_core *jc, const uint32_t *clock, uint32_t step)
 {
-	uint32_t updates = step;
-	if (clock && jc->job->cfg->consistency != GP_CONSIST_QUORUM) {
-		updates = 0;
-		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)
-			updates += clock[r];
-	}
+	uint32_t updates = clock ? 0 : step;
+	bool quorum = jc->job->cfg->consistency == GP_CONSIST_QUORUM;
+	for (uint32_t r = 0; clock && r < jc->job->cfg->workers; r++)
+		updates = quorum ? GP_MAX(updates, clock[r]) : updates + clock[r];
 	for (uint32_t i = 0; i < jc->table.blocks_count; i++)
 		jc->async->updates[i] = updates;
 }

@@ -185,6 +185,20 @@ static bool whole_tell(struct gp_core *c, struct job_core *jc, uint32_t rank, ui
 	return gp_ring_push(c->to_core[jc->job->home_core], &cmd);
 }
 
+// The oldest whole push that home does not know of.
+static struct stage *stage_untold(const struct job_core *jc, uint32_t rank)
+{
+	const struct async_core *a = jc->async;
+	struct stage *found = NULL;
+	for (uint32_t i = 0; i < a->stages_per_rank; i++) {
+		struct stage *s = &a->stages[rank * a->stages_per_rank + i];
+		bool whole = s->used && !s->told && s->count == jc->table.blocks_count;
+		if (whole && (!found || gp_before(s->step, found->step)))
+			found = s;
+	}
+	return found;
+}
+
 static uint32_t rank_tell(struct gp_core *c, struct job_core *jc, uint32_t rank)
 {
 	struct async_core *a = jc->async;
@@ -193,14 +207,10 @@ static uint32_t rank_tell(struct gp_core *c, struct job_core *jc, uint32_t rank)
 	for (; gp_before(rk->told + 1, rk->low_step); sent++, rk->told++)
 		if (!whole_tell(c, jc, rank, rk->told + 1))
 			return sent;
-	for (uint32_t i = 0; i < a->stages_per_rank; i++) {
-		struct stage *s = &a->stages[rank * a->stages_per_rank + i];
-		if (!s->used || s->told || s->count < jc->table.blocks_count)
-			continue;
+	for (struct stage *s; (s = stage_untold(jc, rank)) != NULL; sent++) {
 		if (!whole_tell(c, jc, rank, s->step))
 			return sent;
 		s->told = true;
-		sent++;
 	}
 	gp_ranks_del(&a->tell, rank);
 	return sent;

@@ -212,7 +212,10 @@ void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *j
 {
 	const struct gp_consist *consist = &jc->job->home->consist;
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
-	uint32_t next = first;
+	// What the log no longer has is passed over: it lets the worker catch up.
+	uint32_t oldest = consist->decision - consist->log_mask;
+	uint32_t next =
+		gp_before(first, oldest) && gp_consist_log(consist, oldest) ? oldest : first;
 	for (uint32_t k = 0; s && k < COMMITS_BURST && !gp_before(consist->decision, next); k++) {
 		struct gp_header h = {.type = GP_WIRE_COMMIT, .flags = GP_WIRE_F_ACK};
 		struct answer a;

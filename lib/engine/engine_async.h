@@ -57,6 +57,7 @@ struct async_core {
 	uint64_t *here;		 // direct: [workers][here_words], places beyond the lowest
 	struct stage *stages;	 // staged: [workers][stages_per_rank]
 	uint32_t *updates;	 // [blocks]: of each block so far
+	bool *has_read;		 // [workers][blocks]
 	float *read_copy;    // [workers][blocks][elems_max]: what each rank read; NULL: not needed
 	uint32_t *cut_clock; // [workers]: highest step begun here when the last snapshot's cut was
 };

@@ -210,6 +210,7 @@ static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
 		return restore_same(rj, x);
 	if (x->tensors_count == 0 || x->tensors_count > rj->cfg->tensors_max)
 		return false;
+	names_clear(&rj->by_name);
 	rj->tensors_count = x->tensors_count;
 	for (uint32_t i = 0; i < x->tensors_count; i++) {
 		struct job_tensor *t = &rj->tensors[i];
@@ -252,11 +253,15 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 	if (!restore_define(rj, x))
 		return -EINVAL;
 	struct gp_job *j = job_build(r, rj, r->engine->cfg.payload_max);
-	if (!j)
-		return -ENOMEM;
-	reg_restored_index(rj, x);
-	if (!reg_restored_match(rj, j, x))
-		return -EINVAL;
+	if (j)
+		reg_restored_index(rj, x);
+	if (!j || !reg_restored_match(rj, j, x)) {
+		if (!rj->job) { // nothing is defined yet
+			names_clear(&rj->by_name);
+			rj->tensors_count = 0;
+		}
+		return j ? -EINVAL : -ENOMEM;
+	}
 	job_load(j, x);
 	job_publish(r, rj, j);
 	rj->mem_next ^= 1;

@@ -72,14 +72,13 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 {
 	struct reg_rank *rank = &rj->ranks[slot];
 	x->what = idx;
-	if (idx >= rj->cfg->tensors_max || dims_elems(d->dims, d->dims_count) == 0) {
-		x->reason = idx >= rj->cfg->tensors_max ? GP_REFUSAL_OVER_QUOTA
-							: GP_REFUSAL_SHAPE_MISMATCH;
+	bool full = idx >= rj->cfg->tensors_max || rj->tensors_count > rj->cfg->tensors_max;
+	if (full || dims_elems(d->dims, d->dims_count) == 0) {
+		x->reason = full ? GP_REFUSAL_OVER_QUOTA : GP_REFUSAL_SHAPE_MISMATCH;
 		x->expected = rj->cfg->tensors_max;
 		x->seen = idx + 1;
 		refuse_text(x,
-			idx >= rj->cfg->tensors_max ? "job %s allows %u tensors"
-						    : "job %s: a dimension is 0 or too large",
+			full ? "job %s allows %u tensors" : "job %s: a dimension is 0 or too large",
 			rj->cfg->name, rj->cfg->tensors_max);
 		return false;
 	}
@@ -87,6 +86,8 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 		return true;
 	uint32_t t = reg_tensor_find(rj, d->name);
 	if (t == UINT32_MAX) {
+		GP_ASSERT(
+			rj->job || rj->definer != slot || rj->tensors_count < rj->cfg->tensors_max);
 		if (rj->definer != slot || rj->job) {
 			x->reason = GP_REFUSAL_UNKNOWN_TENSOR;
 			refuse_text(x, "tensor %s is not in job %s as others registered it",

@@ -1,121 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Asynchronous jobs: each rank's pushes count by themselves, generations are cuts.
-#include "driver.h"
+#include "async_rig.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-
-#define LR 0.5f
-
-static struct rig *async_new(uint8_t consistency, uint8_t atomicity, uint32_t workers)
-{
-	struct rig *r = rig_new();
-	struct gp_job_config *j = &r->jobs[0];
-	j->kind = GP_KIND_TRAIN;
-	j->consistency = consistency;
-	j->atomicity = atomicity;
-	j->workers = workers;
-	j->bound = 1;
-	j->stale_max = UINT32_MAX;
-	j->quorum_min = workers;
-	j->cuts_max = 4;
-	j->memory_max = 8 << 20;
-	j->optim = (struct gp_optim_params){.kind = GP_OPTIM_SGD, .lr = LR};
-	return r;
-}
-
-// The initial parameters are those of rank 0 at step 0.
-static void async_up(struct rig *r)
-{
-	rig_up(r);
-	worker_push_all(&r->w[0], 0, false);
-	rig_run(r);
-	cr_assert(seen_commit(&r->w[1], GP_DECISION_COMMIT, 0, 0));
-}
-
-static void worker_read(struct worker *w, uint32_t request, uint32_t clock, uint32_t flags)
-{
-	uint8_t body[16];
-	struct gp_header h = worker_header(w, w->welcome.home, GP_WIRE_READ);
-	h.pad = 48;
-	const struct gp_read x = {.request = request, .clock = clock, .flags = flags};
-	worker_send(w, w->welcome.home, &h, NULL, body, gp_wire_put_read(body, &x));
-}
-
-static struct gp_read_reply read_reply(const struct worker *w)
-{
-	const struct seen *s = seen_last(w, GP_WIRE_READ_REPLY, 0);
-	struct gp_read_reply x;
-	cr_assert(s, "a read is answered");
-	gp_wire_get_read_reply(&s->m, &x);
-	return x;
-}
-
-static struct gp_read_reply read_now(
-	struct worker *w, uint32_t request, uint32_t clock, uint32_t flags)
-{
-	worker_read(w, request, clock, flags);
-	rig_run(w->r);
-	struct gp_read_reply x = read_reply(w);
-	cr_assert_eq(x.request, request);
-	return x;
-}
-
-static uint32_t granted(struct worker *w, uint32_t request, uint32_t clock)
-{
-	struct gp_read_reply x = read_now(w, request, clock, 0);
-	cr_assert_eq(x.state, GP_READ_GRANTED);
-	return x.generation;
-}
-
-static void pull_block(struct worker *w, uint32_t block, uint32_t generation, float *values)
-{
-	worker_pull(w, block, 1, generation, false);
-	rig_run(w->r);
-	const struct seen *s = seen_result(w, block, generation);
-	cr_assert(s, "block %u of generation %u", block, generation);
-	cr_assert_eq(s->m.h.flags & GP_WIRE_F_TENTATIVE, 0);
-	result_values(s, values);
-}
-
-struct given {
-	uint32_t rank, step;
-	float scale; // of the gradient
-};
-
-// Parameters after plain sgd with each of these by itself.
-static void expect_model(
-	struct worker *w, uint32_t generation, const struct given *given, uint32_t count)
-{
-	for (uint32_t b = 0; b < BLOCKS; b++) {
-		float got[BLOCK_ELEMS];
-		pull_block(w, b, generation, got);
-		for (uint32_t i = 0; i < model_elems(b); i++) {
-			float x = rig_value(0, 0, b, i);
-			for (uint32_t k = 0; k < count; k++) {
-				float g = rig_value(given[k].rank, given[k].step, b, i);
-				x = x - LR * (g * given[k].scale);
-			}
-			cr_assert_eq(got[i], x, "block %u element %u: %g, not %g", b, i,
-				(double)got[i], (double)x);
-		}
-	}
-}
-#define EXPECT_MODEL(w, generation, ...)                                                           \
-	do {                                                                                       \
-		const struct given given_[] = {__VA_ARGS__};                                       \
-		expect_model(w, generation, given_, GP_ARRAY_SIZE(given_));                        \
-	} while (0)
-
-static void push_step(struct worker *w, uint32_t step)
-{
-	worker_push_all(w, step, false);
-	rig_run(w->r);
-	cr_assert(seen_commit(w, GP_DECISION_COMMIT, w->rank, step), "rank %u step %u", w->rank,
-		step);
-}
 
 // ---- ssp
 
@@ -313,6 +203,16 @@ Test(async, delay_is_compensated_by_what_the_rank_had_read)
 		float d = h + 0.25f * h * h * (x - read[i]);
 		cr_assert_float_eq(got[i], x - LR * d, 1e-3f * fabsf(d) + 1e-6f);
 	}
+	rig_free(r);
+}
+
+Test(async, who_has_read_nothing_is_not_compensated)
+{
+	struct rig *r = async_new(GP_CONSIST_ASP, GP_ATOM_BLOCK, 2);
+	r->jobs[0].optim.delay_compensation = 0.25f;
+	async_up(r);
+	push_step(&r->w[0], 1);
+	EXPECT_MODEL(&r->w[1], granted(&r->w[1], 1, 1), {0, 1, 1});
 	rig_free(r);
 }
 
@@ -526,126 +426,6 @@ Test(async, reads_wait_while_there_are_too_few_workers)
 	cr_assert_eq(worker_bring(&r->w[7]), 0);
 	rig_run(r);
 	cr_assert_eq(read_reply(&r->w[0]).state, GP_READ_GRANTED);
-	rig_free(r);
-}
-
-// ---- quorum
-
-static void expect_sum(struct worker *w, uint32_t generation, const struct given *x, uint32_t n)
-{
-	float got[BLOCK_ELEMS];
-	for (uint32_t b = 0; b < BLOCKS; b++) {
-		pull_block(w, b, generation, got);
-		for (uint32_t i = 0; i < model_elems(b); i++) {
-			float s = rig_value(x[0].rank, x[0].step, b, i) * x[0].scale;
-			for (uint32_t k = 1; k < n; k++)
-				s = s + rig_value(x[k].rank, x[k].step, b, i) * x[k].scale;
-			cr_assert_eq(got[i], s, "block %u element %u: %g not %g, n %u", b, i,
-				(double)got[i], (double)s, n);
-		}
-	}
-}
-#define EXPECT_SUM(w, generation, ...)                                                             \
-	do {                                                                                       \
-		const struct given given_[] = {__VA_ARGS__};                                       \
-		expect_sum(w, generation, given_, GP_ARRAY_SIZE(given_));                          \
-	} while (0)
-
-static struct rig *quorum_up(uint8_t policy, uint32_t cores)
-{
-	struct rig *r = async_new(GP_CONSIST_QUORUM, GP_ATOM_STEP, 3);
-	r->jobs[0].kind = GP_KIND_REDUCE;
-	r->jobs[0].quorum_min = 2;
-	r->jobs[0].quorum_wait_ns = 0;
-	r->jobs[0].stale = policy;
-	r->cfg.cores_count = cores;
-	rig_up(r);
-	return r;
-}
-
-Test(async, a_quorum_closes_the_step_and_the_late_one_counts_next)
-{
-	for (uint8_t policy = GP_STALE_HOLD; policy <= GP_STALE_SCALE; policy++) {
-		for (uint32_t cores = 1; cores <= 2; cores++) {
-			struct rig *r = quorum_up(policy, cores);
-			cr_assert_eq(read_now(&r->w[0], 1, 1, 0).state, GP_READ_PARKED,
-				"there is no result yet");
-			worker_push_block(&r->w[1], 1, 0, false); // begun
-			worker_push_all(&r->w[2], 1, false);
-			worker_push_all(&r->w[0], 1, false);
-			rig_run(r);
-			cr_assert(seen_commit(&r->w[1], GP_DECISION_COMMIT, 0, 1));
-			uint32_t g = granted(&r->w[0], 2, 2);
-			EXPECT_SUM(&r->w[0], g, {0, 1, 1}, {2, 1, 1});
-			worker_push_all(&r->w[1], 1, false); // the rest of it
-			worker_push_all(&r->w[1], 2, false);
-			worker_push_all(&r->w[0], 2, false);
-			rig_run(r);
-			float late = policy == GP_STALE_SCALE ? 0.5f : 1.0f;
-			g = granted(&r->w[0], 3, 3);
-			EXPECT_SUM(&r->w[0], g, {0, 2, 1}, {1, 1, late}, {1, 2, 1});
-			cr_assert_eq(read_reply(&r->w[0]).clock, 2);
-			rig_free(r);
-		}
-	}
-}
-
-Test(async, a_quorum_that_refuses_what_is_late)
-{
-	struct rig *r = quorum_up(GP_STALE_REFUSE, 1);
-	worker_push_block(&r->w[1], 1, 0, false);
-	worker_push_all(&r->w[2], 1, false);
-	worker_push_all(&r->w[0], 1, false);
-	rig_run(r);
-	worker_push_block(&r->w[1], 1, 1, false);
-	rig_run(r);
-	cr_assert_eq(rig_verdicts(r, GP_VERDICT_STALE), 1);
-	for (uint32_t step = 2; step <= 4; step++) {
-		worker_push_all(&r->w[1], step, false);
-		worker_push_all(&r->w[0], step, false);
-		rig_run(r);
-	}
-	EXPECT_SUM(&r->w[1], granted(&r->w[1], 1, 5), {0, 4, 1}, {1, 4, 1});
-	rig_free(r);
-}
-
-Test(async, a_quorum_waits_for_the_others_as_long_as_it_says)
-{
-	struct rig *r = async_new(GP_CONSIST_QUORUM, GP_ATOM_STEP, 3);
-	r->jobs[0].quorum_min = 2;
-	r->jobs[0].quorum_wait_ns = 100 * RIG_MS;
-	async_up(r);
-	worker_push_all(&r->w[0], 1, false);
-	worker_push_all(&r->w[1], 1, false);
-	rig_run(r);
-	cr_assert_eq(rig_job(r).clock_max, 0, "two are enough, the third has time left");
-	worker_push_all(&r->w[2], 1, false);
-	rig_run(r);
-	cr_assert_eq(rig_job(r).clock_max, 1, "all are there");
-	worker_push_all(&r->w[0], 2, false);
-	worker_push_all(&r->w[2], 2, false);
-	rig_run(r);
-	cr_assert_eq(rig_job(r).clock_max, 1);
-	rig_wait(r, 200 * RIG_MS, 7);
-	cr_assert_eq(rig_job(r).clock_max, 2);
-	rig_free(r);
-}
-
-Test(async, a_quorum_trains_on_the_mean_of_those_who_came)
-{
-	struct rig *r = async_new(GP_CONSIST_QUORUM, GP_ATOM_STEP, 3);
-	r->jobs[0].quorum_min = 2;
-	r->jobs[0].mean = true;
-	async_up(r);
-	worker_push_all(&r->w[2], 1, false);
-	worker_push_all(&r->w[0], 1, false);
-	rig_run(r);
-	float got[BLOCK_ELEMS];
-	pull_block(&r->w[0], 2, granted(&r->w[0], 1, 2), got);
-	for (uint32_t i = 0; i < model_elems(2); i++) {
-		float s = rig_value(0, 1, 2, i) + rig_value(2, 1, 2, i);
-		cr_assert_eq(got[i], rig_value(0, 0, 2, i) - LR * (s / 2.0f));
-	}
 	rig_free(r);
 }
 

@@ -271,7 +271,7 @@ static void starve(struct rig *r, bool begin)
 		x->ops->release(x, r->starved[--r->starved_count]);
 }
 
-static uint32_t round_once(struct rig *r)
+uint32_t rig_round(struct rig *r)
 {
 	struct gp_frame *frames[GP_ENGINE_BURST_MAX];
 	struct gp_xport *x;
@@ -299,7 +299,7 @@ void rig_run(struct rig *r)
 	uint32_t quiet = 0;
 	for (uint32_t i = 0; quiet < QUIET_ROUNDS; i++) {
 		cr_assert_lt(i, ROUNDS_MAX, "it does not come to rest");
-		quiet = round_once(r) > 0 ? 0 : quiet + 1;
+		quiet = rig_round(r) > 0 ? 0 : quiet + 1;
 	}
 }
 

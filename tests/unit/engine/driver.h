@@ -102,6 +102,8 @@ void rig_free_busy(struct rig *r);
 
 // Turns everything until nothing happens; takes a few ms of the rig's time.
 void rig_run(struct rig *r);
+// Everything that is awake, once. Returns what was done.
+uint32_t rig_round(struct rig *r);
 // Lets time pass while workers of the mask send heartbeats.
 void rig_wait(struct rig *r, uint64_t ns, uint32_t alive);
 uint64_t rig_verdicts(const struct rig *r, enum gp_verdict v);

@@ -150,3 +150,21 @@ Test(promote, a_leader_is_not_far_ahead_of_its_backup)
 	cr_assert_eq(rig_job(r).generation, 3);
 	rig_free(r);
 }
+
+// Too small for what is shipped: each generation is refused, and nothing of it stays.
+Test(promote, generations_that_do_not_fit_leave_nothing_behind)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].memory_max = 4096;
+	r->cfg.standby = true;
+	rig_start(r);
+	const struct gp_restore_tensor t[TENSORS] = {
+		{.name = "w", .dims_count = 2, .dims = model[0].dims, .values = w_values},
+		{.name = "b", .dims_count = 1, .dims = model[1].dims, .values = b_values}};
+	for (uint32_t step = 1; step <= 100; step++) {
+		const struct gp_restore x = {.step = step, .tensors_count = TENSORS, .tensors = t};
+		cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), -ENOMEM);
+	}
+	rig_free(r);
+}
