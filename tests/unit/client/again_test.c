@@ -159,10 +159,11 @@ Test(again, nobody_there_any_more_is_told, .timeout = 60)
 
 Test(again, lists_of_servers_are_checked)
 {
-	static const char *const bad[] = {"", ",", "127.0.0.1:1,", "127.0.0.1:1,,127.0.0.1:2",
-		"127.0.0.1:1;127.0.0.1:2", "127.0.0.1:0",
-		"1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1.1.1.1:1,1."
-		"1:1"};
+	char nine[9 * 12] = "1.1.1.1:1";
+	for (uint32_t i = 1; i < 9; i++)
+		strcat(nine, ",1.1.1.1:1");
+	const char *const bad[] = {"", ",", "127.0.0.1:1,", "127.0.0.1:1,,127.0.0.1:2",
+		"127.0.0.1:1;127.0.0.1:2", "127.0.0.1:0", nine};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		const struct gp_client_opts o = {.server = bad[i], .job = "job", .world = 1};
 		struct gp_client *c;
