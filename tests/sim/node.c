@@ -105,7 +105,7 @@ static bool error_is_expected(const struct sim *s, const struct sim_node *n, int
 	case -EMSGSIZE: // the probes of the larger size were all lost
 		return true;
 	case -EDOM:
-		return n->poisoned;
+		return n->poisoned || sim_has(s->o, FAULT_UNDETECTED);
 	case -ENOMEM: // dead readers keep their places for 30 s
 		return n->reader;
 	case -EBADMSG:
