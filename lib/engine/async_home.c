@@ -155,16 +155,16 @@ static bool too_few(const struct job_core *jc, uint32_t rank)
 	return rank != GP_WIRE_RANK_NONE && gp_ranks_count(&x->live) < x->cfg.workers_min;
 }
 
-// Whether every member has committed what a read at `clock` must see. *rank: who has not.
-static bool bound_allows(const struct job_core *jc, const struct read_wait *w, uint32_t rank,
-	uint32_t *need, uint32_t *waits_for)
+// Whether every member has committed what the read must see: *need, a step.
+static bool bound_allows(
+	const struct job_core *jc, const struct read_wait *w, uint32_t rank, uint32_t *need)
 {
 	const struct gp_consist *x = &jc->job->home->consist;
-	uint32_t bound = async_bound(jc), min = gp_async_clock_min(x, waits_for);
+	uint32_t slowest, bound = async_bound(jc), min = gp_async_clock_min(x, &slowest);
 	*need = min;
 	if (too_few(jc, rank))
 		return false;
-	if (rank == GP_WIRE_RANK_NONE || bound == GP_WIRE_BOUND_NONE || *waits_for == GP_RANKS_MAX)
+	if (rank == GP_WIRE_RANK_NONE || bound == GP_WIRE_BOUND_NONE || slowest == GP_RANKS_MAX)
 		return true;
 	*need = w->clock - bound - 1;
 	return !gp_before(min, *need);
@@ -230,8 +230,8 @@ static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session
 	struct read_wait *w, uint32_t rank)
 {
 	struct async_home *a = jc->job->home->async;
-	uint32_t need, waits_for;
-	if (!has_values(jc) || !bound_allows(jc, w, rank, &need, &waits_for))
+	uint32_t need;
+	if (!has_values(jc) || !bound_allows(jc, w, rank, &need))
 		return false;
 	struct live_cut *cut = newest_cut(a);
 	if (w->reserve) {
