@@ -2,7 +2,7 @@
 //
 // Dumps that somebody changed, with a checksum that fits again: a replay ends with a text or goes
 // on, it never crashes. And what a dump may lack or hold beside the usual.
-#include "driver.h"
+#include "replay_rig.h"
 
 #include <flight.h>
 #include <gp_flight_dump.h>
@@ -13,45 +13,6 @@
 #include <xxhash.h>
 
 #define CELLS 1024
-
-struct buffer {
-	uint8_t *bytes;
-	size_t len, size;
-};
-
-static int buffer_write(void *arg, const void *bytes, size_t len)
-{
-	struct buffer *b = arg;
-	if (b->len + len > b->size) {
-		b->size = 2 * (b->len + len);
-		b->bytes = realloc(b->bytes, b->size);
-	}
-	memcpy(b->bytes + b->len, bytes, len);
-	b->len += len;
-	return 0;
-}
-
-static struct buffer dump(const struct rig *r)
-{
-	struct buffer b = {0};
-	const struct gp_flight_sink sink = {.write = buffer_write, .arg = &b};
-	const struct gp_flight_reason why = {.now = r->now, .version = "1", .text = ""};
-	cr_assert_eq(gp_engine_flight_dump(r->e, &sink, &why), 0);
-	return b;
-}
-
-static void *take(void *arg, size_t size)
-{
-	(void)arg;
-	void *p = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
-	return p ? memset(p, 0, size) : NULL;
-}
-
-static void give(void *arg, void *mem)
-{
-	(void)arg;
-	free(mem);
-}
 
 // 0, or what refused it; `differs` tells whether the replay found a difference.
 static int replay_run(

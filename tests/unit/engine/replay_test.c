@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What the flight recorder kept of a run gives the same verdicts, decisions and bytes again.
-#include "driver.h"
+#include "replay_rig.h"
 
 #include <gp_flight_dump.h>
 #include <gp_replay.h>
@@ -12,45 +12,6 @@
 #include <unistd.h>
 
 #define CELLS 16384
-
-struct buffer {
-	uint8_t *bytes;
-	size_t len, size;
-};
-
-static int buffer_write(void *arg, const void *bytes, size_t len)
-{
-	struct buffer *b = arg;
-	if (b->len + len > b->size) {
-		b->size = 2 * (b->len + len);
-		b->bytes = realloc(b->bytes, b->size);
-	}
-	memcpy(b->bytes + b->len, bytes, len);
-	b->len += len;
-	return 0;
-}
-
-static struct buffer dump(const struct rig *r)
-{
-	struct buffer b = {0};
-	const struct gp_flight_sink sink = {.write = buffer_write, .arg = &b};
-	const struct gp_flight_reason why = {.now = r->now, .version = "1", .text = ""};
-	cr_assert_eq(gp_engine_flight_dump(r->e, &sink, &why), 0);
-	return b;
-}
-
-static void *take(void *arg, size_t size)
-{
-	(void)arg;
-	void *p = aligned_alloc(GP_CACHE_LINE, gp_align_up(size, GP_CACHE_LINE));
-	return p ? memset(p, 0, size) : NULL;
-}
-
-static void give(void *arg, void *mem)
-{
-	(void)arg;
-	free(mem);
-}
 
 static struct gp_replay *replay_of(const struct rig *r, const struct buffer *b)
 {
