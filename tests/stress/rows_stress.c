@@ -7,9 +7,9 @@
 //
 //	rows_stress [--plant]
 //
-// --plant counts grace periods without waiting for the readers: the use of a segment after its
-// retirement must be noticed, or this harness is blind. TAP on standard output; exit 0 when all
-// held.
+// Tables grow within milliseconds, so there are many short rounds. --plant counts grace periods
+// without waiting for the readers: the use of a segment after its retirement must be noticed, or
+// this harness is blind; it goes on until it was. TAP on standard output; exit 0 when all held.
 #include <gp_rcu.h>
 #include <gp_rows.h>
 
@@ -24,10 +24,10 @@
 #define PINNED	   1000
 #define IDS	   60000
 #define BATCH	   64
-#define ROUNDS	   4
-#define READERS	   2
-#define RUN_S_MAX  8
-#define YIELD_MASK 127
+#define ROUNDS	   40
+#define ROUNDS_MAX 400 // with --plant
+#define ROUND_NS   UINT64_C(150000000)
+#define STAY_MASK  63
 
 struct stress {
 	struct gp_rows *rows;
@@ -42,11 +42,11 @@ struct stress {
 	_Atomic uint64_t again; // gave up because the owner was in the way
 };
 
-static uint64_t seconds(void)
+static uint64_t now_ns(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec;
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
 }
 
 static uint64_t next(uint64_t *seed)
@@ -75,9 +75,9 @@ static void batch_update(struct stress *s, uint32_t step, const uint64_t *ids, u
 static void *owner_run(void *arg)
 {
 	struct stress *s = arg;
-	uint64_t seed = 1, end = seconds() + RUN_S_MAX / ROUNDS;
+	uint64_t seed = 1, end = now_ns() + ROUND_NS;
 	gp_rcu_register_thread();
-	for (uint32_t step = 2; seconds() < end; step++) {
+	for (uint32_t step = 2; now_ns() < end; step++) {
 		uint64_t ids[BATCH], range = GP_MIN(IDS, PINNED + 20 * step);
 		for (uint32_t i = 0; i < BATCH; i++)
 			ids[i] = next(&seed) % range;
@@ -141,8 +141,8 @@ static void on_row(void *arg, uint64_t id, uint32_t step, const float *row)
 		count(&t->s->torn);
 	if (id < PINNED)
 		t->times[id]++;
-	if ((t->rows++ & YIELD_MASK) == 0) // the longer it is in a segment, the more shows
-		sched_yield();
+	if ((t->rows++ & STAY_MASK) == 0) // the longer it is in a segment, the more shows
+		nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
 }
 
 static void *scanner_run(void *arg)
@@ -215,7 +215,8 @@ int main(int argc, char **argv)
 		.optim = {.kind = GP_OPTIM_ADAGRAD, .lr = 0.1f, .epsilon = 1e-6f}};
 	void *mem = aligned_alloc(GP_CACHE_LINE, gp_align_up(gp_rows_size(&s.cfg), GP_CACHE_LINE));
 	uint64_t splits = 0;
-	for (uint32_t round = 0; round < ROUNDS; round++) {
+	uint32_t rounds = s.plant ? ROUNDS_MAX : ROUNDS;
+	for (uint32_t round = 0; round < rounds && s.torn + s.missed == 0; round++) {
 		round_run(&s, mem);
 		splits += gp_rows_stats(s.rows)->splits;
 	}
@@ -223,8 +224,8 @@ int main(int argc, char **argv)
 	printf("1..5\n");
 	bool ok = say(1, s.torn == 0, "no row is torn", s.torn);
 	ok &= say(2, s.missed == 0, "rows that stay are found, once a scan", s.missed);
-	ok &= say(3, s.reads > 1000 && s.scans > ROUNDS, "rows were read", s.reads + s.scans);
-	ok &= say(4, splits >= ROUNDS, "tables grew", splits);
+	ok &= say(3, s.reads > 1000 && s.scans > 0, "rows were read", s.reads + s.scans);
+	ok &= say(4, splits > 0, "tables grew", splits);
 	ok &= say(5, s.again * 100 <= s.reads, "hardly a reader gave up", s.again);
 	return ok ? 0 : 1;
 }
