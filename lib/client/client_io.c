@@ -69,6 +69,8 @@ void client_sleep(struct gp_client *c, uint64_t until)
 	uint64_t now = client_now();
 	uint64_t left = until > now ? GP_MIN(until - now, SLEEP_MAX) : 0;
 	for (uint32_t i = 0; i < c->lanes_count; i++) {
+		if (gp_xport_udp_pending(c->lanes[i]))
+			return;
 		bool full = gp_xport_udp_flush(c->lanes[i]) > 0;
 		fds[i] = (struct pollfd){.fd = gp_xport_udp_fd(c->lanes[i]),
 			.events = (short)(POLLIN | (full ? POLLOUT : 0))};

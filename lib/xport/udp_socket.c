@@ -2,6 +2,7 @@
 #include "udp_priv.h"
 
 #include <errno.h>
+#include <netinet/udp.h>
 #include <unistd.h>
 
 static socklen_t sockaddr_fill(union udp_sockaddr *to, const struct gp_addr *a, bool v4)
@@ -65,6 +66,24 @@ int udp_socket_open(const struct gp_xport_udp_opts *opts, uint32_t buf_size)
 		return rc;
 	}
 	return fd;
+}
+
+bool udp_socket_gso(int fd)
+{
+	int none = 0; // each message says for itself
+	return setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &none, sizeof(none)) == 0;
+}
+
+bool udp_socket_gro(int fd)
+{
+	int on = 1;
+	return setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof(on)) == 0;
+}
+
+bool udp_socket_busy_poll(int fd, uint32_t us)
+{
+	int value = (int)GP_MIN(us, (uint32_t)INT32_MAX);
+	return setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &value, sizeof(value)) == 0;
 }
 
 int udp_socket_mtu(int fd, bool v4)
