@@ -7,7 +7,6 @@
 
 #include <errno.h>
 
-#define BURST	   32
 #define AGAIN_NS   (800 * MS) // at most, before a program that failed is started again
 #define PATIENT_NS (50 * MS)
 
@@ -163,10 +162,10 @@ static void node_join(struct sim *s, struct sim_node *n)
 // Everything that came, then time, then what the program does with it.
 static void node_turn(struct sim *s, struct sim_node *n)
 {
-	struct gp_frame *frames[BURST];
+	struct gp_frame *frames[SIM_BURST];
 	uint32_t got;
 	for (uint32_t k = 0; k < n->attached; k++)
-		while ((got = wire_take(&s->wire.endpoints[n->host][k], frames, BURST)) > 0) {
+		while ((got = wire_take(&s->wire.endpoints[n->host][k], frames, SIM_BURST)) > 0) {
 			gp_ccore_rx(n->core, k, frames, got, node_clock(s, n));
 			gp_ccore_send(n->core, k, node_clock(s, n));
 		}

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "sim.h"
+#include "accepted.h"
 
 #include <xxhash.h>
 
-#define BURST	     32
 #define IDLE_NS	     (100 * US) // between turns of a core that had nothing to do
 #define IDLE_MAX_NS  (2 * MS)
 #define IDLE_TURNS   16 // then it looks less often
@@ -113,10 +112,14 @@ static void core_turn(struct sim *s, uint32_t core)
 	struct sim_core *c = &s->cores[core];
 	struct gp_core *k = gp_engine_core(s->engine, core);
 	struct wire_endpoint *e = &s->wire.endpoints[WIRE_HOST_SERVER][core];
-	struct gp_frame *frames[BURST];
-	uint32_t n = wire_take(e, frames, BURST);
-	if (n > 0)
+	struct gp_frame *frames[SIM_BURST];
+	uint32_t n = wire_take(e, frames, SIM_BURST);
+	if (n > 0) {
+		struct accepted pushes;
+		accepted_before(&pushes, s, core, frames, n);
 		gp_core_rx(k, frames, n, clock_now(s));
+		accepted_after(&pushes, s, core);
+	}
 	tap_core_rx(s, core);
 	uint32_t work = gp_core_tick(k, clock_now(s));
 	if (n > 0 || work > 0)

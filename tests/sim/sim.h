@@ -21,6 +21,7 @@
 
 #define SIM_JOB_ID   1
 #define SIM_WHY_SIZE 300
+#define SIM_BURST    32 // datagrams that a core or a client takes at once
 #define US	     UINT64_C(1000)
 #define MS	     UINT64_C(1000000)
 #define SEC	     UINT64_C(1000000000)

@@ -2,7 +2,7 @@
 //
 // The one place that reads inside the engine and the clients: home's decisions for the oracle, and
 // invariants that show outside only later, or by luck.
-#include "sim.h"
+#include "accepted.h"
 
 #include <ccore_priv.h>
 #include <engine_priv.h>
@@ -105,7 +105,7 @@ static void pulls_check(struct sim *s, uint32_t core, const struct job_core *jc)
 
 // ---- asynchronous jobs
 
-static bool is_marked(const struct job_core *jc, uint32_t rank, uint32_t local, uint32_t step)
+bool tap_is_marked(const struct job_core *jc, uint32_t rank, uint32_t local, uint32_t step)
 {
 	const struct async_core *a = jc->async;
 	const struct rank_core *rk = &a->ranks[rank];
@@ -147,7 +147,7 @@ void tap_core_rx(struct sim *s, uint32_t core)
 	for (uint32_t r = 0; r < s->o->workers; r++) {
 		for (uint32_t i = 0; i < jc->table.blocks_count; i++) {
 			uint32_t block = i * s->o->cores + core;
-			while (is_marked(jc, r, i, ledger_last(l, r, block) + 1))
+			while (tap_is_marked(jc, r, i, ledger_last(l, r, block) + 1))
 				ledger_marked(l, r, block, ledger_last(l, r, block) + 1);
 		}
 		s->low[core][r] = jc->async->ranks[r].low_step;
