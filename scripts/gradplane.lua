@@ -213,6 +213,8 @@ field("uint16", "heartbeat.state", "State", base.DEC, STATES)
 field("uint32", "heartbeat.next_step", "Next step")
 field("uint32", "heartbeat.view_first_step", "First step of the view")
 field("uint16", "heartbeat.lowest", "Lowest rank of the view", base.DEC, RANK_NONE)
+field("uint8", "heartbeat.flags", "Flags", base.HEX)
+flag8("heartbeat.flags.member", "Addressee is a member", 1)
 field("bytes", "heartbeat.reserved", "Reserved")
 
 field("uint32", "read.request", "Request")
@@ -262,6 +264,7 @@ local FLAG_BITS = {
 	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
 		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"] },
 	["layout.flags"] = { fields["layout.flags.initialised"] },
+	["heartbeat.flags"] = { fields["heartbeat.flags.member"] },
 	["commit.entry.flags"] = { fields["commit.entry.flags.member"],
 		fields["commit.entry.flags.yours"], fields["commit.entry.flags.late"] },
 	["read.flags"] = { fields["read.flags.reserve"] },
@@ -550,12 +553,12 @@ local HEARTBEAT_REPLY = {
 	{ "heartbeat.time", 8 }, { "heartbeat.generation", 4 }, { "heartbeat.view", 4 },
 	{ "heartbeat.members", 2 }, { "heartbeat.missing", 2 }, { "heartbeat.missing_rank", 2 },
 	{ "heartbeat.state", 2 }, { "heartbeat.next_step", 4 }, { "heartbeat.view_first_step", 4 },
-	{ "heartbeat.lowest", 2 },
+	{ "heartbeat.lowest", 2 }, { "heartbeat.flags", 1 },
 }
 
 local function body_heartbeat_reply(c)
 	if take_all(c, c.tree, HEARTBEAT_REPLY) then
-		take_zero(c, c.tree, "heartbeat.reserved", 6)
+		take_zero(c, c.tree, "heartbeat.reserved", 5)
 	end
 end
 

@@ -91,7 +91,7 @@ static void decided(struct gp_ccore *c, const struct gp_commit_entry *e)
 // what it needs of the decisions that it has missed.
 static bool gap_is_lost(const struct gp_ccore *c)
 {
-	if (c->view == 0)
+	if (c->view == 0 && !cc_is_apart(c))
 		return c->gap_replies >= GAP_REPLIES_MAX;
 	return cc_is_apart(c) && c->gap_replies >= SKIP_REPLIES;
 }
@@ -104,7 +104,7 @@ void cc_commit(struct gp_ccore *c, const struct gp_msg *m)
 		return;
 	cc_decision_seen(c, commit.first + commit.n - 1);
 	if (gap_is_lost(c) && gp_before(c->known + 1, commit.first)) {
-		c->view_skipped = c->view != 0;
+		c->view_skipped = true;
 		c->known = commit.first - 1;
 	}
 	for (uint32_t i = 0; i < commit.n; i++) {

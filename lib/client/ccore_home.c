@@ -65,17 +65,26 @@ static uint64_t heartbeat_tick(struct gp_ccore *c)
 	return q ? cc_earlier(at, q->at) : at;
 }
 
+// The view that admitted this rank may be among the decisions that are lost for good: then it is
+// asked until home has it as a member. It has pushed nothing since: its next step is the view's.
 static void async_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 {
-	if (c->member)
+	bool was_member = c->member;
+	if (was_member)
 		cc_async_next(c, r->next_step);
 	if (!c->view_skipped || !gp_before(c->view, r->view))
 		return;
+	if (!was_member && !(r->flags & GP_HEARTBEAT_MEMBER))
+		return;
 	c->view_skipped = false;
 	c->view = r->view;
-	if (!c->member)
-		c->view_step = r->view_first_step;
 	c->lowest = r->lowest;
+	c->member = true;
+	if (was_member)
+		return;
+	c->view_step = r->next_step;
+	if (c->laid_out)
+		cc_round_view(c, false);
 }
 
 void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)

@@ -363,6 +363,10 @@ static void heartbeat_reply_fill(const struct gp_core *c, const struct gp_sessio
 	r->lowest = GP_WIRE_RANK_NONE;
 	if (!jc)
 		return;
+	bool member = s->rank != GP_WIRE_RANK_NONE && gp_ranks_has(&jc->members, s->rank) &&
+		      !gp_before(jc->admitted, s->serial);
+	r->flags = member ? GP_HEARTBEAT_MEMBER : 0;
+	r->view = jc->view;
 	r->members = (uint16_t)jc->members_count;
 	r->view_first_step = jc->view_first_step;
 	r->lowest = (uint16_t)(jc->view ? jc->lowest : GP_WIRE_RANK_NONE);

@@ -193,6 +193,7 @@ void gp_wire_get_heartbeat_reply(const struct gp_msg *m, struct gp_heartbeat_rep
 		.next_step = gp_load32(b + 24),
 		.view_first_step = gp_load32(b + 28),
 		.lowest = gp_load16(b + 32),
+		.flags = b[34],
 	};
 }
 

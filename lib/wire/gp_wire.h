@@ -165,6 +165,10 @@ struct gp_heartbeat {
 	uint64_t time;
 };
 
+enum gp_heartbeat_flags {
+	GP_HEARTBEAT_MEMBER = 1, // reply: the addressee belongs to `view`
+};
+
 struct gp_heartbeat_reply {
 	uint64_t time;
 	uint32_t generation;
@@ -176,6 +180,7 @@ struct gp_heartbeat_reply {
 	uint32_t next_step;
 	uint32_t view_first_step;
 	uint16_t lowest;
+	uint8_t flags;
 };
 
 struct gp_read {

@@ -163,7 +163,8 @@ uint32_t gp_wire_put_heartbeat_reply(uint8_t *body, const struct gp_heartbeat_re
 	gp_store32(body + 24, x->next_step);
 	gp_store32(body + 28, x->view_first_step);
 	gp_store16(body + 32, x->lowest);
-	memset(body + 34, 0, 6);
+	body[34] = x->flags;
+	memset(body + 35, 0, 5);
 	return WIRE_HEARTBEAT_REPLY_BODY;
 }
 

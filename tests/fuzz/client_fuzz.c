@@ -368,7 +368,8 @@ static void do_heartbeat_reply(struct client *k, uint32_t lane)
 		.missing = how & 2,
 		.missing_rank = (uint16_t)input_field(&k->in, how, 2, GP_WIRE_RANK_NONE),
 		.state = GP_STATE_RUNNING,
-		.next_step = k->c->step + (how >> 3 & 1)};
+		.next_step = k->c->step + (how >> 3 & 1),
+		.flags = how >> 2 & GP_HEARTBEAT_MEMBER};
 	send(k, lane, &h, NULL, body, gp_wire_put_heartbeat_reply(body, &x));
 }
 

@@ -41,7 +41,8 @@ Test(golden, heartbeat_reply)
 			.state = GP_STATE_RUNNING,
 			.next_step = 0x11121314,
 			.view_first_step = 0x0102,
-			.lowest = 1};
+			.lowest = 1,
+			.flags = GP_HEARTBEAT_MEMBER};
 	struct gp_header h = of_server(GP_WIRE_HEARTBEAT_REPLY, GP_WIRE_F_ACK);
 	golden_open(&g, "heartbeat_reply", &h);
 	golden_ack(&g);
@@ -56,6 +57,7 @@ Test(golden, heartbeat_reply)
 	SAME(next_step);
 	SAME(view_first_step);
 	SAME(lowest);
+	SAME(flags);
 	golden_close(&g, gp_wire_put_heartbeat_reply(g.out + g.body_at, want));
 }
 

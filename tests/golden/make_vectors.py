@@ -332,7 +332,8 @@ def small():
     v.u32("next_step", 0x11121314)
     v.u32("view_first_step", 0x0102)
     v.u16("lowest", 1)
-    v.zeros(6, "reserved")
+    v.u8("flags", 1)
+    v.zeros(5, "reserved")
     yield v
 
     for name, type_, state, make in (("barrier", 14, 0, header), ("barrier_reply", 15, 1, server)):

@@ -58,6 +58,7 @@ static const struct mutation mutations[] = {
 	{"commit", "YOURS of a view", 97, 1, 2, GP_VERDICT_BAD_FLAGS},
 	{"commit", "LATE of a view", 97, 1, 4, GP_VERDICT_BAD_FLAGS},
 	{"commit_async", "YOURS of a cut", 72, 2, 0x0203, GP_VERDICT_BAD_FLAGS},
+	{"heartbeat_reply", "unknown flag", 98, 1, 2, GP_VERDICT_BAD_FLAGS},
 	{"read", "unknown flag", 96, 4, 2, GP_VERDICT_BAD_FLAGS},
 	{"read", "ack block from a worker", 2, 1, GP_WIRE_F_ACK, GP_VERDICT_BAD_FLAGS},
 	{"read_parked", "reply with WANT", 2, 1, GP_WIRE_F_WANT, GP_VERDICT_BAD_FLAGS},

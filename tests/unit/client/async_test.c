@@ -69,7 +69,7 @@ static void gone(uint32_t generation)
 	fx_refuse(&f, &r);
 }
 
-static void home_says(uint32_t view_number, uint32_t next_step)
+static void home_tells(uint32_t view_number, uint32_t next_step, uint8_t flags)
 {
 	const struct gp_heartbeat_reply r = {.time = f.core->home_time,
 		.generation = 100, // a cut, no step
@@ -78,10 +78,16 @@ static void home_says(uint32_t view_number, uint32_t next_step)
 		.missing_rank = GP_WIRE_RANK_NONE,
 		.state = GP_STATE_RUNNING,
 		.next_step = next_step,
-		.view_first_step = 1};
+		.view_first_step = 1,
+		.flags = flags};
 	uint8_t body[64];
 	struct gp_header h = {.type = GP_WIRE_HEARTBEAT_REPLY, .session = SESSION};
 	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_heartbeat_reply(body, &r));
+}
+
+static void home_says(uint32_t view_number, uint32_t next_step)
+{
+	home_tells(view_number, next_step, GP_HEARTBEAT_MEMBER);
 }
 
 static void results(uint32_t generation, float value)
@@ -606,4 +612,31 @@ Test(async, decisions_lost_for_good_are_passed_over)
 	cr_assert_eq(f.core->view, 9);
 	fx_tick(&f, 0);
 	cr_assert_eq(read_sent().clock, 2);
+}
+
+// Home's log has gone round since the view that admitted this rank.
+Test(async, a_joiner_whose_view_is_lost_for_good_gets_in)
+{
+	fx_laid_out(&f);
+	f.decision += 5000;
+	commit(1, 40, 0);
+	home_tells(9, 1, 0);
+	for (int i = 0; i < 3; i++)
+		home_tells(9, 41, 0); // its log is longer than it is
+	commit(1, 41, 0);
+	cr_assert_eq(f.core->known, f.decision);
+	home_tells(9, 41, 0);
+	cr_assert_not(gp_ccore_ready(f.core), "home has not let it in yet");
+	home_tells(10, 42, GP_HEARTBEAT_MEMBER);
+	cr_assert(gp_ccore_ready(f.core));
+	cr_assert_eq(f.core->view, 10);
+	cr_assert_eq(gp_ccore_init(f.core, params), 0);
+	fx_tick(&f, 0);
+	cr_assert_eq(read_sent().clock, 42);
+	grant(1, 100, 41);
+	results(100, 2);
+	fx_tick(&f, 0);
+	cr_assert(gp_ccore_done(f.core));
+	(void)gp_ccore_pull_end(f.core);
+	cr_assert_eq(gp_ccore_step(f.core), 42);
 }

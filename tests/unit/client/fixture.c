@@ -265,14 +265,9 @@ void fx_push(struct fx *f, float value)
 	cr_assert_eq(gp_ccore_push(f->core, 0, f->grad, 1.0f, f->out), 0);
 }
 
-void fx_member(struct fx *f)
+void fx_laid_out(struct fx *f)
 {
 	const struct gp_client_tensor t = {.name = "w", .dims_count = 1, .dims = {ELEMS}};
-	const struct gp_commit_entry view = {.kind = GP_DECISION_VIEW,
-		.flags = GP_COMMIT_MEMBER,
-		.ranks = 2,
-		.step = f->w.next_step,
-		.view = 1};
 	fx_tick(f, 0);
 	fx_hello_reply(f, f->base.mtu, GP_WIRE_VERSION);
 	fx_tick(f, 0);
@@ -283,6 +278,16 @@ void fx_member(struct fx *f)
 	fx_tick(f, 0);
 	fx_layout(f, 1, 1);
 	cr_assert_not(gp_ccore_ready(f->core));
+}
+
+void fx_member(struct fx *f)
+{
+	const struct gp_commit_entry view = {.kind = GP_DECISION_VIEW,
+		.flags = GP_COMMIT_MEMBER,
+		.ranks = 2,
+		.step = f->w.next_step,
+		.view = 1};
+	fx_laid_out(f);
 	fx_decide(f, &view);
 	cr_assert(gp_ccore_ready(f->core));
 	fx_tick(f, 0);

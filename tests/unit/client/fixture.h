@@ -48,6 +48,8 @@ extern struct fx_how fx_how;
 // Where memory ends at once, f->core stays NULL.
 void fx_open(struct fx *f, uint32_t mtu);
 void fx_close(struct fx *f);
+// Answers everything up to the layout.
+void fx_laid_out(struct fx *f);
 // Answers everything up to membership of view 1 at step 1 (a reduce job).
 void fx_member(struct fx *f);
 

@@ -208,6 +208,32 @@ Test(heartbeat, tells_where_the_job_stands)
 	cr_assert_eq(x.missing_rank, 1);
 	cr_assert_eq(x.state, GP_STATE_RUNNING);
 	cr_assert_eq(x.lowest, 0);
+	cr_assert_eq(x.flags, GP_HEARTBEAT_MEMBER);
+	rig_free_busy(r);
+}
+
+// A rank's next life is no member of a view that names the life before.
+Test(heartbeat, tells_who_is_a_member)
+{
+	struct rig *r = rig_new();
+	struct gp_heartbeat_reply x;
+	rig_up(r);
+	step_all(r, 1);
+	struct worker *w = &r->w[7];
+	struct gp_join j = worker_join_of(w, 1);
+	j.flags = GP_JOIN_REPLACE;
+	cr_assert_eq(worker_enter_as(w, &j), 0);
+	worker_heartbeat(w, 0, 0);
+	rig_run(r);
+	gp_wire_get_heartbeat_reply(&seen_last(w, GP_WIRE_HEARTBEAT_REPLY, 0)->m, &x);
+	cr_assert_eq(x.flags, 0);
+	cr_assert_eq(worker_bring(w), 0);
+	rig_run(r);
+	worker_heartbeat(w, 0, 0);
+	rig_run(r);
+	gp_wire_get_heartbeat_reply(&seen_last(w, GP_WIRE_HEARTBEAT_REPLY, 0)->m, &x);
+	cr_assert_eq(x.view, rig_job(r).view);
+	cr_assert_eq(x.flags, GP_HEARTBEAT_MEMBER);
 	rig_free_busy(r);
 }
 
