@@ -17,7 +17,7 @@ local F_ACK, F_TAG, F_TENTATIVE, F_WANT = 1, 2, 4, 8
 local TYPES = {
 	"HELLO", "HELLO_REPLY", "JOIN", "WELCOME", "REGISTER", "LAYOUT", "PUSH", "PULL", "RESULT",
 	"COMMIT", "ACK", "HEARTBEAT", "HEARTBEAT_REPLY", "BARRIER", "BARRIER_REPLY", "LEAVE",
-	"LEAVE_REPLY", "REFUSE", "NACK", "BUSY", "READ", "READ_REPLY",
+	"LEAVE_REPLY", "REFUSE", "NACK", "BUSY", "READ", "READ_REPLY", "PULL_ROWS", "ROWS",
 }
 local REASONS = {
 	"version", "unknown_job", "rank_taken", "world_size", "rank_range", "mtu", "shape_mismatch",
@@ -25,8 +25,10 @@ local REASONS = {
 	"wrong_partition", "not_leader", "gone", "not_ready", "bad_payload", "stopping", "too_early",
 	"nonfinite", "too_stale",
 }
-local CODECS = { [0] = "none", "f32", "bf16", "topk", "f16", "int8", "sign", "topk_bf16", "topk_f16" }
-local KINDS = { "reduce", "train" }
+local CODECS = { [0] = "none", "f32", "bf16", "topk", "f16", "int8", "sign", "topk_bf16", "topk_f16",
+	"rows" }
+local CODEC_ROWS = 9
+local KINDS = { "reduce", "train", "embed" }
 local ATOMICITIES = { "block", "tensor", "step" }
 local CONSISTENCIES = { "bsp", "ssp", "asp", "quorum", "adaptive" }
 local DTYPES = { "f32" }
@@ -226,6 +228,16 @@ field("uint16", "read.state", "State", base.DEC, READ_STATES)
 field("uint16", "read.rank", "Waits for rank", base.DEC, RANK_NONE)
 field("uint32", "read.generation", "Generation")
 field("uint32", "read.bound", "Bound", base.DEC, BOUND_NONE)
+
+field("uint32", "rows.request", "Request")
+field("uint32", "rows.place", "Place")
+field("uint16", "rows.table", "Table")
+field("uint16", "rows.n", "Rows")
+field("uint8", "rows.codec", "Codec of values", base.DEC, CODECS)
+field("bytes", "rows.reserved", "Reserved")
+field("uint16", "rows.dim", "Values of a row")
+field("uint64", "rows.id", "Row", base.HEX)
+field("bytes", "rows.values", "Values")
 
 field("uint32", "barrier.name", "Name", base.HEX)
 field("uint32", "barrier.reserved", "Reserved")
@@ -579,6 +591,63 @@ local function body_read_reply(c)
 	end
 end
 
+local ROWS = { { "rows.request", 4 }, { "rows.place", 4 }, { "rows.table", 2 } }
+
+-- What PULL_ROWS and ROWS begin with; the number of rows, or nil after a complaint.
+local function rows_head(c)
+	if not take_all(c, c.tree, ROWS) then
+		return nil
+	end
+	local n = take(c, c.tree, "rows.n", 2)
+	local codec = n and take(c, c.tree, "rows.codec", 1)
+	local dim = codec and take_zero(c, c.tree, "rows.reserved", 1) and take(c, c.tree, "rows.dim", 2)
+	if not dim then
+		return nil
+	end
+	n, codec, dim = n:le_uint(), codec:uint(), dim:le_uint()
+	if n < 1 or dim < 1 or codec < 1 or codec > 2 then
+		complain(c, "number of rows, of values or codec")
+		return nil
+	end
+	return n, math.ceil(n * dim * (codec == 1 and 4 or 2) / 4) * 4
+end
+
+local function body_pull_rows(c)
+	local n = rows_head(c)
+	for _ = 1, n or 0 do
+		if not take(c, c.tree, "rows.id", 8) then
+			return
+		end
+	end
+end
+
+local function body_rows(c)
+	local _, size = rows_head(c)
+	if size then
+		take(c, c.tree, "rows.values", size)
+	end
+end
+
+-- The payload of a place of a push of rows: its head and ids are shown, the values as bytes.
+local function rows_payload(c, tree, size)
+	local stop = c.at + size
+	local at = c.at
+	local n = size >= 8 and c.tvb(at + 2, 2):le_uint() or 0
+	if n < 1 or 8 + 8 * n > size then
+		return complain(c, "rows of a section")
+	end
+	take(c, tree, "rows.table", 2)
+	take(c, tree, "rows.n", 2)
+	take(c, tree, "rows.codec", 1)
+	if not take_zero(c, tree, "rows.reserved", 3) then
+		return false
+	end
+	for _ = 1, n do
+		take(c, tree, "rows.id", 8)
+	end
+	return c.at == stop or take(c, tree, "rows.values", stop - c.at)
+end
+
 local function body_barrier(c)
 	if take(c, c.tree, "barrier.name", 4) then
 		take_zero(c, c.tree, "barrier.reserved", 4)
@@ -627,7 +696,11 @@ local function body_payloads(c)
 			if c.at + s.len > c.stop then
 				return cut_off(c, "in the payload of section " .. i)
 			end
-			take(c, s.tree, "section.payload", s.len)
+			if s.codec ~= CODEC_ROWS then
+				take(c, s.tree, "section.payload", s.len)
+			elseif not rows_payload(c, s.tree, s.len) then
+				return
+			end
 		end
 	end
 end
@@ -658,6 +731,8 @@ local RULES = {
 	BUSY = { flags = F_ACK, sections = true, body = body_busy },
 	READ = { flags = 0, body = body_read },
 	READ_REPLY = { flags = F_ACK, body = body_read_reply },
+	PULL_ROWS = { flags = 0, body = body_pull_rows },
+	ROWS = { flags = F_ACK, body = body_rows },
 }
 
 -- Parts before the body --------------------------------------------------------------------------
@@ -687,11 +762,12 @@ local function section(c, rule, kind)
 		return false
 	end
 	take(c, tree, "section.weight", 4)
-	table.insert(c.list, { len = len, tree = tree })
+	table.insert(c.list, { len = len, tree = tree, codec = codec })
 	if run < 1 or (run > 1 and len > 0) or block + run - 1 > 0xffffffff then
 		return complain(c, "run of a section")
 	end
-	if (codec == 0) ~= (len == 0) or not CODECS[codec] or (len > 0 and not rule.payload) then
+	if (codec == 0) ~= (len == 0) or not CODECS[codec] or (len > 0 and not rule.payload) or
+		(codec == CODEC_ROWS and kind ~= "PUSH") then
 		return complain(c, "codec or length of a section")
 	end
 	if tvb(at + 9, 1):uint() ~= 0 then

@@ -264,5 +264,6 @@ const char *gp_wire_type_name(uint32_t type);	   // "PUSH"; "?" when unknown
 const char *gp_wire_refusal_name(uint32_t reason); // "rank_taken"; "?" when unknown
 
 #include <gp_wire_hot.h>
+#include <gp_wire_rows.h>
 
 #endif

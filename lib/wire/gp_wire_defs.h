@@ -52,6 +52,8 @@ enum gp_wire_type {
 	GP_WIRE_BUSY,
 	GP_WIRE_READ,
 	GP_WIRE_READ_REPLY,
+	GP_WIRE_PULL_ROWS,
+	GP_WIRE_ROWS,
 	GP_WIRE_TYPE_END
 };
 
@@ -64,7 +66,7 @@ enum gp_wire_flags {
 
 enum gp_wire_section_flags { GP_WIRE_S_RANKS = 1 };
 
-enum gp_wire_kind { GP_KIND_REDUCE = 1, GP_KIND_TRAIN = 2 };
+enum gp_wire_kind { GP_KIND_REDUCE = 1, GP_KIND_TRAIN = 2, GP_KIND_EMBED = 3 };
 enum gp_wire_atomicity { GP_ATOM_BLOCK = 1, GP_ATOM_TENSOR = 2, GP_ATOM_STEP = 3 };
 enum gp_wire_consistency {
 	GP_CONSIST_BSP = 1,

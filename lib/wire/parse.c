@@ -8,6 +8,8 @@
 #define WEIGHT_MAX_BITS UINT32_C(0x7f7fffff) // largest finite f32
 #define WEIGHT_MIN_BITS UINT32_C(0x00000001) // smallest above 0
 #define CODEC_LAST	8
+#define CODEC_F32	1
+#define CODEC_BF16	2
 #define ELEMENTS_MAX	(UINT64_C(1) << 48)
 #define DTYPE_F32	1
 #define WELCOME_FLAGS                                                                              \
@@ -109,7 +111,7 @@ static enum gp_verdict welcome_check(const uint8_t *b, uint32_t len)
 		return GP_VERDICT_BAD_FLAGS;
 	if (cores == 0 || base_port + cores > UINT16_MAX + 1u)
 		return GP_VERDICT_BAD_COUNT;
-	bool kind_ok = b[20] >= GP_KIND_REDUCE && b[20] <= GP_KIND_TRAIN;
+	bool kind_ok = b[20] >= GP_KIND_REDUCE && b[20] <= GP_KIND_EMBED;
 	bool atomicity_ok = b[21] >= GP_ATOM_BLOCK && b[21] <= GP_ATOM_STEP;
 	bool consistency_ok = b[22] >= GP_CONSIST_BSP && b[22] <= GP_CONSIST_ADAPTIVE;
 	if (!kind_ok || !atomicity_ok || !consistency_ok || gp_load16(b + 18) >= cores)
@@ -252,6 +254,33 @@ static enum gp_verdict read_reply_check(const uint8_t *b, uint32_t len)
 	return bytes_zero(b + 20, 12) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
+static enum gp_verdict rows_common(const uint8_t *b)
+{
+	if (gp_load16(b + 10) == 0 || gp_load16(b + 14) == 0)
+		return GP_VERDICT_BAD_COUNT;
+	if (b[12] != CODEC_F32 && b[12] != CODEC_BF16)
+		return GP_VERDICT_BAD_BODY;
+	return b[13] == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+}
+
+static enum gp_verdict pull_rows_check(const uint8_t *b, uint32_t len)
+{
+	enum gp_verdict v = rows_common(b);
+	if (v == GP_VERDICT_OK && len != WIRE_ROWS_BODY + 8u * gp_load16(b + 10))
+		return GP_VERDICT_BAD_BODY;
+	return v;
+}
+
+static enum gp_verdict rows_check(const uint8_t *b, uint32_t len)
+{
+	enum gp_verdict v = rows_common(b);
+	uint64_t values = (uint64_t)gp_load16(b + 10) * gp_load16(b + 14);
+	uint64_t bytes = values * gp_rows_value_size(b[12]);
+	if (v == GP_VERDICT_OK && len != WIRE_ROWS_BODY + ((bytes + 3) & ~UINT64_C(3)))
+		return GP_VERDICT_BAD_BODY;
+	return v;
+}
+
 static enum gp_verdict refuse_check(const uint8_t *b, uint32_t len)
 {
 	uint32_t reason = gp_load16(b);
@@ -286,7 +315,7 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 		.body_check = layout_check},
 	[GP_WIRE_PUSH] = {.flags_allowed = GP_WIRE_F_WANT,
 		ANY_SECTIONS,
-		.codec_max = CODEC_LAST,
+		.codec_max = GP_WIRE_CODEC_ROWS,
 		.weight_min_bits = WEIGHT_MIN_BITS,
 		.weight_max_bits = WEIGHT_MAX_BITS},
 	[GP_WIRE_PULL] = {.flags_allowed = GP_WIRE_F_WANT, ANY_SECTIONS},
@@ -317,6 +346,10 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 	[GP_WIRE_READ_REPLY] = {.flags_allowed = GP_WIRE_F_ACK,
 		BODY(WIRE_READ_REPLY_BODY),
 		.body_check = read_reply_check},
+	[GP_WIRE_PULL_ROWS] = {BODY_MIN(WIRE_ROWS_BODY), .body_check = pull_rows_check},
+	[GP_WIRE_ROWS] = {.flags_allowed = GP_WIRE_F_ACK,
+		BODY_MIN(WIRE_ROWS_BODY),
+		.body_check = rows_check},
 };
 
 // Whether section `p` obeys the rule; the comparison of weights as bits refuses NaN, infinities,

@@ -22,6 +22,7 @@
 #define WIRE_BARRIER_BODY	  8
 #define WIRE_U64_BODY		  8
 #define WIRE_REFUSE_BODY	  60
+#define WIRE_ROWS_BODY		  GP_WIRE_ROWS_HEAD
 
 // Bytes of a descriptor before and with the padding of its name.
 static inline uint32_t wire_desc_used(uint32_t dims_count, uint32_t name_len)

@@ -9,6 +9,7 @@ make_vectors.py --check  fails when a file there is not what this script writes"
 import pathlib
 import sys
 
+from rows_vectors import push_rows, rows
 from vector_file import (ACK, ATTACH, READER, REPLACE, TENTATIVE, WANT, Vector, ack, header, outside,
                          section, server)
 
@@ -417,8 +418,8 @@ def refuse():
     yield v
 
 
-MAKERS = (hello, join, register, layout, push, push_pass, push_codecs, pull, result, commit,
-          small, read, refuse)
+MAKERS = (hello, join, register, layout, push, push_pass, push_codecs, push_rows, pull, result, commit,
+          small, read, rows, refuse)
 
 
 def files():

@@ -112,6 +112,9 @@ static uint64_t walk_body(const struct gp_msg *m)
 		return WALK_GET(gp_wire_get_read, m, struct gp_read);
 	case GP_WIRE_READ_REPLY:
 		return WALK_GET(gp_wire_get_read_reply, m, struct gp_read_reply);
+	case GP_WIRE_PULL_ROWS:
+	case GP_WIRE_ROWS:
+		return WALK_GET(gp_wire_get_rows, m, struct gp_rows_head);
 	case GP_WIRE_REFUSE:
 		return walk_refuse(m);
 	default:
