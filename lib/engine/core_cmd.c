@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Commands that reach a core over its rings: from the other cores and from control.
+#include "backup.h"
 #include "flight.h"
-
-#include "engine_priv.h"
 
 // Per ring and burst, so that a busy ring cannot starve the port.
 #define CMDS_PER_BURST 64
@@ -49,6 +48,10 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 	case CMD_JOB_READY:
 		job_ready(c, cmd->ptr);
 		return;
+	case CMD_GATE: // in a replay
+	case CMD_RELEASE:
+		core_backup_command(c, cmd);
+		return;
 	case CMD_CUT_END:
 		gp_table_cut_end(&jc->table, jc->cut_seen_step);
 		jc->cut_ended = true;
@@ -71,6 +74,16 @@ static void from_core(struct gp_core *c, const struct cmd *cmd)
 		apply_decision(c, jc, &cmd->decision);
 	else
 		home_command(c, jc, cmd);
+}
+
+// A gate is recorded when home follows it: it may be set before there is a home.
+static void from_backup(struct gp_core *c, const struct cmd *cmd)
+{
+	if (c->jobs[cmd->job])
+		c->jobs[cmd->job]->busy = true;
+	if (cmd->type == CMD_RELEASE)
+		flight_command(c, cmd, UINT8_MAX);
+	core_backup_command(c, cmd);
 }
 
 static uint32_t cut_tell(struct gp_core *c, struct job_core *jc)
@@ -117,6 +130,10 @@ uint32_t core_commands(struct gp_core *c)
 	uint32_t work = 0;
 	for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_control, &cmd); n++, work++)
 		from_control(c, &cmd);
+	for (uint32_t n = 0;
+		c->from_backup && n < CMDS_PER_BURST && gp_ring_pop(c->from_backup, &cmd);
+		n++, work++)
+		from_backup(c, &cmd);
 	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
 		for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_core[i], &cmd);
 			n++, work++)

@@ -2,9 +2,8 @@
 //
 // The job's home core: feeds the decision machine (lib/consist), carries its decisions to the cores
 // and to the workers, and notices silent members.
+#include "backup.h"
 #include "flight.h"
-
-#include "engine_priv.h"
 
 #define REJOIN_TIMEOUTS 8 // time-outs after which a new leader goes on with those who came
 #define HOME_PAUSE_NS	UINT64_C(100000000)
@@ -18,20 +17,30 @@ static struct core_session *rank_session(struct gp_core *c, const struct home *h
 	return cs->id == id && cs->bound ? cs : NULL;
 }
 
-// Who reads the decision log: every core, and control where the job is recorded. One that falls
-// behind holds back the others, so the record has no gaps.
-static uint32_t log_readers(const struct gp_core *c, const struct home *h)
+// Who reads the decision log: every core, control where the job is recorded, and the replicating
+// thread while the gate is closed. One that falls behind holds back the others, so nobody misses
+// any.
+static bool log_is_read(const struct gp_core *c, const struct home *h, uint32_t reader)
 {
-	return c->engine->cfg.cores_count + (h->recorded ? 1 : 0);
+	return reader < c->engine->cfg.cores_count ||
+	       (reader == reader_control(c) && h->recorded) ||
+	       (reader == reader_backup(c) && h->gate != 0);
 }
 
 static uint32_t delivered_min(const struct gp_core *c, const struct home *h)
 {
 	uint32_t min = h->consist.decision;
-	for (uint32_t i = 0; i < log_readers(c, h); i++)
-		if (gp_before(h->delivered[i], min))
+	for (uint32_t i = 0; i <= reader_backup(c); i++)
+		if (log_is_read(c, h, i) && gp_before(h->delivered[i], min))
 			min = h->delivered[i];
 	return min;
+}
+
+// What workers and readers may know: of a synchronous job, what has been applied here.
+static uint32_t generation_out(const struct job_core *jc)
+{
+	const struct gp_consist *x = &jc->job->home->consist;
+	return gp_consist_is_async(x) ? x->generation : jc->generation;
 }
 
 bool home_has_room(const struct gp_core *c, const struct home *h)
@@ -49,11 +58,11 @@ static void status_publish(struct gp_core *c, struct job_core *jc)
 						      : GP_STATE_RUNNING;
 	atomic_store_explicit(&st->view, h->consist.view, memory_order_relaxed);
 	atomic_store_explicit(&st->members, h->consist.members_count, memory_order_relaxed);
-	atomic_store_explicit(&st->generation, h->consist.generation, memory_order_relaxed);
-	atomic_store_explicit(&st->decision, h->consist.decision, memory_order_relaxed);
+	uint32_t generation = generation_out(jc);
+	atomic_store_explicit(&st->generation, generation, memory_order_relaxed);
+	atomic_store_explicit(&st->decision, home_open(h), memory_order_relaxed);
 	atomic_store_explicit(&st->state, state, memory_order_relaxed);
-	atomic_store_explicit(
-		&st->initialised, h->consist.generation != UINT32_MAX, memory_order_relaxed);
+	atomic_store_explicit(&st->initialised, generation != UINT32_MAX, memory_order_relaxed);
 	atomic_store_explicit(&st->cut_active, h->cut_active, memory_order_relaxed);
 	if (!gp_consist_is_async(&h->consist))
 		return;
@@ -104,7 +113,7 @@ static bool cut_is_due(const struct job_core *jc)
 static void cut_check(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
-	uint32_t generation = h->consist.generation;
+	uint32_t generation = generation_out(jc);
 	if (cut_is_due(jc))
 		h->cut_wanted = true;
 	if (h->cut_wanted)
@@ -113,10 +122,10 @@ static void cut_check(struct gp_core *c, struct job_core *jc)
 		!gp_before(generation, h->cut_step)) {
 		h->cut_seen = UINT32_MAX;
 		h->cut_ready_due = true;
-		h->cut_whole = h->consist.decision;
+		h->cut_whole = home_open(h);
 	}
 	// What control records goes before what rests on it.
-	uint32_t control = h->delivered[c->engine->cfg.cores_count];
+	uint32_t control = h->delivered[reader_control(c)];
 	if (!h->cut_ready_due || (h->recorded && gp_before(control, h->cut_whole)))
 		return;
 	const struct cmd cmd = {.type = CMD_CUT_READY,
@@ -235,10 +244,13 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 // ---- decisions outwards
 
 // False: no room. Control's ring is shared with joins, which shall not wait for the record.
-static bool decision_send(struct gp_core *c, uint32_t reader, const struct cmd *cmd)
+static bool decision_send(
+	struct gp_core *c, const struct job_core *jc, uint32_t reader, const struct cmd *cmd)
 {
 	if (reader < c->engine->cfg.cores_count)
 		return gp_ring_push(c->to_core[reader], cmd);
+	if (reader == reader_backup(c))
+		return home_backup_tell(c, jc, &cmd->decision);
 	return gp_ring_room(c->to_control) > c->engine->cfg.ring_size / 2 &&
 	       core_tell_control(c, cmd);
 }
@@ -251,8 +263,9 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 	uint32_t last = delivered_min(c, h) + h->consist.log_mask / 4;
 	struct cmd cmd = {.type = CMD_DECISION, .core = (uint8_t)c->idx, .job = jc->job->cfg->id};
 	uint32_t sent = 0;
-	for (uint32_t i = 0; i < log_readers(c, h); i++) {
-		while (gp_before(h->delivered[i], h->consist.decision) &&
+	for (uint32_t i = 0; i <= reader_backup(c); i++) {
+		uint32_t end = i == reader_backup(c) ? h->consist.decision : home_open(h);
+		while (log_is_read(c, h, i) && gp_before(h->delivered[i], end) &&
 			gp_before(h->delivered[i], last)) {
 			const struct gp_decision *d =
 				gp_consist_log(&h->consist, h->delivered[i] + 1);
@@ -264,7 +277,7 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 				apply_decision(c, jc, d);
 			} else {
 				cmd.decision = *d;
-				if (!decision_send(c, i, &cmd))
+				if (!decision_send(c, jc, i, &cmd))
 					break;
 			}
 			if (core)
@@ -279,10 +292,11 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 static void decisions_announce(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
-	if (h->announced == h->consist.decision)
+	uint32_t open = home_open(h);
+	if (h->announced == open)
 		return;
 	uint32_t first = h->announced + 1;
-	h->announced = h->consist.decision;
+	h->announced = open;
 	struct gp_ranks to = h->consist.live;
 	gp_ranks_foreach(r, &to)
 	{
@@ -308,6 +322,7 @@ static void promotion_watch(struct gp_core *c, struct job_core *jc)
 uint32_t home_tick(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
+	home_gate_follow(c, jc);
 	promotion_watch(c, jc);
 	pause_note(c, h);
 	members_scan(c, jc);

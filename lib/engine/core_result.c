@@ -211,19 +211,20 @@ static void commit_entry_put(uint8_t *at, const struct gp_decision *d, uint32_t 
 void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first)
 {
 	const struct gp_consist *consist = &jc->job->home->consist;
+	uint32_t last = jc->job->home->announced; // what waits at the gate is nothing yet
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
 	// What the log no longer has is passed over: it lets the worker catch up.
 	uint32_t oldest = consist->decision - consist->log_mask;
 	uint32_t next =
 		gp_before(first, oldest) && gp_consist_log(consist, oldest) ? oldest : first;
-	for (uint32_t k = 0; s && k < COMMITS_BURST && !gp_before(consist->decision, next); k++) {
+	for (uint32_t k = 0; s && k < COMMITS_BURST && !gp_before(last, next); k++) {
 		struct gp_header h = {.type = GP_WIRE_COMMIT, .flags = GP_WIRE_F_ACK};
 		struct answer a;
 		if (!answer_begin(c, cs, jc, &h, &a))
 			return;
 		uint32_t entry = 24, n = 0;
 		uint32_t n_max = GP_MIN((a.room - 8) / entry, GP_WIRE_COMMITS_MAX);
-		n_max = GP_MIN(n_max, consist->decision - next + 1);
+		n_max = GP_MIN(n_max, last - next + 1);
 		for (; n < n_max; n++) {
 			const struct gp_decision *d = gp_consist_log(consist, next + n);
 			if (!d)

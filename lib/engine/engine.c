@@ -26,7 +26,8 @@ static bool config_legal(const struct gp_engine_config *cfg)
 			j->workers > GP_RANKS_MAX || j->workers_min < 1 ||
 			j->workers_min > j->workers || !slots_ok || j->window < 1 ||
 			j->window > UINT16_MAX || j->tensors_max < 1 ||
-			j->payload_max < PAYLOAD_MIN)
+			j->payload_max < PAYLOAD_MIN ||
+			(j->replicated && j->consistency != GP_CONSIST_BSP))
 			return false;
 	}
 	return true;
@@ -45,6 +46,14 @@ static bool core_take(struct gp_engine *e, struct gp_core *c, struct gp_arena *a
 	return c->sessions && c->ack_list && c->scratch && c->scaled && c->contribs;
 }
 
+static bool is_replicated(const struct gp_engine_config *cfg)
+{
+	bool any = false;
+	for (uint32_t i = 0; i < cfg->jobs_count; i++)
+		any |= cfg->jobs[i].replicated;
+	return any;
+}
+
 static struct gp_ring *ring_take(const struct gp_engine *e, struct gp_arena *a)
 {
 	void *mem = gp_arena_take(a, gp_ring_size(e->cfg.ring_size, sizeof(struct cmd)), 64);
@@ -61,6 +70,12 @@ static bool rings_take(struct gp_engine *e, struct gp_arena *a)
 		c->from_control = r->to_core[i] = ring_take(e, a);
 		if (!c->to_control || !c->from_control)
 			return false;
+		if (is_replicated(&e->cfg)) {
+			c->to_backup = ring_take(e, a);
+			c->from_backup = ring_take(e, a);
+			if (!c->to_backup || !c->from_backup)
+				return false;
+		}
 		for (uint32_t k = 0; k < cores; k++) {
 			c->to_core[k] = e->cores[k].from_core[i] = ring_take(e, a);
 			if (!c->to_core[k])
@@ -153,7 +168,8 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 				sizeof(struct gp_contrib) * CONTRIBS_MAX + 1024);
 	size += cores * cfg->sessions_max * (sizeof(struct core_session) + sizeof(uint16_t));
 	size += cfg->sessions_max * (sizeof(struct reg_session) + sizeof(void *));
-	size += (cores * cores + 2 * cores) * ring + watch_size(cfg) + flight_size(cfg);
+	size += (cores * cores + (is_replicated(cfg) ? 4 : 2) * cores) * ring + watch_size(cfg) +
+		flight_size(cfg);
 	for (uint32_t i = 0; i < cfg->jobs_count; i++) {
 		size_t n = cfg->jobs[i].tensors_max;
 		size_t slots = cfg->jobs[i].workers + READERS_MAX;

@@ -22,6 +22,8 @@ enum cmd_type {
 	CMD_CUT,	   // control -> home
 	CMD_CUT_END,	   // control -> core
 	CMD_STOP,	   // control -> home
+	CMD_GATE,	   // replicating thread -> home: the gate wanted as step, 0 = open
+	CMD_RELEASE,	   // replicating thread -> home: decision as step, of gate view
 	CMD_JOIN,	   // core -> control: frame
 	CMD_REGISTER,	   // core -> control: frame, session
 	CMD_LEAVE,	   // core -> control: session
@@ -29,6 +31,7 @@ enum cmd_type {
 	CMD_LOST,	   // home -> control: session
 	CMD_CUT_READY,	   // home -> control: step, decision
 	CMD_BOUND_MOVED,   // home -> control: struct gp_adaptive_move, from unit on
+	CMD_BASE,	   // home -> replicating thread: decision as unit, generation as step, gate
 };
 
 struct cmd {

@@ -153,7 +153,8 @@ struct barrier {
 struct home {
 	struct gp_consist consist;
 	struct async_home *async;		     // NULL: a synchronous job
-	uint32_t delivered[GP_ENGINE_CORES_MAX + 1]; // decisions given to each core and to control
+	uint32_t delivered[GP_ENGINE_CORES_MAX + 2]; // decisions given to each core, to control and
+						     // to the replicating thread
 	uint32_t announced;			     // decisions sent to members
 	uint32_t rank_session[GP_RANKS_MAX];	     // session id, 0 = none
 	struct gp_ranks lost_due;		     // control has not been told yet
@@ -163,6 +164,12 @@ struct home {
 	bool stood_by;
 	uint64_t awake_since; // end of its last pause: nobody was silent towards it before
 	bool recorded;	      // control gets every decision
+	uint32_t gate;	      // which closing of the release gate, 0 = it is open (gp_backup.h)
+	uint32_t released;    // while it is closed: the last decision that is out
+	bool base_due;	      // the replicating thread has not been given it yet
+	uint32_t base_decision;
+	uint32_t base_generation;
+	uint32_t *base_steps; // per unit; NULL: a job without a gate
 	bool cut_wanted;
 	bool cut_active;
 	bool cut_ready_due;
@@ -232,9 +239,13 @@ struct gp_core {
 	struct gp_ring *from_core[GP_ENGINE_CORES_MAX];
 	struct gp_ring *to_control;
 	struct gp_ring *from_control;
-	float *scratch;		     // one block: the sum before the optimizer
-	float *scaled;		     // one block: a contribution that is measured or scaled
-	struct gp_contrib *contribs; // [CONTRIBS_MAX]
+	struct gp_ring *to_backup; // the replicating thread; NULL: no job is replicated
+	struct gp_ring *from_backup;
+	bool backup_told;		    // since the thread was last woken
+	uint32_t gates[GP_ENGINE_JOBS_MAX]; // by index: the gate wanted
+	float *scratch;			    // one block: the sum before the optimizer
+	float *scaled;			    // one block: a contribution that is measured or scaled
+	struct gp_contrib *contribs;	    // [CONTRIBS_MAX]
 	struct gp_core_stats stats;
 };
 
@@ -252,7 +263,10 @@ struct gp_engine {
 	struct session_watch *session_watches; // [core][session]
 	struct flight *flights; // [cores_count + 1], the last is control's; NULL: no recorder
 	struct gp_rcu_grace grace;
-	void *mem;				  // everything above
+	_Atomic bool backup_asleep;
+	uint32_t gates_count;		    // the replicating thread's
+	uint32_t gates[GP_ENGINE_JOBS_MAX]; // the replicating thread's: closed by which closing
+	void *mem;			    // everything above
 	uint16_t job_idx[GP_ENGINE_JOBS_MAX + 1]; // id -> index, NONE_U16
 };
 

@@ -84,7 +84,8 @@ struct gp_job_config {
 	uint32_t cuts_max;	 // live cuts, 3 .. GP_TABLE_CUTS_MAX
 	uint64_t rto_min_ns;	 // bounds of the clients' time-out, 0 = theirs
 	uint64_t rto_max_ns;
-	bool recorded; // every decision is told by gp_registrar_events.decided
+	bool recorded;	 // every decision is told by gp_registrar_events.decided
+	bool replicated; // bsp: decisions pass the release gate of gp_backup.h
 	struct gp_optim_params optim;
 };
 
@@ -95,11 +96,19 @@ struct gp_restore_tensor {
 	const uint64_t *dims;
 	const float *values;
 	const float *states[GP_OPTIM_STATES_MAX];
+	const float *weights; // [blocks] the sums of weights that values are of; NULL: 0
+	// Where the generation after this one was not whole: blocks whose unit had it committed,
+	// one byte each, and arrays of which those blocks count. NULL: none.
+	const uint8_t *ahead;
+	const float *ahead_values;
+	const float *ahead_states[GP_OPTIM_STATES_MAX];
+	const float *ahead_weights;
 };
 
 struct gp_restore {
-	uint32_t step; // the generation's number
+	uint32_t step; // the generation's number; UINT32_MAX: none is whole, `values` are NULL
 	uint32_t decision;
+	uint32_t block_elems;  // that `ahead` and `weights` are of, and the job will have; 0: any
 	const uint32_t *clock; // asynchronous jobs: [workers], from gp_engine_clock; NULL: step
 	uint32_t tensors_count;
 	const struct gp_restore_tensor *tensors;
@@ -177,7 +186,7 @@ void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_e
 // The generation that job `id` starts from, before anyone registered; or, on a standby, the
 // generation to serve from now on. 0, -ENOENT (no such job), -EBUSY (a layout exists, or the one
 // before is still being read: try again), -ENOMEM (over memory_max), -EINVAL (a standby whose
-// first generation had other tensors).
+// first generation had other tensors, or larger blocks than its paths carry).
 int gp_registrar_restore(
 	struct gp_registrar *r, uint16_t job, const struct gp_restore *restore) GP_MUST_CHECK;
 // A standby becomes the leader of `epoch`: each job goes on from the generation served last, with

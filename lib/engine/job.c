@@ -72,7 +72,8 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 	size_t size = sizeof(struct gp_job) + sizeof(struct job_core) * cores +
 		      sizeof(struct job_tensor) * count + sizeof(uint16_t) * l.units_count +
 		      sizeof(struct home) + gp_consist_size((uint32_t)l.units_count) +
-		      8 * (size_t)GP_CACHE_LINE;
+		      (cfg->replicated ? sizeof(uint32_t) * l.units_count : 0) +
+		      9 * (size_t)GP_CACHE_LINE;
 	for (uint32_t i = 0; i < cores; i++)
 		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i) +
 			async_core_size(cfg, core_blocks(l.blocks_count, cores, i), block_elems);
@@ -147,6 +148,10 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 		gp_arena_take(arena, sizeof(uint16_t) * (size_t)j->units_count, GP_CACHE_LINE);
 	j->home = gp_arena_take(arena, sizeof(struct home), GP_CACHE_LINE);
 	GP_ASSERT(j->tensors && j->unit_parts && j->home);
+	if (cfg->replicated)
+		j->home->base_steps = gp_arena_take(
+			arena, sizeof(uint32_t) * (size_t)j->units_count, GP_CACHE_LINE);
+	GP_ASSERT(!cfg->replicated || j->home->base_steps);
 	memcpy(j->tensors, tensors, sizeof(*tensors) * count);
 	for (uint32_t i = 0; i < cores; i++)
 		if (core_create(j, &j->cores[i], i, arena, &l) != 0)
@@ -208,8 +213,15 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const u
 	}
 }
 
-static void block_load(struct job_core *jc, struct gp_block *b, const struct gp_restore *r,
-	const struct gp_restore_tensor *x)
+// One generation of one block.
+struct loaded {
+	uint32_t step;
+	const float *values;
+	const float *const *states;
+	const float *weights;
+};
+
+static void version_load(struct job_core *jc, struct gp_block *b, const struct loaded *x)
 {
 	struct gp_version *v = gp_table_take(&jc->table);
 	GP_ASSERT(v);
@@ -222,9 +234,52 @@ static void block_load(struct job_core *jc, struct gp_block *b, const struct gp_
 		if (x->states[s])
 			memcpy(gp_version_state(&jc->table, v, s), x->states[s] + at,
 				sizeof(float) * b->elems);
-	v->step = r->step;
+	v->step = x->step;
 	v->elems = b->elems;
+	v->weight = x->weights ? x->weights[b->idx] : 0;
 	gp_table_publish(&jc->table, b, v);
+}
+
+static bool is_ahead(const struct gp_restore_tensor *x, const struct gp_block *b)
+{
+	return x->ahead && x->ahead[b->idx];
+}
+
+static void block_load(struct job_core *jc, struct gp_block *b, const struct gp_restore *r,
+	const struct gp_restore_tensor *x)
+{
+	const struct loaded whole = {r->step, x->values, x->states, x->weights};
+	const struct loaded ahead = {
+		r->step + 1, x->ahead_values, x->ahead_states, x->ahead_weights};
+	if (x->values)
+		version_load(jc, b, &whole);
+	if (is_ahead(x, b))
+		version_load(jc, b, &ahead);
+}
+
+// A unit that had committed the step after the generation: it has, on every core.
+static void unit_start_ahead(struct gp_job *j, uint32_t unit, uint32_t step)
+{
+	if (j->home->consist.committed[unit] == step)
+		return;
+	j->home->consist.committed[unit] = step;
+	j->home->consist.units_done++;
+	GP_ASSERT(j->home->consist.units_done < j->units_count);
+	for (uint32_t i = 0; i < j->by_cores.d; i++) {
+		j->cores[i].committed[unit] = step;
+		j->cores[i].units_next++;
+	}
+}
+
+static void blocks_start_ahead(struct gp_job *j, struct job_core *jc, const struct gp_restore *r)
+{
+	for (uint32_t i = 0; i < jc->table.blocks_count; i++) {
+		struct gp_block *b = &jc->table.blocks[i];
+		if (!is_ahead(&r->tensors[j->tensors[b->tensor].restored], b))
+			continue;
+		b->done_step = r->step + 1;
+		unit_start_ahead(j, b->unit, r->step + 1);
+	}
 }
 
 void job_load(struct gp_job *j, const struct gp_restore *r)
@@ -238,4 +293,6 @@ void job_load(struct gp_job *j, const struct gp_restore *r)
 		}
 	}
 	job_start(j, r->step, r->decision, r->clock);
+	for (uint32_t i = 0; i < j->by_cores.d; i++)
+		blocks_start_ahead(j, &j->cores[i], r);
 }

@@ -101,7 +101,7 @@ size_t reg_memory_needed(const struct gp_registrar *r, const struct reg_job *rj)
 }
 
 // The job in the next of the two memories; NULL when it does not fit memory_max.
-static struct gp_job *job_build(struct gp_registrar *r, struct reg_job *rj, uint32_t payload_max)
+static struct gp_job *job_build(struct gp_registrar *r, struct reg_job *rj, uint32_t block_elems)
 {
 	struct gp_engine *e = r->engine;
 	uint32_t count = rj->tensors_count;
@@ -112,8 +112,7 @@ static struct gp_job *job_build(struct gp_registrar *r, struct reg_job *rj, uint
 	if (!sorted || !order)
 		return NULL;
 	tensors_sort(rj, sorted, order);
-	struct gp_job *j =
-		job_create(e, rj->cfg, &arena, reg_block_elems(payload_max), sorted, count);
+	struct gp_job *j = job_create(e, rj->cfg, &arena, block_elems, sorted, count);
 	rj->mem_used = arena.used;
 	return j;
 }
@@ -153,11 +152,25 @@ static void layout_fail(struct gp_registrar *r, struct reg_job *rj, const char *
 			reg_session_close(r, &r->sessions[session_idx(rj->ranks[i].session)], why);
 }
 
+// What a job goes on with may rest on the size that its blocks had. 0: paths do not carry them.
+static uint32_t restored_elems(const struct gp_restore *x, uint32_t elems)
+{
+	if (!x || x->block_elems == 0)
+		return elems;
+	return x->block_elems <= elems ? x->block_elems : 0;
+}
+
 void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 {
 	if (rj->job || engine_is_standby(r->engine) || !all_registered(rj))
 		return;
-	struct gp_job *j = job_build(r, rj, smallest_payload(r, rj));
+	uint32_t elems = restored_elems(rj->restore, reg_block_elems(smallest_payload(r, rj)));
+	if (elems == 0) {
+		layout_fail(
+			r, rj, "the blocks that the job goes on with do not fit your path's MTU");
+		return;
+	}
+	struct gp_job *j = job_build(r, rj, elems);
 	if (!j) {
 		layout_fail(r, rj, "the model does not fit the job's memory_max");
 		return;
@@ -250,9 +263,10 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
 		if (gp_ring_room(r->to_core[i]) == 0)
 			return -EBUSY;
-	if (!restore_define(rj, x))
+	uint32_t elems = restored_elems(x, reg_block_elems(r->engine->cfg.payload_max));
+	if (elems == 0 || !restore_define(rj, x))
 		return -EINVAL;
-	struct gp_job *j = job_build(r, rj, r->engine->cfg.payload_max);
+	struct gp_job *j = job_build(r, rj, elems);
 	if (j)
 		reg_restored_index(rj, x);
 	if (!j || !reg_restored_match(rj, j, x)) {

@@ -11,7 +11,7 @@
 #define NEVER_NS      (UINT64_MAX / 4) // the silence of members is taken as recorded
 #define IDLE_PERIODS  8		       // grace periods after which nothing waits for one
 #define IDLE_ROUNDS   256
-#define COMMANDS_LAST CMD_STOP // that a core takes
+#define COMMANDS_LAST CMD_RELEASE // that a core takes
 
 // ---- rings of the file
 
@@ -327,6 +327,8 @@ static void control_drain(struct gp_replay *r, uint32_t core)
 {
 	struct gp_core *c = &r->e->cores[core];
 	struct cmd cmd;
+	while (c->to_backup && gp_ring_pop(c->to_backup, &cmd))
+		;
 	while (gp_ring_pop(c->to_control, &cmd))
 		if (cmd.type == CMD_JOIN || cmd.type == CMD_REGISTER)
 			c->xport->ops->release(c->xport, cmd.ptr);
