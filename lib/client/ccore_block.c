@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // States of blocks. Every change goes through cc_block_set, which keeps what is counted of them:
-// blocks of the round that are not final, blocks whose result is awaited.
+// blocks of the round (and of each tensor) that are not final or not sent, blocks whose result is
+// awaited.
 #include "ccore_priv.h"
 
 struct cc_lane *cc_block_lane(struct gp_ccore *c, uint32_t block)
 {
 	GP_ASSERT(block < c->layout.blocks_count);
 	return &c->lanes[block % c->lanes_count];
+}
+
+uint32_t cc_tensor_end(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place)
+{
+	const struct cc_tensor *t = &c->tensors[c->blocks[place * c->lanes_count + l->idx].tensor];
+	uint32_t end = t->first_block + t->blocks_count;
+	return (uint32_t)gp_div_up(end - l->idx, c->lanes_count);
 }
 
 uint32_t cc_block_unit(const struct gp_ccore *c, uint32_t block)
@@ -27,9 +35,15 @@ void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state)
 {
 	struct cc_block *b = &c->blocks[block];
 	struct cc_lane *l = cc_block_lane(c, block);
+	struct cc_tensor *t = &c->tensors[b->tensor];
 	c->todo += is_open((uint8_t)state);
-	GP_ASSERT(c->todo >= is_open(b->state));
+	t->open += is_open((uint8_t)state);
+	GP_ASSERT(c->todo >= is_open(b->state) && t->open >= is_open(b->state));
 	c->todo -= is_open(b->state);
+	t->open -= is_open(b->state);
+	t->unsent += state == CC_UNSENT;
+	GP_ASSERT(t->unsent >= (b->state == CC_UNSENT));
+	t->unsent -= b->state == CC_UNSENT;
 	if (b->want) {
 		l->waiting += state == CC_ACCEPTED;
 		GP_ASSERT(l->waiting >= (b->state == CC_ACCEPTED));

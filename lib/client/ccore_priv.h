@@ -90,6 +90,8 @@ uint64_t cc_ack_tick(struct gp_ccore *c, struct cc_lane *l);
 
 // ccore_block.c: the states of blocks and what is counted of them
 struct cc_lane *cc_block_lane(struct gp_ccore *c, uint32_t block);
+// The lane's first place behind the tensor that has a block at `place`.
+uint32_t cc_tensor_end(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place);
 uint32_t cc_block_unit(const struct gp_ccore *c, uint32_t block);
 void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state);
 // The contribution must go (again).

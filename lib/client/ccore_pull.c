@@ -40,9 +40,13 @@ static uint32_t sections_gather(const struct gp_ccore *c, const struct cc_lane *
 	bool ahead = false;
 	*blocks = 0;
 	for (uint32_t p = w->from; p < w->end && *blocks < w->blocks_max; p++) {
+		uint32_t block = lane_block(c, l, p);
+		if (c->tensors[c->blocks[block].tensor].open == 0) {
+			p = cc_tensor_end(c, l, p) - 1;
+			continue;
+		}
 		if (!is_wanted(c, l, p))
 			continue;
-		uint32_t block = lane_block(c, l, p);
 		if (*blocks == 0)
 			ahead = c->blocks[block].ahead;
 		if (c->blocks[block].ahead != ahead)

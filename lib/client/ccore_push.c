@@ -23,12 +23,19 @@ static uint32_t lane_end(const struct gp_ccore *c, const struct cc_lane *l)
 	return (uint32_t)GP_MIN((uint64_t)l->low + c->w.slots, l->places);
 }
 
-// The first place from l->next that waits to be sent and may be.
+// The first place from l->next that waits to be sent and may be. Tensors are pushed last layer
+// first and sent first layer first: what lies between and has been sent is passed over tensor by
+// tensor.
 static bool next_place(const struct gp_ccore *c, struct cc_lane *l, uint32_t *place)
 {
 	uint32_t end = lane_end(c, l);
-	while (l->next < end && c->blocks[lane_block(c, l, l->next)].state != CC_UNSENT)
-		l->next++;
+	while (l->next < end) {
+		const struct cc_block *b = &c->blocks[lane_block(c, l, l->next)];
+		if (b->state == CC_UNSENT)
+			break;
+		bool none = c->tensors[b->tensor].unsent == 0;
+		l->next = none ? cc_tensor_end(c, l, l->next) : l->next + 1;
+	}
 	*place = l->next;
 	return l->next < end;
 }

@@ -21,6 +21,26 @@ bool gp_ccore_done(const struct gp_ccore *c)
 	       (c->member || cc_is_reader(c));
 }
 
+bool gp_ccore_tensor_done(const struct gp_ccore *c, uint32_t tensor)
+{
+	GP_ASSERT(tensor < c->tensors_count);
+	return cc_is_async(c) ? gp_ccore_done(c) : c->tensors[tensor].open == 0;
+}
+
+int gp_ccore_tensor_pushed(struct gp_ccore *c, uint32_t tensor)
+{
+	if (c->error.code)
+		return c->error.code;
+	if (tensor >= c->tensors_count)
+		return cc_refuse_call(c, -EINVAL, "tensor %u is not one of the %u registered",
+			tensor, c->tensors_count);
+	if (!c->tensors[tensor].pushed)
+		return cc_refuse_call(c, -EINVAL,
+			"tensor '%s' is waited for and was not pushed in step %u",
+			c->tensors[tensor].d.name, c->step);
+	return cc_is_async(c) ? gp_ccore_step_whole(c) : 0;
+}
+
 static bool is_trained(const struct gp_ccore *c)
 {
 	return c->w.kind == GP_KIND_TRAIN;

@@ -147,8 +147,10 @@ struct cc_tensor {
 	uint32_t first_block;
 	uint32_t blocks_count;
 	uint32_t unit;
-	bool known;  // entry of the layout is here
-	bool pushed; // in this step
+	uint32_t open;	 // blocks of it that are asked for and not final
+	uint32_t unsent; // ... that wait to be sent
+	bool known;	 // entry of the layout is here
+	bool pushed;	 // in this step
 	float weight;
 	float *out;
 	float *residual;

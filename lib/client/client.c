@@ -265,6 +265,7 @@ void gp_client_destroy(struct gp_client *c)
 {
 	if (!c)
 		return;
+	client_background_end(c);
 	c->opts.reconnect_ms = 0; // a server that goes away now is not looked for
 	if (c->core && gp_ccore_phase(c->core) == GP_CCORE_JOINED) {
 		gp_ccore_leave(c->core);

@@ -75,7 +75,7 @@ static int registered_again(struct gp_client *c, uint64_t end, struct gp_client_
 static void stats_keep(struct gp_client *c)
 {
 	struct gp_client_stats now;
-	gp_client_stats(c, &now);
+	client_stats(c, &now);
 	c->before = now;
 }
 

@@ -31,6 +31,14 @@ int client_result(struct gp_client *c, int rc, struct gp_client_error *err)
 	return rc;
 }
 
+int client_timed_out(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	char what[128];
+	gp_ccore_waiting(c->core, what, sizeof(what));
+	return client_error(err, -ETIMEDOUT, "waited %u ms for %s on server %s", timeout_ms, what,
+		c->server_text);
+}
+
 int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
@@ -46,15 +54,13 @@ int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
 			break;
 		client_sleep(c, GP_MIN(next, end));
 	}
-	char what[128];
-	gp_ccore_waiting(c->core, what, sizeof(what));
-	return client_error(err, -ETIMEDOUT, "waited %u ms for %s on server %s", timeout_ms, what,
-		c->server_text);
+	return client_timed_out(c, timeout_ms, err);
 }
 
 int gp_client_register(struct gp_client *c, const struct gp_client_tensor *tensors, uint32_t count,
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
 	int rc = gp_ccore_register(c->core, tensors, count);
@@ -74,6 +80,7 @@ int gp_client_register(struct gp_client *c, const struct gp_client_tensor *tenso
 int gp_client_init_params(
 	struct gp_client *c, float *const *params, uint32_t timeout_ms, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
 	int rc = gp_ccore_init(c->core, params);
@@ -87,12 +94,14 @@ int gp_client_init_params(
 
 uint32_t gp_client_step(const struct gp_client *c)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	return c->core ? gp_ccore_step(c->core) : 0;
 }
 
 static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
 	float *out, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
 	int rc = gp_ccore_push(c->core, tensor, grad, weight, out);
@@ -120,6 +129,7 @@ int gp_client_push(struct gp_client *c, uint32_t tensor, const float *grad, floa
 int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generation,
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
 	int rc = gp_ccore_pull(c->core, out);
@@ -134,6 +144,7 @@ int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generat
 
 int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
 	int rc = gp_ccore_step_whole(c->core);
@@ -145,8 +156,32 @@ int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_er
 	return client_result(c, gp_ccore_step_end(c->core), err);
 }
 
+int gp_client_wait_tensor(
+	struct gp_client *c, uint32_t tensor, uint32_t timeout_ms, struct gp_client_error *err)
+{
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
+	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
+	if (c->lost)
+		return client_ended(c, err);
+	int rc = gp_ccore_tensor_pushed(c->core, tensor);
+	if (rc)
+		return client_result(c, rc, err);
+	for (;;) {
+		uint64_t next = client_turn(c);
+		rc = client_ended(c, err);
+		if (rc)
+			return rc;
+		if (gp_ccore_tensor_done(c->core, tensor))
+			return 0;
+		if (client_now() >= end)
+			return client_timed_out(c, timeout_ms, err);
+		client_sleep(c, GP_MIN(next, end));
+	}
+}
+
 int gp_client_poll(struct gp_client *c, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (!c->lost)
 		(void)client_turn(c);
 	return client_ended(c, err);
@@ -155,6 +190,7 @@ int gp_client_poll(struct gp_client *c, struct gp_client_error *err)
 int gp_client_barrier(
 	struct gp_client *c, uint32_t name, uint32_t timeout_ms, struct gp_client_error *err)
 {
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
 	int rc = gp_ccore_barrier(c->core, name);
@@ -163,7 +199,7 @@ int gp_client_barrier(
 	return client_await(c, gp_ccore_barrier_done, timeout_ms, err);
 }
 
-void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)
+void client_stats(const struct gp_client *c, struct gp_client_stats *stats)
 {
 	const struct gp_client_stats *b = &c->before;
 	*stats = (struct gp_client_stats){0};
@@ -180,4 +216,10 @@ void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)
 	stats->aborts += b->aborts;
 	stats->too_stale += b->too_stale;
 	stats->reconnects = b->reconnects;
+}
+
+void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)
+{
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
+	client_stats(c, stats);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "client_priv.h"
 
-#include <poll.h>
 #include <time.h>
 
 #define FRAMES_COUNT 1024
@@ -63,21 +62,27 @@ uint64_t client_turn(struct gp_client *c)
 	return next;
 }
 
-void client_sleep(struct gp_client *c, uint64_t until)
+uint32_t client_fds(struct gp_client *c, struct pollfd *fds, uint64_t *until)
 {
-	struct pollfd fds[GP_CCORE_LANES_MAX];
-	uint64_t now = client_now();
-	uint64_t left = until > now ? GP_MIN(until - now, SLEEP_MAX) : 0;
 	for (uint32_t i = 0; i < c->lanes_count; i++) {
 		if (gp_xport_udp_pending(c->lanes[i]))
-			return;
+			*until = 0;
 		bool full = gp_xport_udp_flush(c->lanes[i]) > 0;
 		fds[i] = (struct pollfd){.fd = gp_xport_udp_fd(c->lanes[i]),
 			.events = (short)(POLLIN | (full ? POLLOUT : 0))};
 	}
+	return c->lanes_count;
+}
+
+void client_sleep(struct gp_client *c, uint64_t until)
+{
+	struct pollfd fds[GP_CCORE_LANES_MAX];
+	uint32_t count = client_fds(c, fds, &until);
+	uint64_t now = client_now();
+	uint64_t left = until > now ? GP_MIN(until - now, SLEEP_MAX) : 0;
 	const struct timespec t = {
 		.tv_sec = (time_t)(left / 1000000000), .tv_nsec = (long)(left % 1000000000)};
-	(void)ppoll(fds, c->lanes_count, &t, NULL);
+	(void)ppoll(fds, count, &t, NULL);
 }
 
 void client_pause(uint64_t ns)

@@ -9,6 +9,7 @@
 #include <gp_xport_udp.h>
 
 #include <errno.h>
+#include <poll.h>
 
 #define NS_PER_MS UINT64_C(1000000)
 
@@ -30,9 +31,10 @@ struct gp_client {
 	struct gp_xport_udp *lanes[GP_CCORE_LANES_MAX];
 	struct gp_client_tensor *tensors; // registered, for the next server
 	uint32_t tensors_count;
-	struct gp_client_stats before; // of earlier sessions
-	bool again;		       // a lost session is being had again
-	bool lost;		       // ... in vain
+	struct gp_client_stats before;	      // of earlier sessions
+	bool again;			      // a lost session is being had again
+	bool lost;			      // ... in vain
+	struct client_background *background; // NULL: no thread
 };
 
 // client.c: one session with c->server. What is left of a failed one is client_disconnect's.
@@ -55,10 +57,23 @@ uint64_t client_turn(struct gp_client *c);
 // Until a datagram arrives, or a socket that was full has room, or `until`; not at all when received
 // datagrams wait.
 void client_sleep(struct gp_client *c, uint64_t until);
+// What client_sleep waits for; `fds` has room for all lanes. *until becomes 0 where something has
+// been read and not been taken.
+uint32_t client_fds(struct gp_client *c, struct pollfd *fds, uint64_t *until);
 void client_pause(uint64_t ns);
 bool client_was_refused(const struct gp_client *c);
 
+// client_background.c
+// Every public call that touches the client is inside: `struct client_background *held
+// CLIENT_LEAVES = client_enter(c)` makes the client the caller's until the function returns.
+#define CLIENT_LEAVES __attribute__((cleanup(client_leave)))
+struct client_background *client_enter(const struct gp_client *c);
+void client_leave(struct client_background **held);
+void client_background_end(struct gp_client *c);
+
 // client_call.c
+int client_timed_out(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);
+void client_stats(const struct gp_client *c, struct gp_client_stats *stats);
 int client_error(struct gp_client_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
 // Turns until `done`, the session's end, or the time-out.
 int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),

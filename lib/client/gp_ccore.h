@@ -87,6 +87,10 @@ int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float 
 	float *out) GP_MUST_CHECK;
 // Everything asked for in the round (init, step, pull) is there and committed.
 bool gp_ccore_done(const struct gp_ccore *c);
+// 0 when the tensor was pushed in this step (asynchronous jobs: all were), else -EINVAL.
+int gp_ccore_tensor_pushed(struct gp_ccore *c, uint32_t tensor) GP_MUST_CHECK;
+// Its result of this step is there and committed. Asynchronous jobs: as gp_ccore_done.
+bool gp_ccore_tensor_done(const struct gp_ccore *c, uint32_t tensor);
 // -EINVAL when some tensors, but not all, were pushed in this step.
 int gp_ccore_step_whole(struct gp_ccore *c) GP_MUST_CHECK;
 // After gp_ccore_done, of a whole step: the next one begins. Nothing pushed: nothing happens.

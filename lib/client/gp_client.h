@@ -9,6 +9,14 @@
 //	else the values of the lowest rank), then for each step
 //	gp_client_push_pull of each tensor and gp_client_wait; at the end gp_client_destroy
 //
+// Overlap with computing: push a tensor as soon as back-propagation has its gradient, and let the
+// next forward pass wait for one tensor at a time (gp_client_wait_tensor), in the order in which it
+// needs them; gp_client_wait ends the step. With forward order as priority what is needed first
+// overtakes what has been pushed before and is not sent yet. That takes a server that holds as many
+// blocks open as the job has (jobs[].slots, docs/operations.md); where it holds fewer, give
+// priority in the order of the pushes, since what is too far behind the first missing block has to
+// wait.
+//
 // Every contribution is encoded at the call (the gradient may be overwritten when the call returns)
 // and kept until the server's decision says that the unit is committed; it is then applied exactly
 // once, whatever the network did. gp_client_wait returns only when everything asked for in this
@@ -19,9 +27,10 @@
 // too far behind. Where a quorum closed steps without this rank, its step goes up by more than one:
 // gp_client_step tells.
 //
-// Threads: a client belongs to the thread that calls it; there is no hidden thread. I/O happens
-// inside push, pull, wait and poll. Call gp_client_poll between pieces of long computation so that
-// transfers overlap with it and heartbeats are sent.
+// Threads: one call at a time, from whichever thread. I/O happens inside push, pull, wait and poll:
+// call gp_client_poll between pieces of long computation so that transfers overlap with it and
+// heartbeats are sent. Or call gp_client_background once: a thread then does the I/O between calls,
+// and sleeps while there is nothing to do.
 //
 // A server that goes away ends the session: every call then returns an error. With reconnect_ms the
 // client looks for the next leader at the addresses it was given, joins and registers again as a
@@ -145,6 +154,14 @@ GP_CLIENT_API int gp_client_pull_all(struct gp_client *c, float *const *out, uin
 // Until everything of this step is committed. -ETIMEDOUT: the text says what was missing.
 GP_CLIENT_API int gp_client_wait(
 	struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);
+// Until this tensor, pushed in this step, is committed and written to its output. How soon depends
+// on the job's atomicity (block, tensor: when its last block is; step: with the whole step) and, in
+// asynchronous jobs, is when gp_client_wait would return. It does not end the step.
+GP_CLIENT_API int gp_client_wait_tensor(
+	struct gp_client *c, uint32_t tensor, uint32_t timeout_ms, struct gp_client_error *err);
+// A thread of the library does the client's I/O between calls from now on, until
+// gp_client_destroy. Outputs may then be written at any time between push and wait.
+GP_CLIENT_API int gp_client_background(struct gp_client *c, struct gp_client_error *err);
 // Does what I/O is due and returns at once; 0 or -errno when the session has ended.
 GP_CLIENT_API int gp_client_poll(struct gp_client *c, struct gp_client_error *err);
 // All ranks of the job meet at `name` (a number agreed by the program).

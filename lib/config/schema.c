@@ -261,7 +261,8 @@ const struct row gp_config_rows[] = {
 	{"jobs[].memory_max", VALUE_SIZE, JOB(memory_max), .def = "256MiB", .min = 1 * MIB,
 	 .max = 1024 * GIB, .help = "Memory for parameters, optimizer state and all their versions."},
 	{"jobs[].slots", VALUE_UINT, .flags = ROW_JOB | ROW_POW2, JOB_AT(slots), .def = "64",
-	 .min = 2, .max = 4096, .help = "Blocks that a core holds open at once."},
+	 .min = 2, .max = 131072, .help = "Blocks that a core holds open at once. Where it is the job's number "
+		 "of blocks or more, workers may send last layers first (docs/operations.md)."},
 	{"jobs[].window", VALUE_UINT, JOB(window), .def = "32", .min = 1, .max = 1024,
 	 .help = "Datagrams that a worker may have in flight to one core."},
 	{"jobs[].worker_timeout", VALUE_TIME, JOB(worker_timeout_us), .def = "500ms", .min = 10 * MS,

@@ -10,6 +10,7 @@
 #define WAIT_SPREADS 4 // a rank that is that much later than usual is not just later
 #define INTERVAL_MAX (64 * MS)
 #define SECTIONS_MAX 32
+#define PLACES_MAX   4096 // looked through for one NACK
 
 static const struct slot *place_slot(const struct job_core *jc, uint32_t local, uint32_t step)
 {
@@ -70,8 +71,8 @@ static void watch_begin(struct nack_watch *w, const struct slot *slot, uint64_t 
 static uint32_t holes_gather(const struct gp_core *c, const struct job_core *jc, uint32_t rank,
 	struct gp_section s[SECTIONS_MAX])
 {
-	uint32_t end = (uint32_t)GP_MIN(
-		(uint64_t)jc->low_local + jc->slot_mask + 1, jc->table.blocks_count);
+	uint64_t most = GP_MIN(jc->slot_mask + 1, PLACES_MAX);
+	uint32_t end = (uint32_t)GP_MIN(jc->low_local + most, jc->table.blocks_count);
 	uint32_t n = 0, whole = 0;
 	for (uint32_t local = jc->low_local; local < end; local++) {
 		if (has_contributed(jc, rank, local, jc->low_step)) {

@@ -111,8 +111,8 @@ Test(refuse, integers)
 	static const struct refusal table[] = {
 		{"jobs:\n  - name: x\n    workers: 0\n",
 			"t.yaml:3:14: jobs[0].workers: 0 is out of range 1..256"},
-		{JOB("slots: 8192"),
-			"t.yaml:5:55: jobs[0].slots: 8192 is out of range 2..4096, a power"},
+		{JOB("slots: 262144"),
+			"t.yaml:5:55: jobs[0].slots: 262144 is out of range 2..131072, a power"},
 		{JOB("slots: 96"), "t.yaml:5:55: jobs[0].slots: 96 is not a power of two"},
 		{"node: {id: -1}\n", "t.yaml:1:12: node.id: -1 is out of range 0..1"},
 		{"node: {id: 99999999999999999999}\n",
