@@ -2,6 +2,7 @@
 //
 // gradbench codec: encoders and decoders over one large tensor, against a copy of the same tensor
 // by the same device in the same run. Rates are of f32 bytes: 4 x elements / time, the copy's too.
+#include "codec_server.h"
 #include "gradbench.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@ struct options {
 	const struct codec_device *device;
 	uint64_t elems;
 	uint32_t block_elems, repeats;
-	bool json;
+	bool json, server;
 };
 
 struct row {
@@ -188,12 +189,16 @@ static int bench_run(const struct options *o)
 static int usage(FILE *to)
 {
 	fprintf(to,
-		"usage: gradbench codec [--device cpu|cuda] [--elems N] [--block N]"
+		"usage: gradbench codec [--device cpu|cuda | --server] [--elems N] [--block N]"
 		" [--repeats N] [--json]\n\n"
 		"  --device D   where the codecs run (default cpu, one core)\n"
 		"  --elems N    elements of the tensor (default: cpu 10e6, cuda 100e6)\n"
 		"  --block N    elements of a block (default 336: datagrams of 1500 bytes)\n"
-		"  --repeats N  measurements, of which the median is printed (default 11)\n\n"
+		"  --repeats N  measurements, of which the median is printed (default 11)\n"
+		"  --server     instead: what a core of the server does, payloads in the cache "
+		"added to"
+		" a table\n               in memory, against f32; and top-k in cycles per "
+		"element\n\n"
 		"GB/s counts 4 bytes an element. of copy: that rate against a copy of the tensor.\n"
 		"moved: all bytes read and written in that time, against the copy's.\n");
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
@@ -234,6 +239,8 @@ static int option_take(struct options *o, int c, const char *text)
 	}
 	if (c == 'j')
 		o->json = true;
+	else if (c == 's')
+		o->server = true;
 	else if (c == 'e' && number_parse(text, UINT64_C(1) << 34, &n))
 		o->elems = n;
 	else if (c == 'b' && number_parse(text, GP_CODEC_ELEMS_MAX, &n))
@@ -253,6 +260,7 @@ static int codec_run(int argc, char **argv)
 		{"block", required_argument, NULL, 'b'},
 		{"repeats", required_argument, NULL, 'r'},
 		{"json", no_argument, NULL, 'j'},
+		{"server", no_argument, NULL, 's'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -265,6 +273,8 @@ static int codec_run(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage(stderr);
+	if (o.server)
+		return codec_server_run(o.block_elems, o.repeats, o.json) ? EXIT_FAILED : EXIT_OK;
 	if (!o.elems)
 		o.elems = o.device->elems_default;
 	return bench_run(&o);

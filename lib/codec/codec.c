@@ -21,12 +21,16 @@ static const struct codec_kernels *const kernels_by_level[GP_SIMD_LEVELS] = {
 // Points into constant tables: any thread may set it, all set the same, so relaxed order is enough.
 static _Atomic(const struct codec_kernels *) kernels_active;
 
-// The AVX2 kernels convert f16 with F16C, which a virtual machine may hide.
+// The AVX2 kernels convert f16 with F16C, which a virtual machine may hide; the AVX-512 ones handle
+// bytes and halves, and the last few of them in smaller registers, under masks.
 static bool level_runs(enum gp_simd_level level)
 {
 #ifdef __x86_64__
 	unsigned a, b, c = 0, d;
 	if (level >= GP_SIMD_AVX2 && !(__get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C)))
+		return false;
+	if (level == GP_SIMD_AVX512 &&
+		!(__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")))
 		return false;
 #endif
 	return gp_simd_has(level);

@@ -4,6 +4,7 @@
 // the scalar twin on every CPU. Elements beyond the last full vector go through the scalar helpers.
 // What is quantised is in codec_avx2_quant.c.
 #include "codec_avx2.h"
+#include "codec_sparse.h"
 
 static inline __m256 load8_bf16(const void *p)
 {
@@ -242,17 +243,32 @@ static uint32_t select_indices(uint8_t *out, const float *acc, uint32_t elems, s
 	return n;
 }
 
-// What both tables have.
-#define KERNELS                                                                                    \
-	.f32_add = f32_add, .bf16_decode = bf16_decode, .bf16_add = bf16_add,                      \
-	.bf16_encode = bf16_encode, .bf16_encode_ef = bf16_encode_ef, .f16_decode = f16_decode,    \
-	.f16_add = f16_add, .f16_encode = f16_encode, .f16_encode_ef = f16_encode_ef,              \
-	.half_finite = half_finite, .int8_legal = codec_int8_legal_avx2,                           \
-	.int8_decode = codec_int8_decode_avx2, .int8_add = codec_int8_add_avx2,                    \
-	.int8_encode = codec_int8_encode_avx2, .sign_decode = codec_sign_decode_avx2,              \
-	.sign_add = codec_sign_add_avx2, .sign_encode = codec_sign_encode_avx2,                    \
-	.abs_lanes = codec_abs_lanes_avx2, .accumulate = accumulate, .key_max = key_max,           \
-	.count_above = count_above, .select = select_indices
+CODEC_SPARSE_HALVES
 
-const struct codec_kernels codec_kernels_avx2 = {.f32_finite = f32_finite, KERNELS};
-const struct codec_kernels codec_kernels_avx512 = {.f32_finite = codec_f32_finite_avx512, KERNELS};
+const struct codec_kernels codec_kernels_avx2 = {
+	.f32_add = f32_add,
+	.f32_finite = f32_finite,
+	.bf16_decode = bf16_decode,
+	.bf16_add = bf16_add,
+	.bf16_encode = bf16_encode,
+	.bf16_encode_ef = bf16_encode_ef,
+	.f16_decode = f16_decode,
+	.f16_add = f16_add,
+	.f16_encode = f16_encode,
+	.f16_encode_ef = f16_encode_ef,
+	.half_finite = half_finite,
+	.int8_legal = codec_int8_legal_avx2,
+	.int8_decode = codec_int8_decode_avx2,
+	.int8_add = codec_int8_add_avx2,
+	.int8_encode = codec_int8_encode_avx2,
+	.sign_decode = codec_sign_decode_avx2,
+	.sign_add = codec_sign_add_avx2,
+	.sign_encode = codec_sign_encode_avx2,
+	.abs_lanes = codec_abs_lanes_avx2,
+	.accumulate = accumulate,
+	.key_max = key_max,
+	.count_above = count_above,
+	.select = select_indices,
+	.sparse_set = {codec_sparse_set_f32, sparse_set_bf16, sparse_set_f16},
+	.sparse_add = {codec_sparse_add_f32, sparse_add_bf16, sparse_add_f16},
+};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What the files of AVX2 and AVX-512 kernels share.
+// What the files of AVX2 kernels share.
 #ifndef GP_CODEC_AVX2_H
 #define GP_CODEC_AVX2_H
 
@@ -29,7 +29,6 @@ static inline __m256 codec_rest8(__m256 acc, __m256 sent)
 
 #endif
 
-bool codec_f32_finite_avx512(const uint8_t *payload, uint32_t count);
 bool codec_int8_legal_avx2(const uint8_t *q, uint32_t elems);
 void codec_int8_decode_avx2(float *dst, const uint8_t *q, uint32_t elems, float scale);
 void codec_int8_add_avx2(float *dst, const uint8_t *q, uint32_t elems, float scale);

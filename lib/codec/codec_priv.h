@@ -20,6 +20,12 @@ struct codec_cut {
 	uint32_t equals;
 };
 
+// How the values of a sparse payload are written.
+enum codec_form { CODEC_FORM_F32, CODEC_FORM_BF16, CODEC_FORM_F16, CODEC_FORMS };
+
+typedef void (*codec_sparse)(
+	float *dst, const uint8_t *index, const uint8_t *value, uint32_t count);
+
 struct codec_kernels {
 	void (*f32_add)(float *dst, const uint8_t *payload, uint32_t elems);
 	bool (*f32_finite)(const uint8_t *payload, uint32_t count);
@@ -57,6 +63,9 @@ struct codec_kernels {
 	uint32_t (*count_above)(const float *acc, uint32_t elems, int32_t above);
 	// Writes the u16 indices to keep, in order, and returns how many there are.
 	uint32_t (*select)(uint8_t *out, const float *acc, uint32_t elems, struct codec_cut cut);
+	// dst[index[i]] = value[i], and dst[index[i]] += value[i]; u16 indices that increase.
+	codec_sparse sparse_set[CODEC_FORMS];
+	codec_sparse sparse_add[CODEC_FORMS];
 };
 
 extern const struct codec_kernels codec_kernels_scalar;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The kernels in plain C: what the SIMD ones are compared with, and what runs where there are none.
-#include "codec_priv.h"
+#include "codec_sparse.h"
 
 static void f32_add(float *dst, const uint8_t *payload, uint32_t elems)
 {
@@ -175,6 +175,8 @@ static uint32_t select_indices(uint8_t *out, const float *acc, uint32_t elems, s
 	return n;
 }
 
+CODEC_SPARSE_HALVES
+
 const struct codec_kernels codec_kernels_scalar = {
 	.f32_add = f32_add,
 	.f32_finite = f32_finite,
@@ -199,4 +201,6 @@ const struct codec_kernels codec_kernels_scalar = {
 	.key_max = key_max,
 	.count_above = count_above,
 	.select = select_indices,
+	.sparse_set = {codec_sparse_set_f32, sparse_set_bf16, sparse_set_f16},
+	.sparse_add = {codec_sparse_add_f32, sparse_add_bf16, sparse_add_f16},
 };

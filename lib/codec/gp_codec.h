@@ -84,6 +84,9 @@ struct gp_codec_src {
 			 // ignore it
 	uint32_t elems;
 	uint32_t k; // topk and its 16-bit forms: elements to keep, at most elems
+	// Above 0: of the top-k ones only those with |acc| >= threshold are kept, at most k (the
+	// largest), none perhaps; NaN is above any threshold. Finite. 0: exactly k.
+	float threshold;
 };
 
 // Name and id, as in configuration files; NULL and -EINVAL for unknown ones.
@@ -102,7 +105,7 @@ static inline bool gp_codec_is_topk(uint8_t id)
 // elems.
 uint32_t gp_codec_topk_count(double ratio, uint32_t elems) GP_MUST_CHECK;
 // Bytes of the longest payload of a block; exact for every codec when k (of the top-k ones) is what
-// is encoded. 0 for an unknown id.
+// is encoded, which it is without a threshold. 0 for an unknown id.
 size_t gp_codec_size_max(uint8_t id, uint32_t elems, uint32_t k) GP_MUST_CHECK;
 
 // GP_CODEC_OK, or the first reason in the order of the enum. Reads at most len bytes; elems is the
@@ -121,6 +124,20 @@ void gp_codec_add(uint8_t id, float *dst, const uint8_t *payload, size_t len, ui
 // the receiver can name it.
 uint32_t gp_codec_encode(
 	uint8_t id, const struct gp_codec_src *src, uint8_t *payload) GP_MUST_CHECK;
+
+// A threshold for gp_codec_src that keeps about `keep` of `elems` elements of a whole tensor, from
+// a sample of it: the tensor is cut into `samples` equal strata and one element of each is looked
+// at, chosen by `seed`; |acc| at the place `keep / elems x samples` of the sorted sample is the
+// answer. All is looked at when samples >= elems, and the answer is exact then: ties aside, `keep`
+// elements. Else, with r = keep / elems x samples of the sample above the threshold, the share of
+// the tensor that is kept has the mean keep / elems and a standard deviation of at most 1 / sqrt(r)
+// of that (binomial; strata only help): gp_codec_sample_count gives r = 256, so 1/16; it is off by
+// more than a quarter less than once in 10^4 times. Always above 0, so that no zero is kept. `work`
+// is room for `samples` floats. residual NULL: none.
+float gp_codec_threshold(const float *grad, const float *residual, uint64_t elems, uint64_t keep,
+	uint32_t samples, uint64_t seed, float *work) GP_MUST_CHECK;
+// How many samples that takes: 256 / (keep / elems), at most elems.
+uint32_t gp_codec_sample_count(uint64_t elems, uint64_t keep) GP_MUST_CHECK;
 
 // Uses the kernels of that level from now on: for tests and measurements. -ENOTSUP when this
 // machine or this library has none of that level. Without it the best ones are chosen at the first

@@ -4,9 +4,6 @@
 // differ in how they write a value.
 #include "codec_priv.h"
 
-// So many 16-bit values are widened at once.
-#define TILE 64
-
 struct half_form {
 	uint16_t exp_mask; // NaN and infinity have these bits set
 	uint16_t (*round)(float v);
@@ -88,58 +85,31 @@ static bool half_finite(const uint8_t *payload, uint32_t elems, const struct hal
 
 // ---- scatter
 
-static void wide_decode(float *dst, const uint8_t *payload, uint32_t elems)
+static inline void sparse_decode(
+	float *dst, const uint8_t *payload, uint32_t elems, enum codec_form form)
 {
 	uint32_t count = gp_load16(payload);
-	const uint8_t *value = values_of(payload, count);
 	GP_ASSERT(count <= elems);
 	memset(dst, 0, (size_t)elems * sizeof(*dst));
-	for (uint32_t i = 0; i < count; i++)
-		gp_storef(&dst[gp_load16(payload + 2 + 2 * i)], gp_loadf(value + 4 * i));
+	codec_kernels_get()->sparse_set[form](dst, payload + 2, values_of(payload, count), count);
+}
+
+static inline void sparse_add(
+	float *dst, const uint8_t *payload, uint32_t elems, enum codec_form form)
+{
+	uint32_t count = gp_load16(payload);
+	GP_ASSERT(count <= elems);
+	codec_kernels_get()->sparse_add[form](dst, payload + 2, values_of(payload, count), count);
+}
+
+static void wide_decode(float *dst, const uint8_t *payload, uint32_t elems)
+{
+	sparse_decode(dst, payload, elems, CODEC_FORM_F32);
 }
 
 static void wide_add(float *dst, const uint8_t *payload, uint32_t elems)
 {
-	uint32_t count = gp_load16(payload);
-	const uint8_t *value = values_of(payload, count);
-	GP_ASSERT(count <= elems);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t at = gp_load16(payload + 2 + 2 * i);
-		dst[at] = gp_fadd(dst[at], gp_loadf(value + 4 * i));
-	}
-}
-
-typedef void (*widen_fn)(float *dst, const uint8_t *payload, uint32_t elems);
-
-static void half_decode(float *dst, const uint8_t *payload, uint32_t elems, widen_fn widen)
-{
-	uint32_t count = gp_load16(payload);
-	const uint8_t *index = payload + 2, *value = values_of(payload, count);
-	float tile[TILE];
-	GP_ASSERT(count <= elems);
-	memset(dst, 0, (size_t)elems * sizeof(*dst));
-	for (uint32_t first = 0; first < count; first += TILE) {
-		uint32_t n = GP_MIN(count - first, (uint32_t)TILE);
-		widen(tile, value + 2 * first, n);
-		for (uint32_t i = 0; i < n; i++)
-			gp_storef(&dst[gp_load16(index + 2 * (first + i))], tile[i]);
-	}
-}
-
-static void half_add(float *dst, const uint8_t *payload, uint32_t elems, widen_fn widen)
-{
-	uint32_t count = gp_load16(payload);
-	const uint8_t *index = payload + 2, *value = values_of(payload, count);
-	float tile[TILE];
-	GP_ASSERT(count <= elems);
-	for (uint32_t first = 0; first < count; first += TILE) {
-		uint32_t n = GP_MIN(count - first, (uint32_t)TILE);
-		widen(tile, value + 2 * first, n);
-		for (uint32_t i = 0; i < n; i++) {
-			uint32_t at = gp_load16(index + 2 * (first + i));
-			dst[at] = gp_fadd(dst[at], tile[i]);
-		}
-	}
+	sparse_add(dst, payload, elems, CODEC_FORM_F32);
 }
 
 // ---- choice
@@ -176,21 +146,32 @@ static struct codec_cut cut_find(
 	return (struct codec_cut){.above = (int32_t)high, .equals = k - above_high};
 }
 
+// The cut of all that reach the threshold, unless those are more than k.
+static struct codec_cut cut_choose(
+	const struct codec_kernels *kn, const float *acc, const struct gp_codec_src *src)
+{
+	struct codec_cut cut = {.above = -1};
+	if (src->threshold > 0) {
+		cut.above = codec_key(src->threshold) - 1;
+		if (kn->count_above(acc, src->elems, cut.above) <= src->k)
+			return cut;
+	}
+	return src->k < src->elems ? cut_find(kn, acc, src->elems, src->k) : cut;
+}
+
 // Writes count and indices, takes the gradient into the residual, and says where the values lie.
 static const float *indices_encode(const struct gp_codec_src *src, uint8_t *payload)
 {
 	const struct codec_kernels *kn = codec_kernels_get();
-	GP_ASSERT(src->k <= src->elems);
+	GP_ASSERT(src->k <= src->elems && src->threshold >= 0);
 	const float *acc = src->grad;
 	if (src->residual) {
 		kn->accumulate(src->residual, src->grad, src->elems);
 		acc = src->residual;
 	}
-	struct codec_cut cut = {.above = -1};
-	if (src->k < src->elems)
-		cut = cut_find(kn, acc, src->elems, src->k);
+	struct codec_cut cut = cut_choose(kn, acc, src);
 	uint32_t count = kn->select(payload + 2, acc, src->elems, cut);
-	GP_ASSERT(count == src->k);
+	GP_ASSERT(count == src->k || (src->threshold > 0 && count < src->k));
 	gp_store16(payload, (uint16_t)count);
 	if (count % 2 == 0)
 		gp_store16(payload + 2 + 2 * count, 0);
@@ -201,31 +182,33 @@ static const float *indices_encode(const struct gp_codec_src *src, uint8_t *payl
 static uint32_t wide_encode(const struct gp_codec_src *src, uint8_t *payload)
 {
 	const float *acc = indices_encode(src, payload);
-	uint8_t *value = payload + codec_topk_values_offset(src->k);
-	for (uint32_t i = 0; i < src->k; i++) {
+	uint32_t count = gp_load16(payload);
+	uint8_t *value = payload + codec_topk_values_offset(count);
+	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = gp_load16(payload + 2 + 2 * i);
 		gp_storef(value + 4 * i, acc[at]);
 		if (src->residual)
 			src->residual[at] = 0;
 	}
-	return size_wide(src->k);
+	return size_wide(count);
 }
 
 static uint32_t half_encode(
 	const struct gp_codec_src *src, uint8_t *payload, const struct half_form *form)
 {
 	const float *acc = indices_encode(src, payload);
-	uint8_t *value = payload + codec_topk_values_offset(src->k);
-	for (uint32_t i = 0; i < src->k; i++) {
+	uint32_t count = gp_load16(payload);
+	uint8_t *value = payload + codec_topk_values_offset(count);
+	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = gp_load16(payload + 2 + 2 * i);
 		uint16_t half = form->round(acc[at]);
 		gp_store16(value + 2 * i, half);
 		if (src->residual)
 			src->residual[at] = form->rest(acc[at], half);
 	}
-	if (src->k % 2 == 1)
-		gp_store16(value + 2 * src->k, 0);
-	return size_half(src->k);
+	if (count % 2 == 1)
+		gp_store16(value + 2 * count, 0);
+	return size_half(count);
 }
 
 // ---- the rows of the table
@@ -257,12 +240,12 @@ static bool bf16_finite(const uint8_t *payload, uint32_t elems)
 
 static void bf16_decode(float *dst, const uint8_t *payload, uint32_t elems)
 {
-	half_decode(dst, payload, elems, codec_kernels_get()->bf16_decode);
+	sparse_decode(dst, payload, elems, CODEC_FORM_BF16);
 }
 
 static void bf16_add(float *dst, const uint8_t *payload, uint32_t elems)
 {
-	half_add(dst, payload, elems, codec_kernels_get()->bf16_decode);
+	sparse_add(dst, payload, elems, CODEC_FORM_BF16);
 }
 
 static uint32_t bf16_encode(const struct gp_codec_src *src, uint8_t *payload)
@@ -287,12 +270,12 @@ static bool f16_finite(const uint8_t *payload, uint32_t elems)
 
 static void f16_decode(float *dst, const uint8_t *payload, uint32_t elems)
 {
-	half_decode(dst, payload, elems, codec_kernels_get()->f16_decode);
+	sparse_decode(dst, payload, elems, CODEC_FORM_F16);
 }
 
 static void f16_add(float *dst, const uint8_t *payload, uint32_t elems)
 {
-	half_add(dst, payload, elems, codec_kernels_get()->f16_decode);
+	sparse_add(dst, payload, elems, CODEC_FORM_F16);
 }
 
 static uint32_t f16_encode(const struct gp_codec_src *src, uint8_t *payload)

@@ -26,6 +26,8 @@ expect '.sums == "checked" and (.rows | map(.sessions) | max == 1024)' \
 expect '.sums == "checked" and (.rows | length == 2) and .bytes > 2000000' \
 	snapshot --table-mb 1 --rounds 1
 expect '.sums == "checked" and .bytes > 0' snapshot --table-mb 1 --rounds 1 --level 1 --mtu 1500
+expect '(.rows | length) > 20' codec --elems 5000 --repeats 1
+expect '(.add | length == 8) and (.sparse | length == 9)' codec --server --block 100 --repeats 1
 
 for wrong in "" "nothing" "engine --workers 0" "engine --skew 64 --slots 64" "roofline --rounds 0" \
 	"snapshot --level 20"; do
