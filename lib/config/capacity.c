@@ -29,7 +29,7 @@ static const struct {
 } driver_limits[] = {
 	[GP_PORT_TAP] = {1500, "net_tap cannot send longer frames"},
 	[GP_PORT_AF_PACKET] = {9216, "the jumbo frame of the packet ring"},
-	[GP_PORT_AF_XDP] = {3506, "one page of an XDP frame"},
+	[GP_PORT_AF_XDP] = {3310, "a page less what DPDK and XDP keep in it"},
 	[GP_PORT_MEMIF] = {9216, "the memif buffer"},
 	[GP_PORT_PCI] = {9216, "jumbo frames"},
 };

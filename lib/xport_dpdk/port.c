@@ -16,6 +16,7 @@
 // size.
 #define ROOM_NORMAL  2048
 #define ROOM_JUMBO   10240
+#define PAGE	     4096
 #define IP_MTU_MIN   576
 #define IP_MTU_MAX   9216
 #define IP4_OVERHEAD 28
@@ -70,11 +71,23 @@ static struct rte_mempool *pool_create(
 	return pool;
 }
 
+// Bytes of a frame behind the headroom. An XDP socket's buffer with all that DPDK keeps beside it
+// is one page at most; a pool's header is a line, and an even number of lines becomes one more.
+static uint32_t frame_room(const struct gp_dpdk_port *p, uint32_t ip_mtu)
+{
+	if (ip_mtu <= RTE_ETHER_MTU)
+		return ROOM_NORMAL;
+	if (strcmp(p->info.driver, "net_af_xdp") != 0)
+		return ROOM_JUMBO;
+	return PAGE - 2 * GP_CACHE_LINE - sizeof(struct rte_mbuf) - DPDK_PRIV_SIZE -
+	       RTE_PKTMBUF_HEADROOM;
+}
+
 static int core_memory_take(struct gp_xport_dpdk *x, const struct gp_dpdk_port_opts *o)
 {
 	uint32_t ip_mtu = or_default(o->ip_mtu, RTE_ETHER_MTU);
 	uint32_t queue = (uint32_t)gp_pow2_up(or_default(o->tx_queue_count, TX_QUEUE_COUNT));
-	uint32_t room = RTE_PKTMBUF_HEADROOM + (ip_mtu <= RTE_ETHER_MTU ? ROOM_NORMAL : ROOM_JUMBO);
+	uint32_t room = RTE_PKTMBUF_HEADROOM + frame_room(x->port, ip_mtu);
 	x->tx = rte_zmalloc("gp_tx", queue * sizeof(struct rte_mbuf *), GP_CACHE_LINE);
 	x->tx_mask = queue - 1;
 	x->pool = pool_create(x, "frames", or_default(o->mbufs_per_core, MBUFS_PER_CORE), room);

@@ -118,7 +118,7 @@ Test(capacity, mtu_of_each_driver)
 {
 	static const uint32_t max[] = {[GP_PORT_TAP] = 1500,
 		[GP_PORT_AF_PACKET] = 9216,
-		[GP_PORT_AF_XDP] = 3506,
+		[GP_PORT_AF_XDP] = 3310,
 		[GP_PORT_MEMIF] = 9216,
 		[GP_PORT_PCI] = 9216};
 	start(ALL_OK);
