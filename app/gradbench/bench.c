@@ -75,7 +75,7 @@ void bench_give(void *mem, size_t size)
 // ---- rounds
 
 // Arithmetic in registers: what slows it down is no part of the memory that is measured.
-static double calibrate_ns(void)
+double bench_calibrate_ns(void)
 {
 	uint64_t x = 1, from = bench_cpu_ns();
 	for (uint32_t i = 0; i < CALIBRATE_STEPS; i++) {
@@ -87,7 +87,7 @@ static double calibrate_ns(void)
 
 static bool calibrate(struct bench_guard *g)
 {
-	double ns = calibrate_ns();
+	double ns = bench_calibrate_ns();
 	g->best_ns = g->best_ns == 0 ? ns : GP_MIN(g->best_ns, ns);
 	return ns <= g->best_ns * CALIBRATE_SLACK;
 }

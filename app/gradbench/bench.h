@@ -14,9 +14,10 @@
 
 #define BENCH_ROUNDS_MAX 101
 
-uint64_t bench_cpu_ns(void);  // CPU time of this thread
-uint64_t bench_wall_ns(void); // never goes back
-double bench_tsc_ghz(void);   // measured once
+uint64_t bench_cpu_ns(void);	 // CPU time of this thread
+uint64_t bench_wall_ns(void);	 // never goes back
+double bench_tsc_ghz(void);	 // measured once
+double bench_calibrate_ns(void); // of the calibration loop, once
 
 // Zeroed memory on huge pages where the kernel has them; NULL after a line on stderr. Given back
 // with its size.

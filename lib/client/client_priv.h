@@ -54,8 +54,8 @@ int client_lane_open(struct gp_client *c, uint32_t lane, uint16_t port) GP_MUST_
 void client_lanes_close(struct gp_client *c);
 // Takes what has arrived, sends what is due. Returns when to come back at the latest.
 uint64_t client_turn(struct gp_client *c);
-// Until a datagram arrives, or a socket that was full has room, or `until`; not at all when received
-// datagrams wait.
+// Until a datagram arrives, or a socket that was full has room, or `until`; not at all when
+// received datagrams wait.
 void client_sleep(struct gp_client *c, uint64_t until);
 // What client_sleep waits for; `fds` has room for all lanes. *until becomes 0 where something has
 // been read and not been taken.
