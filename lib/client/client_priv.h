@@ -66,7 +66,7 @@ bool client_was_refused(const struct gp_client *c);
 // client_background.c
 // Every public call that touches the client is inside: `struct client_background *held
 // CLIENT_LEAVES = client_enter(c)` makes the client the caller's until the function returns.
-#define CLIENT_LEAVES __attribute__((cleanup(client_leave)))
+#define CLIENT_LEAVES __attribute__((cleanup(client_leave), unused))
 struct client_background *client_enter(const struct gp_client *c);
 void client_leave(struct client_background **held);
 void client_background_end(struct gp_client *c);
