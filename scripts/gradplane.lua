@@ -185,7 +185,7 @@ field("none", "layout.entry", "Entry")
 field("uint32", "layout.entry.tensor", "Tensor")
 field("uint32", "layout.entry.first_block", "First block")
 field("uint32", "layout.entry.unit", "Unit")
-field("uint32", "layout.entry.reserved", "Reserved")
+field("uint32", "layout.entry.codec", "Codec asked for", base.HEX)
 
 field("uint32", "commit.first", "First decision")
 field("uint16", "commit.n", "Decisions")
@@ -501,6 +501,7 @@ local LAYOUT = {
 }
 local LAYOUT_ENTRY = {
 	{ "layout.entry.tensor", 4 }, { "layout.entry.first_block", 4 }, { "layout.entry.unit", 4 },
+	{ "layout.entry.codec", 4 },
 }
 
 local function body_layout(c)
@@ -517,8 +518,7 @@ local function body_layout(c)
 			return cut_off(c, "before an entry")
 		end
 		local tree = branch(c, "layout.entry", 16)
-		if not take_all(c, tree, LAYOUT_ENTRY) or
-			not take_zero(c, tree, "layout.entry.reserved", 4) then
+		if not take_all(c, tree, LAYOUT_ENTRY) then
 			return
 		end
 	end

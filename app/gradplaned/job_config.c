@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <gp_codec.h>
 #include "job_config.h"
 
 #include <stdio.h>
@@ -25,6 +26,23 @@ static void async_fill(struct gp_job_config *out, const struct gp_config_job *j)
 	out->rto_max_ns = j->transport.rto_max_us * US;
 }
 
+// As an entry of LAYOUT has it: f32 is 0, so that the worker's own default holds.
+static uint32_t codec_hint(const struct gp_config_job *j)
+{
+	static const uint8_t ids[] = {[GP_CONFIG_CODEC_F32] = 0,
+		[GP_CONFIG_CODEC_BF16] = GP_CODEC_BF16,
+		[GP_CONFIG_CODEC_F16] = GP_CODEC_F16,
+		[GP_CONFIG_CODEC_INT8] = GP_CODEC_INT8,
+		[GP_CONFIG_CODEC_SIGN] = GP_CODEC_SIGN,
+		[GP_CONFIG_CODEC_TOPK] = GP_CODEC_TOPK,
+		[GP_CONFIG_CODEC_TOPK_BF16] = GP_CODEC_TOPK_BF16,
+		[GP_CONFIG_CODEC_TOPK_F16] = GP_CODEC_TOPK_F16,
+		[GP_CONFIG_CODEC_AUTO] = GP_WIRE_CODEC_AUTO};
+	double parts = (double)j->topk_ratio * GP_WIRE_RATIO_ONE + 0.5;
+	uint32_t ratio = (uint32_t)GP_MIN(GP_MAX(parts, 1.0), GP_WIRE_RATIO_ONE - 1.0);
+	return ids[j->codec] | (gp_codec_is_topk(ids[j->codec]) ? ratio << 8 : 0);
+}
+
 void job_config_fill(
 	struct gp_job_config *out, const struct gp_config_job *j, const struct gp_config *c)
 {
@@ -49,6 +67,7 @@ void job_config_fill(
 		.mean = j->mean,
 		.deterministic = j->deterministic,
 		.nonfinite = nonfinite[j->nonfinite],
+		.codec = codec_hint(j),
 		.norm_max = j->norm_max,
 		.workers = j->workers,
 		.workers_min = j->workers_min,

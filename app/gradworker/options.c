@@ -34,8 +34,16 @@ static const char HELP[] =
 	"  --steps N            train up to step N of the job, or\n"
 	"  --epochs N           up to the end of epoch N; with neither, until stopped\n"
 	"  --seed S             of initial values and sample order (default 1)\n"
-	"  --codec C            f32, bf16, f16, int8, sign, topk:RATIO, topk_bf16:RATIO or\n"
-	"                       topk_f16:RATIO (default f32)\n"
+	"  --codec C            of gradients: f32, bf16, f16, int8, sign, auto (by size and "
+	"bandwidth),\n"
+	"                       topk:K, topk_bf16:K or topk_f16:K, where K is a share of each\n"
+	"                       tensor, such as 0.01, or a number of its elements, such as 500n\n"
+	"                       (default: as the job's configuration says)\n"
+	"  --topk-sampled       one threshold for each tensor, from a sample of it; else exactly "
+	"K\n"
+	"                       of each block\n"
+	"  --topk-warmup N      over the first N steps the share falls from 25 % to K\n"
+	"  --topk-momentum M    momentum correction on the worker; the server's optimizer is sgd\n"
 	"  --mtu N              path MTU to probe with (default: of the interface)\n"
 	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
 	"  --reconnect-ms N     when the server is gone, look so long for the one that leads now, "
@@ -76,6 +84,9 @@ enum option_id {
 	OPT_BLOCK,
 	OPT_SEED,
 	OPT_CODEC,
+	OPT_TOPK_SAMPLED,
+	OPT_TOPK_WARMUP,
+	OPT_TOPK_MOMENTUM,
 	OPT_MTU,
 	OPT_PROGRESS,
 	OPT_REPLACE,
@@ -110,6 +121,9 @@ static const struct option LONG_OPTIONS[] = {
 	{"block", required_argument, NULL, OPT_BLOCK},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"codec", required_argument, NULL, OPT_CODEC},
+	{"topk-sampled", no_argument, NULL, OPT_TOPK_SAMPLED},
+	{"topk-warmup", required_argument, NULL, OPT_TOPK_WARMUP},
+	{"topk-momentum", required_argument, NULL, OPT_TOPK_MOMENTUM},
 	{"mtu", required_argument, NULL, OPT_MTU},
 	{"progress", required_argument, NULL, OPT_PROGRESS},
 	{"replace", no_argument, NULL, OPT_REPLACE},
@@ -180,9 +194,18 @@ static int ratio_parse(struct parse *p, const char *text, const char *colon)
 	char *end;
 	double ratio = strtod(colon + 1, &end);
 
+	p->o->topk_ratio = 0;
+	p->o->topk_count = 0;
+	if (end != colon + 1 && strcmp(end, "n") == 0 && ratio >= 1 && ratio <= 1e12 &&
+		ratio == floor(ratio)) {
+		p->o->topk_count = (uint64_t)ratio;
+		return 0;
+	}
 	if (end == colon + 1 || *end || !(ratio > 0 && ratio <= 1))
-		return gw_error_set(
-			p->err, -EINVAL, "--codec: ratio of '%s' is not in (0, 1]", text);
+		return gw_error_set(p->err, -EINVAL,
+			"--codec: what '%s' keeps is neither a ratio in (0, 1] nor a count like "
+			"500n",
+			text);
 	p->o->topk_ratio = (float)ratio;
 	return 0;
 }
@@ -198,19 +221,20 @@ static int codec_parse(struct parse *p, const char *text)
 		[GW_CODEC_TOPK] = "topk:",
 		[GW_CODEC_TOPK_BF16] = "topk_bf16:",
 		[GW_CODEC_TOPK_F16] = "topk_f16:",
+		[GW_CODEC_AUTO] = "auto",
 	};
 	const char *colon = strchr(text, ':');
 	size_t len = colon ? (size_t)(colon + 1 - text) : strlen(text);
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (strlen(names[i]) != len || strncmp(names[i], text, len) != 0)
+		if (!names[i] || strlen(names[i]) != len || strncmp(names[i], text, len) != 0)
 			continue;
 		p->o->codec = (enum gw_codec)i;
 		return colon ? ratio_parse(p, text, colon) : 0;
 	}
 	return gw_error_set(p->err, -EINVAL,
-		"--codec: '%s' is not one of f32, bf16, f16, int8, sign, topk:RATIO, "
-		"topk_bf16:RATIO, topk_f16:RATIO",
+		"--codec: '%s' is not one of f32, bf16, f16, int8, sign, auto, topk:K, "
+		"topk_bf16:K, topk_f16:K",
 		text);
 }
 
@@ -262,6 +286,9 @@ static int plain_parse(struct parse *p, int id, const char *text)
 		return 0;
 	case OPT_REPLACE:
 		o->replace = true;
+		return 0;
+	case OPT_TOPK_SAMPLED:
+		o->topk_sampled = true;
 		return 0;
 	case OPT_EVAL:
 		p->eval = true;
@@ -334,6 +361,10 @@ static int option_parse(struct parse *p, int id, const char *text)
 		return number_parse(p, id, text, 0, UINT64_MAX, &o->seed);
 	case OPT_CODEC:
 		return codec_parse(p, text);
+	case OPT_TOPK_WARMUP:
+		return u32_parse(p, id, text, 1, STEPS_MAX, &o->topk_warmup);
+	case OPT_TOPK_MOMENTUM:
+		return float_parse(p, id, text, 0.9999, &o->topk_momentum);
 	case OPT_MTU:
 		return u32_parse(p, id, text, 576, 65535, &o->mtu);
 	case OPT_PROGRESS:
@@ -353,7 +384,7 @@ static int option_parse(struct parse *p, int id, const char *text)
 
 static int local_check(struct parse *p)
 {
-	if (p->o->codec != GW_CODEC_F32)
+	if (p->o->codec > GW_CODEC_F32)
 		return gw_error_set(
 			p->err, -EINVAL, "--codec: --local is the reference and knows only f32");
 	if (p->o->server || p->flags.has_rank)
@@ -398,9 +429,26 @@ static int remote_check(struct parse *p)
 	return 0;
 }
 
+static int topk_check(const struct parse *p)
+{
+	const struct gw_options *o = p->o;
+
+	if (o->topk_ratio > 0 || o->topk_count > 0)
+		return 0;
+	if (o->topk_sampled || o->topk_warmup || o->topk_momentum > 0)
+		return gw_error_set(p->err, -EINVAL,
+			"--topk-sampled, --topk-warmup and --topk-momentum go with a top-k "
+			"--codec");
+	return 0;
+}
+
 static int whole_check(struct parse *p)
 {
 	struct gw_options *o = p->o;
+	int rc = topk_check(p);
+
+	if (rc)
+		return rc;
 
 	o->mode = p->local ? GW_LOCAL : p->eval ? GW_EVAL : GW_TRAIN;
 	o->score = p->local && p->eval;

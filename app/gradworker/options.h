@@ -15,6 +15,7 @@
 enum gw_mode { GW_TRAIN, GW_EVAL, GW_LOCAL };
 enum gw_progress_kind { GW_PROGRESS_TEXT, GW_PROGRESS_JSON, GW_PROGRESS_NONE };
 enum gw_codec {
+	GW_CODEC_SERVER, // as the job's configuration says
 	GW_CODEC_F32,
 	GW_CODEC_BF16,
 	GW_CODEC_F16,
@@ -23,6 +24,7 @@ enum gw_codec {
 	GW_CODEC_TOPK,
 	GW_CODEC_TOPK_BF16,
 	GW_CODEC_TOPK_F16,
+	GW_CODEC_AUTO,
 };
 
 struct gw_options {
@@ -43,7 +45,11 @@ struct gw_options {
 	uint32_t block;		       // --local: elements of a block, for norm_max
 	uint64_t seed;
 	enum gw_codec codec;
-	float topk_ratio;
+	float topk_ratio;    // 0: topk_count
+	uint64_t topk_count; // elements of each tensor
+	bool topk_sampled;
+	uint32_t topk_warmup;
+	float topk_momentum;
 	uint32_t mtu; // 0: of the interface
 	enum gw_progress_kind progress;
 	bool replace;

@@ -25,6 +25,8 @@ struct remote {
 	struct gp_client_error failure;
 	uint32_t done;	   // steps that the parameters contain
 	uint32_t own_done; // of these, taken by this process
+	uint64_t codecs;   // of all tensors, folded
+	uint64_t residuals_lost;
 	double loss;
 };
 
@@ -37,6 +39,7 @@ static int client_open(
 	struct gp_client **client, const struct gw_options *opts, struct gp_client_error *failure)
 {
 	static const enum gp_client_codec codecs[] = {
+		[GW_CODEC_SERVER] = 0,
 		[GW_CODEC_F32] = GP_CLIENT_F32,
 		[GW_CODEC_BF16] = GP_CLIENT_BF16,
 		[GW_CODEC_F16] = GP_CLIENT_F16,
@@ -45,6 +48,7 @@ static int client_open(
 		[GW_CODEC_TOPK] = GP_CLIENT_TOPK,
 		[GW_CODEC_TOPK_BF16] = GP_CLIENT_TOPK_BF16,
 		[GW_CODEC_TOPK_F16] = GP_CLIENT_TOPK_F16,
+		[GW_CODEC_AUTO] = GP_CLIENT_AUTO,
 	};
 	struct gp_client_opts how = {
 		.server = opts->server,
@@ -56,8 +60,12 @@ static int client_open(
 		.previous_incarnation = opts->previous_incarnation,
 		.path_mtu = opts->mtu,
 		.reconnect_ms = opts->reconnect_ms,
-		.codec = codecs[opts->codec],
-		.topk_ratio = opts->topk_ratio,
+		.compress = {.codec = codecs[opts->codec],
+			.topk_ratio = opts->topk_ratio,
+			.topk_count = opts->topk_count,
+			.topk_sampled = opts->topk_sampled,
+			.topk_warmup_steps = opts->topk_warmup,
+			.topk_momentum = opts->topk_momentum},
 	};
 
 	return gp_client_create(client, &how, failure);
@@ -180,10 +188,48 @@ static int remote_step(struct remote *r)
 	return 0;
 }
 
+// Which codec each tensor has: what is chosen by bandwidth is in the log of the run.
+static void codecs_tell(const struct remote *r)
+{
+	static const char *const names[] = {
+		"", "f32", "bf16", "topk", "f16", "int8", "sign", "topk_bf16", "topk_f16"};
+	const struct gw_trainer *t = &r->trainer;
+	char text[256];
+	size_t at = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; i < t->model.tensors_count && at < sizeof(text); i++) {
+		struct gp_client_codec_state s;
+
+		if (gp_client_codec(r->client, i, &s) || s.codec >= sizeof(names) / sizeof(*names))
+			continue;
+		at += (size_t)snprintf(text + at, sizeof(text) - at, " %s=%s%s",
+			t->model.tensors[i].name, names[s.codec], s.automatic ? " (auto)" : "");
+	}
+	fprintf(stderr, "gradworker: rank %u, codecs:%s\n", t->opts->rank, text);
+}
+
+// The rank's codecs may follow the bandwidth that the first steps measure.
+static void codecs_watch(struct remote *r)
+{
+	struct gp_client_codec_state s;
+	uint64_t now = 0;
+
+	if (r->trainer.opts->progress != GW_PROGRESS_TEXT)
+		return;
+	for (uint32_t i = 0; i < r->trainer.model.tensors_count; i++)
+		if (gp_client_codec(r->client, i, &s) == 0)
+			now = now * 31 + s.codec;
+	if (now != r->codecs)
+		codecs_tell(r);
+	r->codecs = now;
+}
+
 // Another server leads now, or the same one from a snapshot: what it has counts.
 static int remote_resume(struct remote *r)
 {
 	struct gw_trainer *t = &r->trainer;
+	struct gp_client_stats stats;
 	float *params[GW_TENSORS_MAX];
 	int rc;
 
@@ -199,6 +245,13 @@ static int remote_resume(struct remote *r)
 			"gradworker: rank %u goes on behind step %u, incarnation 0x%016" PRIx64
 			"\n",
 			t->opts->rank, r->done, gp_client_incarnation(r->client));
+	gp_client_stats(r->client, &stats);
+	if (stats.residuals_lost > r->residuals_lost)
+		fprintf(stderr,
+			"gradworker: rank %u: what error feedback had kept back is lost, the "
+			"codecs begin with zeros\n",
+			t->opts->rank);
+	r->residuals_lost = stats.residuals_lost;
 	return 0;
 }
 
@@ -213,6 +266,7 @@ static int remote_train(struct remote *r)
 		struct gw_progress_now now;
 		struct gp_client_stats stats;
 
+		codecs_watch(r);
 		rc = remote_step(r);
 		if (rc == -ESTALE) {
 			rc = remote_resume(r);
@@ -245,10 +299,12 @@ static int remote_report(struct remote *r, struct gw_error *err)
 		return rc;
 	gp_client_stats(r->client, &stats);
 	printf("gradworker: ok rank=%u steps=%u step=%u loss=%.6f pushed_mb=%.1f "
-	       "retransmits=%" PRIu64 " reconnects=%" PRIu64 " digest=%016" PRIx64 " wall_s=%.2f\n",
+	       "pushed_bytes=%" PRIu64 " tx_bytes=%" PRIu64 " rx_bytes=%" PRIu64
+	       " retransmits=%" PRIu64 " reconnects=%" PRIu64 " digest=%016" PRIx64
+	       " wall_s=%.2f\n",
 		t->opts->rank, r->own_done, r->done, r->loss, (double)stats.pushed_bytes * 1e-6,
-		stats.retransmits, stats.reconnects, gw_digest(t->params, t->model.params_count),
-		wall_s);
+		stats.pushed_bytes, stats.tx_bytes, stats.rx_bytes, stats.retransmits,
+		stats.reconnects, gw_digest(t->params, t->model.params_count), wall_s);
 	return 0;
 }
 

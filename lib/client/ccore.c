@@ -71,8 +71,7 @@ void gp_ccore_destroy(struct gp_ccore *c)
 	if (!c)
 		return;
 	const struct gp_ccore_config cfg = c->cfg;
-	void *const parts[] = {c->tensors ? c->tensors[0].residual : NULL, c->tensors, c->blocks,
-		c->units, c->kept};
+	void *const parts[] = {c->feedback, c->tensors, c->blocks, c->units, c->kept};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(parts); i++)
 		if (parts[i])
 			cfg.give(cfg.mem_arg, parts[i]);

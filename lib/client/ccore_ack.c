@@ -40,6 +40,17 @@ static bool block_is_in(const struct gp_ccore *c, uint32_t block, const struct c
 	return c->blocks[block].state == CC_SENT && c->blocks[block].pn == s->pn;
 }
 
+// Delivery rate: what has arrived since the packet was sent, in that time. It is too low where
+// there was little to send, so that the largest counts.
+static void rate_measure(const struct gp_ccore *c, struct cc_lane *l, const struct cc_sent *s)
+{
+	l->delivered += s->bytes;
+	if (c->now <= s->time)
+		return;
+	double rate = (double)(l->delivered - s->delivered) * 1e9 / (double)(c->now - s->time);
+	l->rate = GP_MAX(l->rate, (uint64_t)rate);
+}
+
 static void sent_accepted(struct gp_ccore *c, struct cc_lane *l, struct cc_sent *s)
 {
 	for (uint32_t i = 0; i < s->count; i++) {
@@ -47,6 +58,7 @@ static void sent_accepted(struct gp_ccore *c, struct cc_lane *l, struct cc_sent 
 		if (block_is_in(c, block, s))
 			cc_block_answered(c, block);
 	}
+	rate_measure(c, l, s);
 	cc_sent_close(l, s);
 	l->busy_wait = 0;
 	cc_low_advance(c, l);

@@ -73,6 +73,25 @@ void cc_sent_close(struct cc_lane *l, struct cc_sent *s);
 // ccore_push.c
 uint64_t cc_push_tick(struct gp_ccore *c, struct cc_lane *l);
 
+// ccore_codec.c
+#define CC_FAULT_SIZE 80
+// Whether it is not one, and why.
+bool cc_codec_fault(const struct gp_client_compress *x, char text[CC_FAULT_SIZE]) GP_MUST_CHECK;
+// The codec of a tensor, `hint` being that of its entry in LAYOUT.
+void cc_codec_choose(struct gp_ccore *c, struct cc_tensor *t, uint32_t hint);
+void cc_codecs_step(struct gp_ccore *c); // a step begins
+size_t cc_codec_block_size(const struct gp_ccore *c, const struct cc_tensor *t) GP_MUST_CHECK;
+double cc_codec_ratio(const struct cc_tensor *t, uint32_t step) GP_MUST_CHECK;
+// 0 or -ENOMEM, when all codecs are chosen.
+int cc_codec_memory(struct gp_ccore *c) GP_MUST_CHECK;
+// A contribution of this step begins: returns the values that its blocks are encoded from.
+const float *cc_codec_begin(struct gp_ccore *c, struct cc_tensor *t, const float *grad);
+void cc_codec_block(
+	struct gp_ccore *c, struct cc_tensor *t, uint32_t i, uint8_t codec, const float *values);
+// Nothing but a place in a run of sections.
+void cc_codec_empty(struct cc_block *b);
+uint64_t cc_bandwidth(const struct gp_ccore *c); // bytes/s, 0: not measured
+
 // ccore_window.c
 void cc_window_start(struct cc_window *w, uint32_t credit);
 uint32_t cc_window_size(const struct cc_window *w) GP_MUST_CHECK;

@@ -9,8 +9,9 @@
 struct batch {
 	uint32_t first; // place
 	uint32_t count;
-	uint32_t bytes; // sections and payloads
-	bool again;	// carries something sent before
+	uint32_t sections; // runs of blocks with nothing to say take one
+	uint32_t bytes;	   // sections and payloads
+	bool again;	   // carries something sent before
 };
 
 static uint32_t lane_block(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place)
@@ -40,21 +41,34 @@ static bool next_place(const struct gp_ccore *c, struct cc_lane *l, uint32_t *pl
 	return l->next < end;
 }
 
+// Whether a block has nothing to say and goes in the section of the one before it.
+static bool run_goes_on(
+	const struct gp_ccore *c, const struct cc_block *before, const struct cc_block *k)
+{
+	return before->len == 0 && k->len == 0 &&
+	       c->tensors[before->tensor].weight == c->tensors[k->tensor].weight;
+}
+
 // As many neighbours as fit one datagram.
 static void batch_fill(
 	const struct gp_ccore *c, const struct cc_lane *l, uint32_t place, struct batch *b)
 {
 	uint32_t end = lane_end(c, l), bytes = GP_WIRE_HEADER_SIZE;
+	const struct cc_block *before = NULL;
 	bool want = c->blocks[lane_block(c, l, place)].want;
 	*b = (struct batch){.first = place};
-	for (; place < end && b->count < COALESCE_MAX; place++) {
+	for (; place < end && b->count < PLACES_MAX; place++) {
 		const struct cc_block *k = &c->blocks[lane_block(c, l, place)];
-		uint32_t more = GP_WIRE_SECTION_SIZE + k->len;
-		if (k->state != CC_UNSENT || k->want != want || bytes + more > c->limit)
+		bool joins = before && run_goes_on(c, before, k);
+		uint32_t more = joins ? 0 : GP_WIRE_SECTION_SIZE + k->len;
+		if (k->state != CC_UNSENT || k->want != want || bytes + more > c->limit ||
+			(!joins && b->sections == COALESCE_MAX))
 			break;
 		bytes += more;
+		b->sections += !joins;
 		b->count++;
 		b->again |= k->sent_before;
+		before = k;
 	}
 	b->bytes = bytes - GP_WIRE_HEADER_SIZE;
 	GP_ASSERT(b->count > 0);
@@ -63,18 +77,22 @@ static void batch_fill(
 static uint32_t batch_write(
 	struct gp_ccore *c, struct cc_lane *l, const struct batch *b, struct cc_out *o)
 {
-	uint32_t at = 0;
+	uint32_t at = 0, n = 0;
+	struct gp_section s = {.run = 0};
+	const struct cc_block *before = NULL;
 	for (uint32_t i = 0; i < b->count; i++) {
 		uint32_t block = lane_block(c, l, b->first + i);
 		struct cc_block *k = &c->blocks[block];
-		const struct gp_section s = {
-			.block = block,
-			.len = (uint16_t)k->len,
-			.run = 1,
-			.codec = k->codec,
-			.weight = c->tensors[k->tensor].weight,
-		};
-		gp_wire_put_section(o->frame->data, i, &s);
+		bool joins = before && run_goes_on(c, before, k);
+		if (!joins)
+			s = (struct gp_section){
+				.block = block,
+				.len = (uint16_t)k->len,
+				.codec = k->codec,
+				.weight = c->tensors[k->tensor].weight,
+			};
+		s.run++;
+		gp_wire_put_section(o->frame->data, joins ? n - 1 : n++, &s);
 		memcpy(o->body + at, c->kept + (size_t)block * c->kept_stride, k->len);
 		at += k->len;
 		if (!k->sent_before)
@@ -82,7 +100,9 @@ static uint32_t batch_write(
 		k->sent_before = true;
 		k->pn = l->tx_packet;
 		cc_block_set(c, block, CC_SENT);
+		before = k;
 	}
+	GP_ASSERT(n == b->sections);
 	return at;
 }
 
@@ -93,14 +113,16 @@ static bool batch_send(struct gp_ccore *c, struct cc_lane *l, const struct batch
 	struct gp_header h = {
 		.type = GP_WIRE_PUSH,
 		.flags = want ? GP_WIRE_F_WANT : 0,
-		.pad = gp_wire_pad(cc_lower(c), 0, b->count, c->limit - fixed),
+		.pad = gp_wire_pad(cc_lower(c), 0, b->sections, c->limit - fixed),
 		.step = c->round_step,
-		.sections = (uint8_t)b->count,
+		.sections = (uint8_t)b->sections,
 	};
 	struct cc_out o;
 	if (!cc_send_begin(c, l, &h, &o))
 		return false;
-	(void)cc_ring_open(l, b->first, b->count);
+	struct cc_sent *sent = cc_ring_open(l, b->first, b->count);
+	sent->bytes = fixed;
+	sent->delivered = l->delivered;
 	cc_send_end(c, l, &o, batch_write(c, l, b, &o));
 	c->stats.retransmits += b->again;
 	return true;

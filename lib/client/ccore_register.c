@@ -41,23 +41,9 @@ static int tensor_check(struct gp_ccore *c, const struct gp_client_tensor *t, ui
 				t->name, d);
 	}
 	c->tensors[i].elems = elems;
-	return 0;
-}
-
-static int residuals_take(struct gp_ccore *c)
-{
-	uint64_t elems = 0;
-	if (c->cfg.codec == GP_CODEC_F32)
-		return 0;
-	for (uint32_t i = 0; i < c->tensors_count; i++)
-		elems += c->tensors[i].elems;
-	float *r = take(c, sizeof(float) * elems);
-	if (!r)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < c->tensors_count; i++) {
-		c->tensors[i].residual = r;
-		r += c->tensors[i].elems;
-	}
+	char fault[CC_FAULT_SIZE];
+	if (cc_codec_fault(&t->compress, fault))
+		return cc_refuse_call(c, -EINVAL, "tensor '%s': %s", t->name, fault);
 	return 0;
 }
 
@@ -70,8 +56,6 @@ static int tensors_fill(struct gp_ccore *c, const struct gp_client_tensor *tenso
 			return rc;
 	}
 	c->tensors_count = count;
-	if (!cc_is_reader(c) && residuals_take(c))
-		return cc_refuse_call(c, -ENOMEM, "no memory for the codec's residuals");
 	return 0;
 }
 
@@ -235,26 +219,31 @@ static void units_fill(struct gp_ccore *c)
 	}
 }
 
-static size_t kept_size(const struct gp_ccore *c)
+// The longest payload of a block. Step 0 goes as f32, whatever the codec.
+static size_t kept_size(const struct gp_ccore *c, const struct cc_tensor **longest)
 {
-	uint32_t elems = c->layout.block_elems;
-	uint32_t k = 0;
-	if (gp_codec_is_topk(c->cfg.codec))
-		k = gp_codec_topk_count((double)c->cfg.topk_ratio, elems);
-	size_t size = gp_codec_size_max(c->cfg.codec, elems, k);
-	// Step 0 goes as f32, whatever the codec.
-	return c->w.kind == GP_KIND_TRAIN ? GP_MAX(size, sizeof(float) * elems) : size;
+	size_t size = 0;
+	*longest = &c->tensors[0];
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
+		size_t own = cc_codec_block_size(c, &c->tensors[i]);
+		if (own > size)
+			*longest = &c->tensors[i];
+		size = GP_MAX(size, own);
+	}
+	size_t dense = sizeof(float) * c->layout.block_elems;
+	return c->w.kind == GP_KIND_TRAIN ? GP_MAX(size, dense) : size;
 }
 
 static int memory_take(struct gp_ccore *c)
 {
-	size_t stride = kept_size(c);
+	const struct cc_tensor *t;
+	size_t stride = kept_size(c, &t);
 	if (!cc_is_reader(c) && stride > sizeof(float) * c->layout.block_elems) {
 		cc_fail(c, -EINVAL,
-			"codec %s takes %zu bytes for a block of %u elements, more than f32; use "
-			"f32, or a smaller topk_ratio than %.3f where it is top-k",
-			gp_codec_name(c->cfg.codec), stride, c->layout.block_elems,
-			(double)c->cfg.topk_ratio);
+			"tensor '%s': codec %s takes %zu bytes for a block of %u elements, more "
+			"than f32; use f32, or a smaller topk_ratio than %.3f where it is top-k",
+			t->d.name, gp_codec_name(t->codec), stride, c->layout.block_elems,
+			cc_codec_ratio(t, 1));
 		return -EINVAL;
 	}
 	c->kept_stride = (uint32_t)stride;
@@ -262,6 +251,10 @@ static int memory_take(struct gp_ccore *c)
 	c->units = take(c, sizeof(*c->units) * c->layout.units_count);
 	if (!cc_is_reader(c))
 		c->kept = take(c, stride * c->layout.blocks_count);
+	if (!cc_is_reader(c) && cc_codec_memory(c)) {
+		cc_fail(c, -ENOMEM, "no memory for what the codecs keep back");
+		return -ENOMEM;
+	}
 	if (c->blocks && c->units && (c->kept || cc_is_reader(c)))
 		return 0;
 	cc_fail(c, -ENOMEM, "no memory for %u blocks of %zu bytes", c->layout.blocks_count, stride);
@@ -307,6 +300,7 @@ static void entries_take(struct gp_ccore *c, const struct gp_msg *m, const struc
 		}
 		t->first_block = e.first_block;
 		t->unit = e.unit;
+		cc_codec_choose(c, t, e.codec);
 		t->blocks_count = (uint32_t)gp_div_up(t->elems, l->block_elems);
 		c->entries++;
 	}

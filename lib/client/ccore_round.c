@@ -48,38 +48,6 @@ static bool is_trained(const struct gp_ccore *c)
 
 // ---- contributions
 
-static uint32_t topk_count(const struct gp_ccore *c, uint32_t elems)
-{
-	if (!gp_codec_is_topk(c->cfg.codec))
-		return 0;
-	return gp_codec_topk_count((double)c->cfg.topk_ratio, elems);
-}
-
-static void block_encode(struct gp_ccore *c, const struct cc_tensor *t, uint32_t i, uint8_t codec,
-	const float *values)
-{
-	uint32_t block = t->first_block + i;
-	struct cc_block *b = &c->blocks[block];
-	size_t at = (size_t)i * c->layout.block_elems;
-	bool keeps = t->residual && codec != GP_CODEC_F32;
-	const struct gp_codec_src src = {
-		.grad = values + at,
-		.residual = keeps ? t->residual + at : NULL,
-		.elems = b->elems,
-		.k = topk_count(c, b->elems),
-	};
-	b->codec = codec;
-	b->len = gp_codec_encode(codec, &src, c->kept + (size_t)block * c->kept_stride);
-	GP_ASSERT(b->len <= c->kept_stride);
-}
-
-// The rank has no gradient of this tensor in this step.
-static void block_pass(struct gp_ccore *c, uint32_t block)
-{
-	c->blocks[block].codec = GP_CODEC_NONE;
-	c->blocks[block].len = 0;
-}
-
 // The block joins the round. What is committed already needs no sending, only its result.
 static void block_begin(struct gp_ccore *c, uint32_t block, bool want, bool gives)
 {
@@ -131,11 +99,12 @@ int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float 
 	t->out = out;
 	t->pushed = true;
 	c->pushed++;
+	const float *values = grad ? cc_codec_begin(c, t, grad) : NULL;
 	for (uint32_t i = 0; i < t->blocks_count; i++) {
 		if (grad)
-			block_encode(c, t, i, c->cfg.codec, grad);
-		else
-			block_pass(c, t->first_block + i);
+			cc_codec_block(c, t, i, t->codec, values);
+		else // the rank has no gradient of this tensor in this step
+			cc_codec_empty(&c->blocks[t->first_block + i]);
 		block_begin(c, t->first_block + i, out != NULL && !cc_is_async(c), true);
 	}
 	if (cc_is_async(c))
@@ -184,6 +153,7 @@ int gp_ccore_step_end(struct gp_ccore *c)
 		return rc;
 	GP_ASSERT(gp_ccore_done(c));
 	step_begin(c, (cc_is_async(c) ? c->after : c->step) + 1);
+	cc_codecs_step(c);
 	return 0;
 }
 
@@ -231,7 +201,7 @@ int gp_ccore_init(struct gp_ccore *c, float *const *params)
 		return 0;
 	for (uint32_t i = 0; i < c->tensors_count; i++)
 		for (uint32_t k = 0; k < c->tensors[i].blocks_count; k++)
-			block_encode(c, &c->tensors[i], k, GP_CODEC_F32, params[i]);
+			cc_codec_block(c, &c->tensors[i], k, GP_CODEC_F32, params[i]);
 	c->params = params;
 	init_begin(c);
 	return 0;

@@ -17,7 +17,8 @@
 #define V4_SPARE	  20	   // payload_max is reckoned for IPv6
 #define RTO_MIN		  (5 * MS) // unless WELCOME tells
 #define RTO_MAX		  (200 * MS)
-#define COALESCE_MAX	  16
+#define COALESCE_MAX	  64   // sections of a datagram
+#define PLACES_MAX	  4096 // of it, in runs
 #define REPAIR_BLOCKS_MAX 32
 #define PULL_SECTIONS_MAX 32
 #define HOLE_PLACES	  3 // a result that many places on shows that one is missing
@@ -70,6 +71,8 @@ struct cc_sent {
 	uint16_t count;
 	uint16_t left; // of them without an answer
 	bool open;
+	uint32_t bytes;	    // of the datagram
+	uint64_t delivered; // bytes of the lane that had arrived when it was sent
 };
 
 enum cc_block_state {
@@ -114,6 +117,8 @@ struct cc_lane {
 	uint64_t tx_packet;
 	struct cc_rtt rtt;
 	struct cc_window window;
+	uint64_t delivered;  // bytes of contributions that have arrived
+	uint64_t rate;	     // largest measured, bytes/s
 	uint64_t rtt_packet; // newest packet sampled
 	struct cc_sent *ring;
 	uint32_t ring_mask;
@@ -153,7 +158,13 @@ struct cc_tensor {
 	bool pushed;	 // in this step
 	float weight;
 	float *out;
-	float *residual;
+	// compression (ccore_codec.c)
+	struct gp_client_compress how;
+	uint8_t codec; // in force
+	double ratio;  // of this step
+	float threshold;
+	float *residual; // NULL: nothing is kept back
+	float *velocity; // NULL: no momentum correction
 };
 
 struct cc_unit {
@@ -224,6 +235,9 @@ struct gp_ccore {
 	struct cc_unit *units;
 	uint8_t *kept; // blocks_count contributions of kept_stride bytes
 	uint32_t kept_stride;
+	float *feedback; // residuals and velocities of all tensors, then room for a sample
+	float *sample;
+	uint32_t auto_steps;
 	// decisions
 	uint32_t known;
 	uint32_t seen; // highest that any datagram showed

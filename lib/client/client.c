@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A client's life: options, joining, leaving.
+#include "ccore_priv.h"
 #include "client_priv.h"
 
 #include <gp_client_version.h>
@@ -69,16 +70,6 @@ static_assert(GP_CLIENT_F32 == (int)GP_CODEC_F32 && GP_CLIENT_BF16 == (int)GP_CO
 		      GP_CLIENT_TOPK_F16 == (int)GP_CODEC_TOPK_F16,
 	"codecs have one number");
 
-static int codec_check(const struct gp_client_opts *o, struct gp_client_error *err)
-{
-	if ((uint32_t)o->codec >= GP_CODEC_COUNT)
-		return client_error(err, -EINVAL, "codec: %u is unknown", (uint32_t)o->codec);
-	if (gp_codec_is_topk((uint8_t)o->codec) && !(o->topk_ratio > 0 && o->topk_ratio <= 1))
-		return client_error(err, -EINVAL, "topk_ratio: %g is out of range, above 0 to 1",
-			(double)o->topk_ratio);
-	return 0;
-}
-
 static int opts_check(const struct gp_client_opts *o, struct gp_client_error *err)
 {
 	const uint32_t known = GP_CLIENT_READER | GP_CLIENT_REPLACE;
@@ -92,7 +83,10 @@ static int opts_check(const struct gp_client_opts *o, struct gp_client_error *er
 		return client_error(err, -EINVAL, "path_mtu: %u is out of range %u..%u",
 			o->path_mtu, PATH_MTU_MIN, GP_XPORT_UDP_IP_MTU_MAX);
 	int rc = rank_check(o, err);
-	return rc ? rc : codec_check(o, err);
+	char fault[CC_FAULT_SIZE];
+	if (rc == 0 && cc_codec_fault(&o->compress, fault))
+		return client_error(err, -EINVAL, "%s", fault);
+	return rc;
 }
 
 // "A,B,...": addresses of servers that may lead the job.
@@ -134,8 +128,7 @@ static int core_open(struct gp_client *c, struct gp_client_error *err)
 		.incarnation = random_nonzero(),
 		.previous = o->previous_incarnation,
 		.nonce = random_nonzero(),
-		.codec = (uint8_t)(o->codec ? o->codec : GP_CLIENT_F32),
-		.topk_ratio = o->topk_ratio,
+		.compress = o->compress,
 		.take = heap_take,
 		.give = heap_give,
 		.silence_ns = o->reconnect_ms > 0 ? RECONNECT_SILENCE_NS : 0,

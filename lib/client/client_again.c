@@ -84,6 +84,7 @@ static int client_again(struct gp_client *c, struct gp_client_error *err)
 {
 	uint64_t end = client_now() + c->opts.reconnect_ms * NS_PER_MS;
 	int rc;
+	bool kept_back = c->core && gp_ccore_has_residuals(c->core);
 	c->again = true;
 	stats_keep(c);
 	c->opts.previous_incarnation = c->incarnation;
@@ -101,6 +102,7 @@ static int client_again(struct gp_client *c, struct gp_client_error *err)
 		return rc;
 	}
 	c->before.reconnects++;
+	c->before.residuals_lost += kept_back;
 	return client_error(err, -ESTALE,
 		"the server of job '%s' went away; this rank has joined again at %s: read the "
 		"parameters and go on with step %u",

@@ -142,6 +142,30 @@ int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generat
 	return rc;
 }
 
+int gp_client_codec(const struct gp_client *c, uint32_t tensor, struct gp_client_codec_state *state)
+{
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
+	return c->core ? gp_ccore_codec(c->core, tensor, state) : -EINVAL;
+}
+
+int gp_client_residual_get(
+	struct gp_client *c, uint32_t tensor, float *values, struct gp_client_error *err)
+{
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
+	if (c->lost)
+		return client_ended(c, err);
+	return client_result(c, gp_ccore_residual_get(c->core, tensor, values), err);
+}
+
+int gp_client_residual_put(
+	struct gp_client *c, uint32_t tensor, const float *values, struct gp_client_error *err)
+{
+	struct client_background *held CLIENT_LEAVES = client_enter(c);
+	if (c->lost)
+		return client_ended(c, err);
+	return client_result(c, gp_ccore_residual_put(c->core, tensor, values), err);
+}
+
 int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
@@ -216,6 +240,7 @@ void client_stats(const struct gp_client *c, struct gp_client_stats *stats)
 	stats->aborts += b->aborts;
 	stats->too_stale += b->too_stale;
 	stats->reconnects = b->reconnects;
+	stats->residuals_lost = b->residuals_lost;
 }
 
 void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)

@@ -34,8 +34,7 @@ struct gp_ccore_config {
 	uint64_t previous;
 	uint64_t nonce;
 	uint64_t silence_ns; // of the server, after which the session has ended; 0: two seconds
-	uint8_t codec;	     // enum gp_client_codec
-	float topk_ratio;
+	struct gp_client_compress compress;    // of tensors that say nothing themselves
 	void *(*take)(void *arg, size_t size); // zeroed, 64-byte aligned; NULL when there is none
 	void (*give)(void *arg, void *mem);
 	void *mem_arg;
@@ -101,6 +100,13 @@ uint32_t gp_ccore_step(const struct gp_ccore *c);
 int gp_ccore_pull(struct gp_ccore *c, float *const *out) GP_MUST_CHECK;
 // Ends a round of init or pull; returns the generation pulled.
 uint32_t gp_ccore_pull_end(struct gp_ccore *c);
+
+// gp_client_codec, gp_client_residual_get and _put.
+int gp_ccore_codec(const struct gp_ccore *c, uint32_t tensor,
+	struct gp_client_codec_state *state) GP_MUST_CHECK;
+int gp_ccore_residual_get(struct gp_ccore *c, uint32_t tensor, float *values) GP_MUST_CHECK;
+int gp_ccore_residual_put(struct gp_ccore *c, uint32_t tensor, const float *values) GP_MUST_CHECK;
+bool gp_ccore_has_residuals(const struct gp_ccore *c);
 
 int gp_ccore_barrier(struct gp_ccore *c, uint32_t name) GP_MUST_CHECK;
 bool gp_ccore_barrier_done(const struct gp_ccore *c);

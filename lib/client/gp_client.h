@@ -43,6 +43,7 @@
 #ifndef GP_CLIENT_H
 #define GP_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,6 +70,32 @@ enum gp_client_codec {
 	GP_CLIENT_SIGN = 6, // one bit an element, and one scale a block
 	GP_CLIENT_TOPK_BF16 = 7,
 	GP_CLIENT_TOPK_F16 = 8,
+	GP_CLIENT_AUTO = 255, // f32, bf16 or int8, by the tensor's size and the measured bandwidth
+};
+
+// How the contributions to a tensor are compressed. What a lossy codec keeps back is sent later
+// (error feedback). All zero: as the job's configuration on the server says, else f32.
+//
+// Top-k sends the largest elements of gradient + what was kept back: topk_ratio of each tensor (or
+// topk_count of its elements, if not 0), chosen in each block exactly, at least one; or, with
+// topk_sampled, those of the whole tensor above a threshold that is taken from a sample of it, so
+// that a block may send many or nothing: the share sent has a standard deviation of 1/16 of what
+// was asked for (gp_codec.h). In the first topk_warmup_steps steps of the job more is sent: 25 %,
+// 6.25 %, 1.6 %, 0.4 %, each for a quarter of them, never less than the ratio. topk_momentum is m
+// of momentum correction with factor masking (Lin et al. 2018): what is sent are accumulated u = m
+// u + g instead of g; the server's optimizer must then have no momentum of its own (sgd).
+//
+// auto: in a deterministic job by size alone: below 4096 elements f32, below 65536 bf16, else int8.
+// In others, once the bandwidth has been measured, by the time that f32 would take: below 50 us
+// f32, below 1 ms bf16, else int8; decided anew in each of the first 8 steps, then for good.
+// gp_client_codec tells what was chosen.
+struct gp_client_compress {
+	enum gp_client_codec codec;
+	float topk_ratio; // above 0 to 1
+	uint64_t topk_count;
+	uint32_t topk_warmup_steps;
+	float topk_momentum; // 0: none; below 1
+	bool topk_sampled;
 };
 
 enum gp_client_flags {
@@ -85,9 +112,8 @@ struct gp_client_opts {
 	uint64_t previous_incarnation; // 0 = none; that life of this rank ends at once
 	uint32_t join_timeout_ms;      // 0 = 2000
 	uint32_t path_mtu;	       // IP MTU to probe with; 0 = of the interface to the server
-	enum gp_client_codec codec;    // 0 = f32; used for contributions
 	uint32_t reconnect_ms; // how long to look for a server when the one joined is gone; 0: not
-	float topk_ratio;      // top-k codecs: share of elements kept, e.g. 0.01
+	struct gp_client_compress compress; // of tensors that say nothing themselves
 };
 
 #define GP_TENSOR_NAME_SIZE 64
@@ -98,17 +124,29 @@ struct gp_client_tensor {
 	uint32_t dims_count;
 	uint64_t dims[GP_TENSOR_DIMS_MAX];
 	uint32_t priority; // lower is transferred first; forward order is a good choice
+	struct gp_client_compress compress; // codec 0: that of the client
+};
+
+// What is in force for a tensor, in the step that comes next.
+struct gp_client_codec_state {
+	enum gp_client_codec codec; // never auto
+	bool automatic;		    // chosen by auto
+	float topk_ratio;	    // of this step; 0: not top-k
+	uint64_t bandwidth;	    // of contributions as measured, bytes/s; 0: not yet
+	uint64_t residual_elems;    // floats that gp_client_residual_get writes; 0: nothing is kept
+				 // back
 };
 
 struct gp_client_stats {
 	uint64_t tx_datagrams, tx_bytes, rx_datagrams, rx_bytes;
-	uint64_t pushed_bytes; // encoded payload of first transmissions
-	uint64_t retransmits;  // datagrams sent again (contribution or query)
-	uint64_t rx_rejected;  // datagrams refused by the validator or of another session
-	uint64_t duplicates;   // results received again
-	uint64_t aborts;       // units sent again in a new view
-	uint64_t too_stale;    // contributions that the server dropped because they came too late
-	uint64_t reconnects;   // sessions had again
+	uint64_t pushed_bytes;	 // encoded payload of first transmissions
+	uint64_t retransmits;	 // datagrams sent again (contribution or query)
+	uint64_t rx_rejected;	 // datagrams refused by the validator or of another session
+	uint64_t duplicates;	 // results received again
+	uint64_t aborts;	 // units sent again in a new view
+	uint64_t too_stale;	 // contributions that the server dropped because they came too late
+	uint64_t reconnects;	 // sessions had again
+	uint64_t residuals_lost; // of these, with what error feedback had kept back
 	uint32_t srtt_us;
 };
 
@@ -150,6 +188,18 @@ GP_CLIENT_API int gp_client_push(struct gp_client *c, uint32_t tensor, const flo
 // tensors, one generation over all of them; *generation is its number. Blocks at most timeout_ms.
 GP_CLIENT_API int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generation,
 	uint32_t timeout_ms, struct gp_client_error *err);
+
+// How the tensor's next contribution will be encoded; after gp_client_register. 0 or -EINVAL.
+GP_CLIENT_API int gp_client_codec(
+	const struct gp_client *c, uint32_t tensor, struct gp_client_codec_state *state);
+// What error feedback keeps back of a tensor, residual_elems floats, belongs to a worker's own
+// checkpoint: get it between steps, put it back after registration. A client that joins again
+// (-ESTALE) begins with zeros, which residuals_lost counts; who has it from the step that is gone
+// on with can put it. -EINVAL, -EBUSY within a step.
+GP_CLIENT_API int gp_client_residual_get(
+	struct gp_client *c, uint32_t tensor, float *values, struct gp_client_error *err);
+GP_CLIENT_API int gp_client_residual_put(
+	struct gp_client *c, uint32_t tensor, const float *values, struct gp_client_error *err);
 
 // Until everything of this step is committed. -ETIMEDOUT: the text says what was missing.
 GP_CLIENT_API int gp_client_wait(

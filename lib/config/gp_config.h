@@ -63,6 +63,17 @@ enum gp_consistency {
 };
 enum gp_staleness_policy { GP_STALENESS_HOLD, GP_STALENESS_SCALE, GP_STALENESS_REFUSE };
 enum gp_nonfinite { GP_NONFINITE_REFUSE, GP_NONFINITE_DROP_WORKER, GP_NONFINITE_ZERO };
+enum gp_config_codec {
+	GP_CONFIG_CODEC_F32,
+	GP_CONFIG_CODEC_BF16,
+	GP_CONFIG_CODEC_F16,
+	GP_CONFIG_CODEC_INT8,
+	GP_CONFIG_CODEC_SIGN,
+	GP_CONFIG_CODEC_TOPK,
+	GP_CONFIG_CODEC_TOPK_BF16,
+	GP_CONFIG_CODEC_TOPK_F16,
+	GP_CONFIG_CODEC_AUTO,
+};
 enum gp_optimizer {
 	GP_OPTIMIZER_SGD,
 	GP_OPTIMIZER_MOMENTUM,
@@ -223,6 +234,8 @@ struct gp_config_job {
 	struct gp_config_transport transport;
 	bool deterministic;
 	enum gp_nonfinite nonfinite;	      // what becomes of a contribution with NaN or infinity
+	enum gp_config_codec codec;	      // that workers use when they choose none
+	float topk_ratio;		      // of it, where it is top-k
 	float norm_max;			      // of a contribution to a block; 0: no limit
 	struct gp_config_optimizer optimizer; // kind train
 	uint64_t memory_max;		      // bytes, parameters and all their versions

@@ -20,6 +20,9 @@ static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
 static const char *const consistency_names[] = {"bsp", "ssp", "asp", "quorum", "adaptive", NULL};
 static const char *const policy_names[] = {"hold", "scale", "refuse", NULL};
 static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", NULL};
+// As lib/codec and gradworker call them.
+static const char *const codec_names[] = {"f32", "bf16", "f16", "int8", "sign", "topk", "topk_bf16",
+	"topk_f16", "auto", NULL};
 static const char *const optimizer_names[] = {
 	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
@@ -255,6 +258,12 @@ const struct row gp_config_rows[] = {
 	 .help = "A contribution that holds NaN or infinity: `refuse` it and tell the worker, which stops; "
 		 "`drop_worker` also ends its session, so that the others go on; `zero` counts its block "
 		 "as zeros."},
+	{"jobs[].codec", VALUE_ENUM, JOB(codec), .def = "f32", .names = codec_names,
+	 .help = "How workers encode contributions when they choose no codec themselves. `auto`: f32, bf16 "
+		 "or int8, for each tensor by its size and, unless `deterministic`, the measured "
+		 "bandwidth."},
+	{"jobs[].topk_ratio", VALUE_FLOAT, JOB(topk_ratio), .def = "0.01", .min = 1e-6, .max = 1,
+	 .help = "Share of elements that a top-k `codec` sends."},
 	{"jobs[].norm_max", VALUE_FLOAT, JOB(norm_max), .def = "0", .min = 0, .max = 1e30,
 	 .help = "A contribution whose L2 norm over a block is larger counts scaled down to it; 0: no "
 		 "limit. Counted as `gradplane_core_blocks_clamped_total`."},

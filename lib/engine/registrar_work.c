@@ -227,6 +227,7 @@ static void layout_answer(struct gp_registrar *r, struct reg_job *rj, uint32_t c
 			.tensor = t,
 			.first_block = j->tensors[t].first_block,
 			.unit = job_unit(rj->cfg, t, j->tensors[t].first_block),
+			.codec = rj->cfg->codec,
 		};
 		end += gp_wire_put_layout_entry(f->data + end, &e);
 	}

@@ -145,6 +145,7 @@ void gp_wire_get_layout_entry(const struct gp_msg *m, uint32_t i, struct gp_layo
 		.tensor = gp_load32(p),
 		.first_block = gp_load32(p + 4),
 		.unit = gp_load32(p + 8),
+		.codec = gp_load32(p + 12),
 	};
 }
 

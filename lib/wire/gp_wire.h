@@ -132,10 +132,14 @@ struct gp_layout {
 	uint16_t missing_rank;
 };
 
+#define GP_WIRE_CODEC_AUTO 255
+#define GP_WIRE_RATIO_ONE  16777216.0 // 2^24
+
 struct gp_layout_entry {
 	uint32_t tensor;
 	uint32_t first_block;
 	uint32_t unit;
+	uint32_t codec; // asked for: id, or GP_WIRE_CODEC_AUTO, and ratio x GP_WIRE_RATIO_ONE << 8
 };
 
 struct gp_commit {

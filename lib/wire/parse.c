@@ -179,10 +179,7 @@ static enum gp_verdict layout_check(const uint8_t *b, uint32_t len)
 		return GP_VERDICT_BAD_BODY;
 	if (gp_load32(b + 20) & ~(uint32_t)GP_LAYOUT_INITIALISED)
 		return GP_VERDICT_BAD_FLAGS;
-	uint32_t reserved = gp_load16(b + 38);
-	for (uint32_t i = 0; i < n; i++)
-		reserved |= gp_load32(b + WIRE_LAYOUT_BODY + i * WIRE_LAYOUT_ENTRY + 12);
-	return reserved == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+	return gp_load16(b + 38) == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
 static uint32_t commit_flags(uint8_t kind)

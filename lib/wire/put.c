@@ -117,7 +117,7 @@ uint32_t gp_wire_put_layout_entry(uint8_t *at, const struct gp_layout_entry *e)
 	gp_store32(at, e->tensor);
 	gp_store32(at + 4, e->first_block);
 	gp_store32(at + 8, e->unit);
-	gp_store32(at + 12, 0);
+	gp_store32(at + 12, e->codec);
 	return WIRE_LAYOUT_ENTRY;
 }
 

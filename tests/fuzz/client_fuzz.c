@@ -99,7 +99,8 @@ static bool is_async(const struct client *k)
 
 static void client_begin(struct client *k)
 {
-	static const uint8_t codecs[] = {GP_CODEC_F32, GP_CODEC_BF16, GP_CODEC_TOPK, GP_CODEC_F32};
+	static const enum gp_client_codec codecs[] = {
+		GP_CLIENT_F32, GP_CLIENT_AUTO, GP_CLIENT_TOPK_F16, (enum gp_client_codec)0};
 	uint8_t a = input_u8(&k->in), b = input_u8(&k->in);
 	uint32_t lanes = 1 + (a & 1);
 	k->w = (struct gp_welcome){.nonce = NONCE,
@@ -128,8 +129,11 @@ static void client_begin(struct client *k)
 		.flags = a & 32 ? GP_CLIENT_READER : 0,
 		.incarnation = 5,
 		.nonce = NONCE,
-		.codec = codecs[a >> 6],
-		.topk_ratio = 0.25f,
+		.compress = {.codec = codecs[a >> 6],
+			.topk_ratio = 0.25f,
+			.topk_sampled = a & 16,
+			.topk_warmup_steps = a & 8 ? 4 : 0,
+			.topk_momentum = a & 4 ? 0.5f : 0},
 		.take = mem_take,
 		.give = mem_give,
 		.mem_arg = k};

@@ -42,6 +42,7 @@ EXPECTED = {
     "register_ask": {"register.first": ["2"], "register.n": ["0"]},
     "layout": {"type": ["6"], "layout.block_elems": ["336"], "layout.entry.tensor": ["258", "7"],
                "layout.entry.first_block": ["772", "598"], "layout.entry.unit": ["0", "1"],
+               "layout.entry.codec": ["0x00000000", "0x028f5c08"],
                "layout.flags.initialised": ["1"], "ack.delay_us": ["1500"]},
     "layout_waiting": {"layout.state": ["0"], "layout.missing_rank": ["6"]},
     "push_f32": {"type": ["7"], "flags.want": ["1"], "pad_len": ["30"], "section.block": ["66051"],

@@ -253,7 +253,7 @@ Test(golden, layout)
 		.first = 1,
 		.n = 2,
 		.missing_rank = GP_WIRE_RANK_NONE};
-	const struct gp_layout_entry entries[2] = {{0x0102, 0x0304, 0}, {7, 598, 1}};
+	const struct gp_layout_entry entries[2] = {{0x0102, 0x0304, 0, 0}, {7, 598, 1, 0x028f5c08}};
 	uint32_t at = layout_compare(&g, "layout", GP_WIRE_F_ACK, &x);
 	golden_ack(&g);
 	for (uint32_t i = 0; i < 2; i++) {
@@ -263,6 +263,7 @@ Test(golden, layout)
 		SAME(tensor);
 		SAME(first_block);
 		SAME(unit);
+		SAME(codec);
 		at += gp_wire_put_layout_entry(g.out + g.body_at + at, want);
 	}
 	golden_close(&g, at);

@@ -170,12 +170,12 @@ def layout():
     server(v, 6, flags=ACK)
     ack(v)
     layout_body(v, 3, 1, 1, 1, 2, (0, 0xFFFF))
-    for tensor, first_block, unit in ((0x0102, 0x0304, 0), (7, 598, 1)):
+    for tensor, first_block, unit, codec in ((0x0102, 0x0304, 0, 0), (7, 598, 1, 0x028F5C08)):
         v.part("entry")
         v.u32("tensor", tensor)
         v.u32("first_block", first_block)
         v.u32("unit", unit)
-        v.u32("reserved", 0)
+        v.u32("codec", codec)
     yield v
 
     v = Vector("layout_waiting", "two ranks are missing, the lowest is 6")

@@ -76,7 +76,6 @@ static const struct mutation mutations[] = {
 	{"register", "reserved", 50, 1, 1, GP_VERDICT_BAD_PAD},
 	{"register", "behind the second name", 127, 1, 1, GP_VERDICT_BAD_PAD},
 	{"layout", "reserved", 102, 1, 1, GP_VERDICT_BAD_PAD},
-	{"layout", "reserved of the last entry", 135, 1, 1, GP_VERDICT_BAD_PAD},
 	{"commit", "reserved", 70, 2, 1, GP_VERDICT_BAD_PAD},
 	{"commit", "reserved of the last entry", 119, 1, 1, GP_VERDICT_BAD_PAD},
 	{"heartbeat_reply", "reserved", 103, 1, 1, GP_VERDICT_BAD_PAD},

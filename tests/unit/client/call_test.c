@@ -33,11 +33,11 @@ Test(call, options_out_of_range_are_named)
 	o.path_mtu = 576;
 	refused(&o, -EINVAL, "path_mtu: 576");
 	o.path_mtu = 0;
-	o.codec = GP_CLIENT_TOPK;
+	o.compress.codec = GP_CLIENT_TOPK;
 	refused(&o, -EINVAL, "topk_ratio");
-	o.codec = GP_CLIENT_TOPK_F16;
+	o.compress.codec = GP_CLIENT_TOPK_F16;
 	refused(&o, -EINVAL, "topk_ratio");
-	o.codec = (enum gp_client_codec)(GP_CLIENT_TOPK_F16 + 1);
+	o.compress.codec = (enum gp_client_codec)(GP_CLIENT_TOPK_F16 + 1);
 	refused(&o, -EINVAL, "codec: 9 is unknown");
 }
 

@@ -62,7 +62,7 @@ static uint32_t failures_until_it_works(void)
 Test(exhaust, memory_may_end_at_any_request)
 {
 	cr_assert_eq(failures_until_it_works(), 6, "core, ring, tensors, blocks, units, kept");
-	fx_how.codec = GP_CODEC_BF16;
+	fx_how.compress.codec = GP_CLIENT_BF16;
 	cr_assert_eq(failures_until_it_works(), 7, "and residuals");
 	fx_how.flags = GP_CLIENT_READER;
 	cr_assert_eq(failures_until_it_works(), 5, "a reader keeps no contributions");
@@ -70,8 +70,7 @@ Test(exhaust, memory_may_end_at_any_request)
 
 Test(exhaust, a_codec_larger_than_f32_is_refused_by_name)
 {
-	fx_how.codec = GP_CODEC_TOPK;
-	fx_how.topk_ratio = 1.0f;
+	fx_how.compress = (struct gp_client_compress){.codec = GP_CLIENT_TOPK, .topk_ratio = 1};
 	fx_open(&f, 1472);
 	fx_tick(&f, 0);
 	fx_hello_reply(&f, 1472, GP_WIRE_VERSION);

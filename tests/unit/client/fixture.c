@@ -52,7 +52,7 @@ static void fx_send(struct gp_xport *x, struct gp_frame *frame)
 static const struct gp_xport_ops fx_ops = {
 	.alloc = fx_alloc, .hold = fx_hold, .release = fx_release, .send = fx_send};
 
-struct fx_how fx_how = {.takes = UINT32_MAX, .codec = GP_CODEC_F32};
+struct fx_how fx_how = {.takes = UINT32_MAX};
 
 static void *mem_take(void *arg, size_t size)
 {
@@ -98,8 +98,7 @@ void fx_open(struct fx *f, uint32_t mtu)
 		.world = 2,
 		.incarnation = 5,
 		.nonce = 77,
-		.codec = fx_how.codec,
-		.topk_ratio = fx_how.topk_ratio,
+		.compress = fx_how.compress,
 		.flags = fx_how.flags,
 		.take = mem_take,
 		.give = mem_give};
@@ -206,7 +205,7 @@ void fx_layout(struct fx *f, uint32_t registered, uint32_t state)
 		.next_step = 1,
 		.n = (uint16_t)state,
 		.missing_rank = state ? GP_WIRE_RANK_NONE : 1};
-	const struct gp_layout_entry e = {0};
+	const struct gp_layout_entry e = {.codec = fx_how.hint};
 	struct gp_header h = {.type = GP_WIRE_LAYOUT, .session = SESSION};
 	uint32_t len = gp_wire_put_layout(body, &x);
 	if (state)

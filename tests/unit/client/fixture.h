@@ -36,12 +36,13 @@ struct fx {
 	float out[ELEMS];
 };
 
-// What the next fx_open takes: allocations that succeed (all), codec, top-k ratio, flags.
+// What the next fx_open takes: allocations that succeed (all), compression, flags; and the codec
+// that its layout asks for.
 struct fx_how {
 	uint32_t takes;
-	uint8_t codec;
-	float topk_ratio;
+	struct gp_client_compress compress;
 	uint32_t flags;
+	uint32_t hint;
 };
 extern struct fx_how fx_how;
 

@@ -280,7 +280,9 @@ Test(step, a_tensor_that_is_passed_is_in_no_sum)
 	(void)fx_next(&f, GP_WIRE_PUSH, &m);
 	cr_assert_eq(m.h.flags, GP_WIRE_F_WANT);
 	cr_assert_eq(m.body_len, 0);
-	gp_wire_get_section(&m, 7, &s);
+	cr_assert_eq(m.h.sections, 1, "blocks with nothing to say cost a run");
+	gp_wire_get_section(&m, 0, &s);
+	cr_assert_eq(s.run, 8, "slots");
 	cr_assert_eq(s.codec, GP_CODEC_NONE);
 	cr_assert_eq(s.weight, 0.0f);
 	cr_assert_eq(gp_ccore_push(f.core, 0, f.grad, 0.0f, f.out), -EALREADY);

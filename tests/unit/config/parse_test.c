@@ -65,23 +65,27 @@ Test(parse, train_defaults_depend_on_kind_and_optimizer)
 
 Test(parse, every_optimizer_has_its_keys_and_defaults)
 {
-	cr_assert_eq(
-		text_parse(NODE_OK PORT_OK ADDRESS_OK
-			"jobs:\n"
-			"- {name: a, id: 1, kind: train, workers: 1, norm_max: 2.5, optimizer: {\n"
-			"   name: adamw, lr: 0.1, schedule: cosine, schedule_steps: 90,\n"
-			"   warmup_steps: 5, lr_min: 1e-3, delay_compensation: 0.04}}\n"
-			"- {name: b, id: 2, kind: train, workers: 1, optimizer: {\n"
-			"   name: adagrad, lr: 1, initial_accumulator: 0.1}}\n"
-			"- {name: c, id: 3, kind: train, workers: 1, optimizer: {\n"
-			"   name: ftrl, lr: 1, ftrl_beta: 0.5, l1: 2, l2: 3}}\n"
-			"- {name: d, id: 4, kind: train, workers: 1, optimizer: {\n"
-			"   name: adam, lr: 1, beta1: 0.5, beta2: 0.25, epsilon: 1e-6,\n"
-			"   schedule: step, schedule_steps: 7, gamma: 0.5}}\n",
-			&config, err),
+	cr_assert_eq(text_parse(NODE_OK PORT_OK ADDRESS_OK
+			     "jobs:\n"
+			     "- {name: a, id: 1, kind: train, workers: 1, norm_max: 2.5, codec: "
+			     "topk_f16,\n"
+			     "   topk_ratio: 0.125, optimizer: {\n"
+			     "   name: adamw, lr: 0.1, schedule: cosine, schedule_steps: 90,\n"
+			     "   warmup_steps: 5, lr_min: 1e-3, delay_compensation: 0.04}}\n"
+			     "- {name: b, id: 2, kind: train, workers: 1, optimizer: {\n"
+			     "   name: adagrad, lr: 1, initial_accumulator: 0.1}}\n"
+			     "- {name: c, id: 3, kind: train, workers: 1, optimizer: {\n"
+			     "   name: ftrl, lr: 1, ftrl_beta: 0.5, l1: 2, l2: 3}}\n"
+			     "- {name: d, id: 4, kind: train, workers: 1, optimizer: {\n"
+			     "   name: adam, lr: 1, beta1: 0.5, beta2: 0.25, epsilon: 1e-6,\n"
+			     "   schedule: step, schedule_steps: 7, gamma: 0.5}}\n",
+			     &config, err),
 		0, "%s", err);
 	struct gp_optim_params p = gp_config_optim(&config.jobs[0].optimizer);
 	cr_assert_eq(config.jobs[0].norm_max, 2.5f);
+	cr_assert(config.jobs[0].codec == GP_CONFIG_CODEC_TOPK_F16 &&
+		  config.jobs[0].topk_ratio == 0.125f);
+	cr_assert_eq(config.jobs[1].codec, GP_CONFIG_CODEC_F32);
 	cr_assert_eq(p.kind, GP_OPTIM_ADAMW);
 	cr_assert(p.weight_decay == 0.01f && p.beta1 == 0.9f && p.beta2 == 0.999f);
 	cr_assert(p.epsilon == 1e-8f && p.delay_compensation == 0.04f);

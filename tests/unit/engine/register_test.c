@@ -62,7 +62,7 @@ Test(registration, gives_blocks_in_the_order_of_priority)
 	cr_assert_eq(l.missing_rank, GP_WIRE_RANK_NONE);
 	cr_assert_eq(l.next_step, 1);
 	cr_assert_eq(l.n, 3);
-	static const struct gp_layout_entry expected[] = {{0, 0, 0}, {1, 1, 0}, {2, 4, 0}};
+	static const struct gp_layout_entry expected[] = {{0, 0, 0, 0}, {1, 1, 0, 0}, {2, 4, 0, 0}};
 	for (uint32_t i = 0; i < 3; i++) {
 		gp_wire_get_layout_entry(&seen_last(&r->w[1], GP_WIRE_LAYOUT, 0)->m, i, &e);
 		cr_assert_eq(memcmp(&e, &expected[i], sizeof(e)), 0, "entry %u", i);

@@ -69,12 +69,16 @@ Test(options, each_mistake_is_named)
 		{"--optimizer sgd,schedule=never", "--optimizer: 'schedule=never' is no"},
 		{"--optimizer sgd,schedule=cosine", "--optimizer: schedule needs schedule_steps"},
 		{"--local --world 2 --steps 5 --norm-max 1", "--norm-max and --block go together"},
-		{"--codec int4", "--codec: 'int4' is not one of f32, bf16, f16, int8, sign, topk"},
+		{"--codec int4",
+			"--codec: 'int4' is not one of f32, bf16, f16, int8, sign, auto, topk"},
 		{"--codec topk", "--codec: 'topk' is not one of"},
 		{"--codec int8:0.5", "--codec: 'int8:0.5' is not one of"},
-		{"--codec topk_f16:2", "ratio of 'topk_f16:2' is not in (0, 1]"},
-		{"--codec topk:0", "ratio of 'topk:0' is not in (0, 1]"},
-		{"--codec topk:", "ratio of 'topk:' is not in (0, 1]"},
+		{"--codec topk_f16:2", "keeps is neither a ratio in (0, 1] nor a count"},
+		{"--codec topk:5.5n", "nor a count"},
+		{"--topk-sampled --local --world 1 --steps 1", "go with a top-k --codec"},
+		{"--codec topk:0.1 --topk-momentum 1", "--topk-momentum: '1' is not"},
+		{"--codec topk:0", "keeps is neither a ratio in (0, 1]"},
+		{"--codec topk:", "keeps is neither a ratio in (0, 1]"},
 		{"--mtu 100", "--mtu: '100' is not a number in 576..65535"},
 		{"--progress loud", "--progress: 'loud' is not one of text, json, none"},
 		{"--previous-incarnation 0", "--previous-incarnation: '0' is not"},
@@ -118,6 +122,12 @@ Test(options, all_flags_arrive)
 	cr_assert_str_eq(o.model, "softmax");
 	cr_assert_eq(options_of(&o, &err, SERVER "--world 1 --rank 0 --codec topk_bf16:0.01"), 0);
 	cr_assert(o.codec == GW_CODEC_TOPK_BF16 && o.topk_ratio == 0.01f);
+	cr_assert_eq(options_of(&o, &err,
+			     SERVER "--world 1 --rank 0 --codec topk_f16:500n --topk-sampled "
+				    "--topk-warmup 40 --topk-momentum 0.9"),
+		0);
+	cr_assert(o.codec == GW_CODEC_TOPK_F16 && o.topk_ratio == 0 && o.topk_count == 500);
+	cr_assert(o.topk_sampled && o.topk_warmup == 40 && o.topk_momentum == 0.9f);
 	cr_assert_eq(options_of(&o, &err, SERVER "--world 1 --rank 0 --codec sign"), 0);
 	cr_assert_eq(o.codec, GW_CODEC_SIGN);
 	cr_assert_eq(options_of(&o, &err, SERVER "--eval"), 0);
