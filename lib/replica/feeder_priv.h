@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Inside the feeder. Of each job it knows three places in the row of decisions: released (what a
+// base would be made of), at (read from the engine), taken (told by the engine).
+#ifndef FEEDER_PRIV_H
+#define FEEDER_PRIV_H
+
+#include "stream_priv.h"
+
+// A decision that is not released.
+struct entry {
+	struct gp_decision d;
+	uint64_t chain; // through it
+	uint64_t bytes; // shipped when it was
+};
+
+// How far the units are, somewhere in the row of decisions.
+struct place {
+	uint32_t decision;
+	uint32_t generation;
+	uint32_t units_ahead;
+};
+
+enum phase {
+	PHASE_IDLE, // not fed
+	PHASE_BASE,
+	PHASE_TENSORS,
+	PHASE_AHEAD,
+	PHASE_BLOCKS, // of the generation
+	PHASE_BLOCKS_AHEAD,
+	PHASE_BASED,
+	PHASE_DECISIONS,
+};
+
+struct feeder_job {
+	bool based;
+	struct layout layout;
+	struct gp_image_tensor *tensors;
+	uint32_t *committed; // [units] at `released`
+	struct entry *window;
+	uint64_t base;
+	struct place released, taken;
+	uint32_t shipped_max; // on any connection
+	uint64_t chain, taken_chain;
+	struct gp_decision view; // the last one that is released
+
+	// On this connection.
+	enum phase phase;
+	uint32_t cursor;    // tensor, unit or block, as the phase says
+	struct place at;    // of the next decision to read blocks for is the one after
+	uint32_t at_block;  // of its unit: blocks that were read
+	bool at_generation; // `at` made a generation whole: ship it before anything else
+	bool digest_due;
+	bool held_valid;
+	uint32_t shipped, held;
+	uint32_t acked, acked_epoch;
+	struct layout_sum sums[2];
+	bool diverged;
+	uint64_t bytes, shipped_bytes, held_bytes; // through those decisions
+	uint64_t bases, resumed;
+};
+
+struct gp_feeder {
+	struct gp_feeder_opts opts;
+	uint32_t window_mask;
+	uint32_t epoch;
+	uint64_t bases;		  // named
+	struct gp_stream *stream; // NULL: not connected
+	bool fed;		  // the peer has asked for it
+	bool feed_due;
+	uint32_t feed_number;
+	uint32_t turn; // job that comes next
+	struct feeder_job jobs[];
+};
+
+static inline struct entry *feeder_entry(
+	const struct gp_feeder *f, const struct feeder_job *j, uint32_t decision)
+{
+	return &j->window[decision & f->window_mask];
+}
+
+// The decision after `p` is done. True when it made a generation whole.
+bool place_step(struct place *p, const struct feeder_job *j, const struct gp_decision *d);
+// Begins what the peer needs of a job: a base.
+void feeder_job_start(struct feeder_job *j);
+// One frame of a job at most: 1 it was written, 0 there is nothing, -EAGAIN the sink is full.
+int feeder_job_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *err) GP_MUST_CHECK;
+
+#endif

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The backup's image of bulk-synchronous jobs: what the primary has committed, in plain memory, so
+// that an engine can go on from it.
+//
+// For each job the image keeps, of every block, two generations of values, optimizer state and
+// weight: what its unit committed last, and either the one before or the one that is on its way.
+// Units of a job are at most one step apart, so between the two lies a whole generation G, and the
+// units that are at G + 1 already (`ahead`). It also keeps the number of the last decision and the
+// last view.
+//
+//	base	  begins a job anew: its layout and where its units are; then their blocks, then
+//		  gp_image_base_end. Until then the job has nothing to restore.
+//	blocks	  of the step after the unit's: staged, no reader sees them
+//	decide	  a commit makes the staged blocks of its unit the newest, all or none of them
+//
+// A decision or block that was there before is ignored; one that does not follow is refused by
+// name. A base drops what was staged. What a view ends was never sent: only committed blocks are.
+//
+// Owner and threads: whoever created it; one thread at a time. No clock, socket or file.
+// Memory: from `take` (zeroed, aligned to 64 bytes) and `give`, never more than `memory_max`; a job
+// takes 2 x (1 + states) x 4 bytes an element, 17 a block, 8 a unit, some 300 a tensor. Nothing is
+// taken between two bases of a job. Errors: -ENOMEM (a limit or the allocator), -EPROTO (a gap, a
+// wrong step, an unknown job, a commit without its blocks), with a text that names job, unit, step.
+// After an error the image is as before, but the stream that caused it is of no more use: a base is
+// needed. Limits: GP_IMAGE_JOBS_MAX jobs, GP_IMAGE_TENSORS_MAX tensors a job.
+#ifndef GP_IMAGE_H
+#define GP_IMAGE_H
+
+#include <gp_base.h>
+#include <gp_consist.h>
+#include <gp_engine.h>
+#include <gp_optim.h>
+#include <gp_wire.h>
+
+#define GP_IMAGE_JOBS_MAX    64
+#define GP_IMAGE_TENSORS_MAX 131072
+#define GP_IMAGE_ARRAYS_MAX  (1 + GP_OPTIM_STATES_MAX) // values, then optimizer state
+#define GP_IMAGE_TEXT_SIZE   256
+#define GP_IMAGE_NONE	     UINT32_MAX // step of a unit that committed nothing yet
+
+struct gp_image_error {
+	int code; // -errno
+	char text[GP_IMAGE_TEXT_SIZE];
+};
+
+// In job-wide order, as in struct gp_tensor_view.
+struct gp_image_tensor {
+	char name[GP_WIRE_TENSOR_NAME_MAX + 1];
+	uint32_t dims_count;
+	uint64_t dims[GP_WIRE_DIMS_MAX];
+};
+
+struct gp_image_layout {
+	char name[GP_WIRE_JOB_NAME_SIZE];
+	uint16_t id; // 1 .. 64
+	uint8_t kind;
+	uint8_t atomicity;
+	uint8_t arrays_count; // 1 + optimizer states
+	uint32_t block_elems;
+	uint32_t tensors_count;
+	const struct gp_image_tensor *tensors;
+};
+
+// Where a job stands when its base is made.
+struct gp_image_point {
+	uint64_t base;		 // identity of the base: a number that no other base has
+	uint32_t decision;	 // all up to this one are in the base
+	uint64_t chain;		 // of the decisions so far, see gp_image_chain
+	uint32_t digest_every;	 // generations divisible by it are digested, 0 = none
+	struct gp_decision view; // the last one; number 0: none yet
+};
+
+struct gp_image_opts {
+	uint64_t memory_max;		       // bytes, all jobs
+	void *(*take)(void *arg, size_t size); // NULL: the heap
+	void (*give)(void *arg, void *mem);
+	void *mem_arg;
+};
+
+struct gp_image;
+
+int gp_image_create(struct gp_image **out, const struct gp_image_opts *opts,
+	struct gp_image_error *err) GP_MUST_CHECK;
+void gp_image_destroy(struct gp_image *m); // takes NULL
+// Forgets job `id`, if it is known.
+void gp_image_drop(struct gp_image *m, uint16_t id);
+
+// ---- what the primary tells
+
+// Every unit is at `generation`, GP_IMAGE_NONE for nothing. Copies everything. Memory of the same
+// layout is used again. -EINVAL: the layout is none. After an error the job is forgotten.
+int gp_image_base(struct gp_image *m, const struct gp_image_layout *layout,
+	const struct gp_image_point *point, uint32_t generation,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// But this unit has committed the step after it. Before the first blocks.
+int gp_image_base_ahead(
+	struct gp_image *m, uint16_t id, uint32_t unit, struct gp_image_error *err) GP_MUST_CHECK;
+// All is there: every block of the generation, and of units that are ahead the next one too.
+// -EPROTO when something lacks.
+int gp_image_base_end(struct gp_image *m, uint16_t id, struct gp_image_error *err) GP_MUST_CHECK;
+
+// `run` blocks from `first` on, all of one step. `weights[run]`, then for each block its arrays one
+// after the other, each of the block's elements; unaligned is fine. `len` bytes of both together
+// have to be exactly that.
+struct gp_image_blocks {
+	uint16_t id;
+	uint32_t step;
+	uint32_t first;
+	uint32_t run;
+	const uint8_t *bytes;
+	size_t len;
+};
+// Of how many bytes this run is (without a look at b->bytes and b->len).
+int gp_image_blocks_size(const struct gp_image *m, const struct gp_image_blocks *b, size_t *len,
+	struct gp_image_error *err) GP_MUST_CHECK;
+int gp_image_blocks(struct gp_image *m, const struct gp_image_blocks *b,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// The next decision. One that the image has already is ignored.
+int gp_image_decide(struct gp_image *m, uint16_t id, const struct gp_decision *d,
+	struct gp_image_error *err) GP_MUST_CHECK;
+
+// The chain of decisions: equal numbers with equal chains had the same history since the base.
+uint64_t gp_image_chain(uint64_t before, const struct gp_decision *d);
+
+// ---- what it holds
+
+struct gp_image_view {
+	uint16_t id;
+	const char *name;
+	uint8_t kind;
+	uint8_t atomicity;
+	bool based;		     // its base is complete: the rest counts
+	struct gp_image_point point; // now: decision, chain and view move
+	uint32_t generation;	     // committed in all units, GP_IMAGE_NONE: nothing
+	uint32_t units_count;
+	uint32_t units_ahead; // at generation + 1
+	uint32_t blocks_count;
+	uint32_t tensors_count;
+	uint64_t memory; // bytes
+	// Of digested generations: the newest that is whole.
+	bool digested;
+	uint32_t digest_step;
+	uint64_t digest;
+};
+// i-th job in the order of their first bases; false beyond the last.
+bool gp_image_at(const struct gp_image *m, uint32_t i, struct gp_image_view *v);
+bool gp_image_find(const struct gp_image *m, uint16_t id, struct gp_image_view *v);
+uint64_t gp_image_memory(const struct gp_image *m);
+// False when there is no such job or unit.
+bool gp_image_unit_step(const struct gp_image *m, uint16_t id, uint32_t unit, uint32_t *step);
+// Array 0: values, 1..: state, of exactly this step and not staged; NULL when it is not there.
+const float *gp_image_block(const struct gp_image *m, uint16_t id, uint32_t block, uint32_t step,
+	uint32_t array, uint32_t *elems, float *weight);
+// Digest of a whole generation, from memory (docs/protocol.md 6). -ENOENT: a block of it lacks.
+int gp_image_digest(
+	const struct gp_image *m, uint16_t id, uint32_t step, uint64_t *digest) GP_MUST_CHECK;
+
+// What an engine goes on from. All pointers are into the image and stay until the job changes.
+// -ENOENT: no such job, its base is not complete, or nothing of it was ever committed.
+int gp_image_restore(struct gp_image *m, uint16_t id, struct gp_restore *out) GP_MUST_CHECK;
+
+#endif
