@@ -12,15 +12,17 @@
 //
 //	PEER_HEARD     bytes came, after silence or for the first time
 //	PEER_SILENT    none came for silent_ms, since create or the last ones; once
-//	PEER_RESTARTED the peer greeted from another life, or holds nothing of what it should
+//	PEER_RESTARTED the peer greeted from another life than before, or no longer holds what its
+//		       record promises (or the first time that it greets: does not)
 //	PEER_RECORD    its leadership record
-//	PEER_READY     the feeder's jobs are all at the peer (once for each connection)
+//	PEER_READY     the feeder's jobs are all at the peer (each time it becomes so)
 //	PEER_WHOLE     its answer to gp_link_offer
 //
 // Owner and threads: create, destroy, all calls and callbacks on the thread of the base, which may
 // block on nothing for longer than a part of silent_ms. Callbacks may call anything of the link but
-// gp_link_destroy. Memory: at most out_max bytes and some frames wait to be sent, two frames to be
-// read. SIGPIPE must be ignored.
+// gp_link_destroy, and must not destroy the feeder or follower. Memory: at most out_max bytes and
+// some frames wait to be sent, 512 KiB to be read, for each of at most 4 connections. SIGPIPE must
+// be ignored.
 // Errors: at create 0 or -errno with a text; what happens later is in the status, in the log, and
 // tried again.
 #ifndef GP_LINK_H
@@ -80,8 +82,8 @@ uint16_t gp_link_port(const struct gp_link *l); // it listens on; 0: it does not
 // What this node is, for its hello and for the peer at once when it changes. `record` NULL: none.
 // `holding`: this life holds the state that the record promises; false until told.
 void gp_link_self(struct gp_link *l, const struct gp_lead_record *record, bool holding);
-// At most one of both; NULL: none. They have to live until they are taken off or the link is
-// destroyed.
+// At most one of both: the other one has to be taken off (NULL) before. They have to live until
+// they are taken off or the link is destroyed.
 void gp_link_set_feeder(struct gp_link *l, struct gp_feeder *f);
 void gp_link_set_follower(struct gp_link *l, struct gp_follower *f);
 // The feeder or follower was given something: write what is due. Cheap when there is nothing.
