@@ -32,6 +32,8 @@
 	X(ARP_ANSWERED, arp_answered, "ARP request for one of our addresses")                      \
 	X(ND_ANSWERED, nd_answered, "neighbour solicitation for one of our addresses")             \
 	X(ECHO_ANSWERED, echo_answered, "ICMP or ICMPv6 echo request")                             \
+	X(NEIGHBOUR, neighbour,                                                                    \
+		"tells an Ethernet address: ARP reply, advertisement, announcement")               \
 	X(ARP_IGNORED, arp_ignored, "other ARP, well formed or not")                               \
 	X(ICMP_IGNORED, icmp_ignored, "other ICMP or ICMPv6")                                      \
 	X(SHORT, short_frame, "ends inside a header")                                              \
@@ -88,7 +90,8 @@ struct gp_inet_packet {
 };
 
 // ACCEPTED: *p is whole, the datagram is for core p->core. ARP_ANSWERED, ND_ANSWERED,
-// ECHO_ANSWERED: call gp_inet_answer with the same *p. Else refused; *p is meaningless.
+// ECHO_ANSWERED: call gp_inet_answer with the same *p. NEIGHBOUR: p->peer.ip is at p->peer.mac, who
+// wants to know (anybody may say so). Else refused; *p is meaningless.
 enum gp_inet_verdict gp_inet_parse(const struct gp_inet_host *h, const uint8_t *frame, uint32_t len,
 	uint32_t flags, struct gp_inet_packet *p) GP_MUST_CHECK;
 
@@ -117,6 +120,12 @@ uint32_t gp_inet_build_udp(const struct gp_inet_host *h, const struct gp_addr *p
 // GP_INET_NOTICE_SIZE bytes; returns its length.
 uint32_t gp_inet_build_announce(
 	const struct gp_inet_host *h, uint32_t addr, uint8_t *frame) GP_MUST_CHECK;
+
+// Asks for the Ethernet address of `ip` (ARP request or neighbour solicitation, from our first
+// address of its family), into GP_INET_NOTICE_SIZE bytes; returns its length, 0 when we have no
+// such address.
+uint32_t gp_inet_build_ask(
+	const struct gp_inet_host *h, const uint8_t ip[16], uint8_t *frame) GP_MUST_CHECK;
 
 // RFC 1071 sum in memory order. Chain calls over pieces by passing the result on; all pieces but
 // the last have even length.

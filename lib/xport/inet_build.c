@@ -139,8 +139,8 @@ static void advert_write(
 	msg[0] = ICMP6_ADVERT;
 	msg[4] = flags;
 	memcpy(msg + 8, ip, 16);
-	msg[24] = 2; // option: target link-layer address, one unit of 8 bytes
-	msg[25] = 1;
+	msg[24] = ND_OPTION_TARGET;
+	msg[25] = 1; // unit of 8 bytes
 	memcpy(msg + 26, mac, 6);
 	uint64_t pseudo = pseudo_sum(ip6 + 8, 32, len, PROTO_ICMP6);
 	gp_store16(msg + 2, gp_inet_sum_finish(gp_inet_sum(msg, len, pseudo)));
@@ -228,4 +228,42 @@ uint32_t gp_inet_build_announce(const struct gp_inet_host *h, uint32_t addr, uin
 	}
 	advert_write(next, a.ip, h->mac, ip_all_nodes, ND_FLAG_OVERRIDE);
 	return l2_len + GP_INET_IP6_SIZE + ND_SIZE + ND_OPTION_SIZE;
+}
+
+// Neighbour solicitation to the group that who has `ip` listens to (RFC 4291 2.7.1).
+static uint32_t solicit_write(
+	const struct gp_inet_host *h, const uint8_t *source, const uint8_t ip[16], uint8_t *frame)
+{
+	uint8_t group[16] = {0xff, 2, [11] = 1, [12] = 0xff};
+	memcpy(group + 13, ip + 13, 3);
+	uint8_t mac[6] = {0x33, 0x33};
+	memcpy(mac + 2, group + 12, 4);
+	uint8_t *ip6 = eth_write(frame, mac, h->mac, h->vlan, TYPE_IP6);
+	uint32_t len = ND_SIZE + ND_OPTION_SIZE;
+	ip6_write(ip6, source, group, len, PROTO_ICMP6, ND_HOP_LIMIT);
+	uint8_t *msg = ip6 + GP_INET_IP6_SIZE;
+	memset(msg, 0, len);
+	msg[0] = ICMP6_SOLICIT;
+	memcpy(msg + 8, ip, 16);
+	msg[24] = ND_OPTION_SOURCE;
+	msg[25] = 1; // unit of 8 bytes
+	memcpy(msg + 26, h->mac, 6);
+	uint64_t pseudo = pseudo_sum(ip6 + 8, 32, len, PROTO_ICMP6);
+	gp_store16(msg + 2, gp_inet_sum_finish(gp_inet_sum(msg, len, pseudo)));
+	return (uint32_t)(msg + len - frame);
+}
+
+uint32_t gp_inet_build_ask(const struct gp_inet_host *h, const uint8_t ip[16], uint8_t *frame)
+{
+	static const uint8_t unknown[6];
+	struct gp_addr a = {0};
+	memcpy(a.ip, ip, 16);
+	const uint8_t *source = source_find(h, gp_addr_is_v4(&a));
+	if (!source)
+		return 0;
+	if (!gp_addr_is_v4(&a))
+		return solicit_write(h, source, ip, frame);
+	uint8_t *arp = eth_write(frame, mac_broadcast, h->mac, h->vlan, TYPE_ARP);
+	arp_write(arp, ARP_OP_REQUEST, h->mac, source + 12, unknown, ip + 12);
+	return (uint32_t)(arp + ARP_SIZE - frame);
 }

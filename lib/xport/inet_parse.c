@@ -68,19 +68,32 @@ static bool source_is_valid(const uint8_t ip[16])
 	return ip[0] != 0xff && memcmp(ip, zero.ip, 15) != 0;
 }
 
+static enum gp_inet_verdict arp_neighbour(struct view v, struct gp_inet_packet *p)
+{
+	ip4_map(p->peer.ip, v.data + 14);
+	if (!source_is_valid(p->peer.ip) || (v.data[8] & 1) || mac_is_zero(v.data + 8))
+		return GP_INET_ARP_IGNORED;
+	memcpy(p->peer.mac, v.data + 8, 6);
+	return GP_INET_NEIGHBOUR;
+}
+
 static enum gp_inet_verdict arp_parse(
 	const struct gp_inet_host *h, struct view v, struct gp_inet_packet *p)
 {
-	static const uint8_t ethernet_ip4[] = {0, 1, 8, 0, 6, 4, 0, ARP_OP_REQUEST};
+	static const uint8_t ethernet_ip4[] = {0, 1, 8, 0, 6, 4, 0};
 	if (v.len < ARP_SIZE)
 		return GP_INET_SHORT;
 	if (memcmp(v.data, ethernet_ip4, sizeof(ethernet_ip4)) != 0)
 		return GP_INET_ARP_IGNORED;
-
+	bool asks = v.data[7] == ARP_OP_REQUEST;
+	bool announces = asks && memcmp(v.data + 14, v.data + 24, 4) == 0;
 	uint8_t target[16];
 	ip4_map(target, v.data + 24);
 	ip4_map(p->peer.ip, v.data + 14);
-	if (!addr_find(h, target, &p->addr) || (v.data[8] & 1))
+	bool ours = addr_find(h, target, &p->addr);
+	if (v.data[7] == ARP_OP_REPLY || (announces && !ours))
+		return arp_neighbour(v, p);
+	if (!asks || !ours || (v.data[8] & 1))
 		return GP_INET_ARP_IGNORED;
 	p->l3_len = ARP_SIZE;
 	return GP_INET_ARP_ANSWERED;
@@ -159,20 +172,46 @@ static enum gp_inet_verdict ip4_parse(
 	return udp_parse(h, upper, flags, pseudo_sum(v.data + 12, 8, 0, PROTO_UDP), p);
 }
 
-// RFC 4861 7.1.1: what a valid solicitation looks like. Its target, not its IP destination (which
-// is a multicast group), says whether it is for us.
-static enum gp_inet_verdict solicit_parse(
-	const struct gp_inet_host *h, struct view v, uint8_t hop_limit, struct gp_inet_packet *p)
+// RFC 4861 7.1: what a valid solicitation or advertisement looks like. *mac is the link-layer
+// address that an advertisement tells, else NULL.
+static bool discovery_is_valid(struct view v, uint8_t hop_limit, const uint8_t **mac)
 {
+	*mac = NULL;
 	if (hop_limit != ND_HOP_LIMIT || v.len < ND_SIZE || v.data[1] != 0)
-		return GP_INET_ICMP_IGNORED;
+		return false;
 	for (uint32_t off = ND_SIZE; off < v.len;) {
 		uint32_t left = v.len - off;
 		uint32_t option_len = left < 2 ? 0 : v.data[off + 1] * 8u;
 		if (option_len == 0 || option_len > left)
-			return GP_INET_ICMP_IGNORED;
+			return false;
+		if (v.data[off] == ND_OPTION_TARGET && option_len == ND_OPTION_SIZE)
+			*mac = v.data + off + 2;
 		off += option_len;
 	}
+	return true;
+}
+
+static enum gp_inet_verdict advert_parse(struct view v, uint8_t hop_limit, struct gp_inet_packet *p)
+{
+	const uint8_t *mac;
+	struct gp_addr target = {0};
+	if (!discovery_is_valid(v, hop_limit, &mac) || !mac || (mac[0] & 1) || mac_is_zero(mac))
+		return GP_INET_ICMP_IGNORED;
+	memcpy(target.ip, v.data + 8, 16);
+	if (gp_addr_is_v4(&target) || !source_is_valid(target.ip))
+		return GP_INET_ICMP_IGNORED;
+	memcpy(p->peer.ip, target.ip, 16);
+	memcpy(p->peer.mac, mac, 6);
+	return GP_INET_NEIGHBOUR;
+}
+
+// Its target, not its IP destination (which is a multicast group), says whether it is for us.
+static enum gp_inet_verdict solicit_parse(
+	const struct gp_inet_host *h, struct view v, uint8_t hop_limit, struct gp_inet_packet *p)
+{
+	const uint8_t *mac;
+	if (!discovery_is_valid(v, hop_limit, &mac))
+		return GP_INET_ICMP_IGNORED;
 	if (!addr6_find(h, v.data + 8, &p->addr))
 		return GP_INET_ICMP_IGNORED;
 	if (p->peer.ip[0] == 0xff)
@@ -191,6 +230,8 @@ static enum gp_inet_verdict icmp6_parse(const struct gp_inet_host *h, struct vie
 		return GP_INET_ICMP_CHECKSUM;
 	if (v.data[0] == ICMP6_SOLICIT)
 		return solicit_parse(h, v, ip6[7], p);
+	if (v.data[0] == ICMP6_ADVERT)
+		return advert_parse(v, ip6[7], p);
 	if (!ours)
 		return GP_INET_OTHER_IP;
 	if (v.data[0] != ICMP6_ECHO || v.data[1] != 0)

@@ -27,6 +27,8 @@
 #define ICMP6_ADVERT	 136
 #define ND_SIZE		 24 // solicitation or advertisement without options
 #define ND_OPTION_SIZE	 8  // link-layer address
+#define ND_OPTION_SOURCE 1
+#define ND_OPTION_TARGET 2
 #define ND_HOP_LIMIT	 255
 
 static inline uint16_t be16(const uint8_t *p)

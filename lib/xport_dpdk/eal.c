@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <rte_bus.h>
+#include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_launch.h>
@@ -118,6 +120,37 @@ int gp_dpdk_lcore_wait(int lcore)
 {
 	GP_ASSERT(lcore >= 0);
 	return rte_eal_wait_lcore((unsigned)lcore);
+}
+
+// The device's name: what comes before the first comma.
+static void device_name(char name[RTE_DEV_NAME_MAX_LEN], const char *devargs)
+{
+	size_t len = strcspn(devargs, ",");
+	snprintf(name, RTE_DEV_NAME_MAX_LEN, "%.*s", (int)len, devargs);
+}
+
+int gp_dpdk_device_add(const char *devargs)
+{
+	int rc = rte_dev_probe(devargs);
+	if (rc)
+		gp_error("dpdk: no device %s: %s", devargs, strerror(-rc));
+	return rc;
+}
+
+void gp_dpdk_device_remove(const char *devargs)
+{
+	char name[RTE_DEV_NAME_MAX_LEN];
+	device_name(name, devargs);
+	bool is_virtual = strncmp(name, "net_", 4) == 0;
+	if (rte_eal_hotplug_remove(is_virtual ? "vdev" : "pci", name))
+		gp_warn("dpdk: device %s was not removed", name);
+}
+
+int gp_dpdk_thread_enter(void)
+{
+	if (rte_lcore_id() != LCORE_ID_ANY || rte_thread_register() == 0)
+		return 0;
+	return rte_errno ? -rte_errno : -EIO;
 }
 
 void *gp_dpdk_mem_take(size_t size, int numa)

@@ -8,6 +8,13 @@
 // ring. The result is the same. Where the driver has fewer queues than there are cores, the cores
 // without one send through the queue of another, over a ring too.
 //
+// Links. A port may be several devices, of which each reaches other peers (memif has two ends): one
+// core polls each of them (link l: core l % cores), an answer leaves on the link that its peer was
+// heard on, and where another core has that link, over a ring.
+//
+// A client's port has one thread for all its cores (`one_thread`): one queue, one pool, and each
+// core talks to one peer (gp_xport_dpdk_connect).
+//
 // Per burst: gp_xport_dpdk_poll, the engine, gp_xport_dpdk_flush. Poll answers ARP, IPv6 neighbour
 // solicitations and echo requests by itself and gives every received frame one verdict (gp_inet.h):
 // the sum of a core's verdicts is the number of frames it received.
@@ -30,6 +37,7 @@
 #define GP_DPDK_CORES_MAX 32
 #define GP_DPDK_ARGS_MAX  32
 #define GP_DPDK_BURST	  32
+#define GP_DPDK_LINKS_MAX 32
 
 struct gp_dpdk_eal_opts {
 	const char *program;
@@ -53,6 +61,15 @@ int gp_dpdk_lcore(uint32_t i) GP_MUST_CHECK;
 int gp_dpdk_lcore_launch(int lcore, int (*fn)(void *arg), void *arg) GP_MUST_CHECK;
 int gp_dpdk_lcore_wait(int lcore);
 
+// A device after the start of EAL, "net_memif0,role=client,socket=..." or a PCI address with its
+// arguments. 0 or -errno (logged).
+int gp_dpdk_device_add(const char *devargs) GP_MUST_CHECK;
+// The port that used it is destroyed.
+void gp_dpdk_device_remove(const char *devargs);
+// Makes the calling thread one of EAL's, if it is none: pools have a cache for each of these. 0 or
+// -errno.
+int gp_dpdk_thread_enter(void) GP_MUST_CHECK;
+
 // Zeroed, 64-byte aligned memory that the port can read (hugepages where there are any; heap memory
 // when EAL has none left). numa -1 = any. NULL when there is none.
 void *gp_dpdk_mem_take(size_t size, int numa) GP_MUST_CHECK;
@@ -63,15 +80,20 @@ struct gp_xport_dpdk;
 
 struct gp_dpdk_port_opts {
 	const char *name; // of the device, "net_tap0" or a PCI address; NULL = the only port
+	// Links: the devices' names; `name` is not looked at. 0 = one device.
+	const char *links[GP_DPDK_LINKS_MAX];
+	uint32_t links_count;
 	uint32_t cores_count;
-	uint32_t ip_mtu;	  // 0 = 1500
-	uint32_t mbufs_per_core;  // 0 = 4096; held contributions live here
-	uint16_t rx_desc_count;	  // a queue; 0 = 512
-	uint16_t tx_desc_count;	  // 0 = 512
-	uint32_t handover_count;  // slots of each ring between two cores; 0 = 512
-	uint32_t tx_queue_count;  // datagrams a core keeps for a driver that is full; 0 = 1024
-	bool no_flow_rules;	  // cores always pass datagrams on by ring
-	bool skip_udp_checksum;	  // peers on veth pairs leave checksums unfinished ("tx on")
+	uint32_t ip_mtu;	 // 0 = 1500
+	uint32_t mbufs_per_core; // 0 = 4096; held contributions live here
+	uint16_t rx_desc_count;	 // a queue; 0 = 512
+	uint16_t tx_desc_count;	 // 0 = 512
+	uint32_t handover_count; // slots of each ring between two cores; 0 = 512
+	uint32_t tx_queue_count; // datagrams a core keeps for a driver that is full; 0 = 1024
+	bool no_flow_rules;	 // cores always pass datagrams on by ring
+	bool one_thread;	 // the cores are one thread's: one queue, one pool for all
+	bool zero_copy;		 // the driver hands our buffers to the peer: no tail from elsewhere
+	bool skip_udp_checksum;	 // peers on veth pairs leave checksums unfinished ("tx on")
 	struct gp_inet_host host; // mac zero = the device's (net_tap: derived from it, as the
 				  // kernel side of the tap already has the same)
 };
@@ -79,7 +101,8 @@ struct gp_dpdk_port_opts {
 // What the port can do, for logs and the capacity proof.
 struct gp_dpdk_port_info {
 	char driver[32];
-	uint32_t queues_count;
+	uint32_t queues_count; // of each link
+	uint32_t links_count;
 	uint32_t rx_desc_count;
 	uint32_t ip_mtu_tx; // largest IP datagram that the driver sends
 	bool flow_steering;
@@ -103,6 +126,7 @@ void gp_dpdk_port_destroy(struct gp_dpdk_port *port);
 void gp_dpdk_port_info(const struct gp_dpdk_port *port, struct gp_dpdk_port_info *info);
 int gp_dpdk_port_stats(
 	const struct gp_dpdk_port *port, struct gp_dpdk_port_stats *stats) GP_MUST_CHECK;
+bool gp_dpdk_port_link_is_up(const struct gp_dpdk_port *port, uint32_t link);
 // Instance of core i < cores_count; it belongs to the port.
 struct gp_xport_dpdk *gp_dpdk_port_core(struct gp_dpdk_port *port, uint32_t i);
 
@@ -115,6 +139,14 @@ uint32_t gp_xport_dpdk_flush(struct gp_xport_dpdk *x);
 // Queues a gratuitous ARP or unsolicited neighbour advertisement for each of our addresses: at
 // start and on takeover. Called on the instance's core.
 void gp_xport_dpdk_announce(struct gp_xport_dpdk *x);
+
+// From now on every frame is sent to this peer, and `peer` of a frame is not looked at.
+void gp_xport_dpdk_connect(struct gp_xport_dpdk *x, const struct gp_addr *peer);
+// Asks on link 0 for the Ethernet address of `ip`. Who answers later, or announces himself, is
+// remembered for the last address asked for.
+void gp_xport_dpdk_ask(struct gp_xport_dpdk *x, const uint8_t ip[16]);
+// Whether it is known by now.
+bool gp_xport_dpdk_answered(const struct gp_xport_dpdk *x, uint8_t mac[6]) GP_MUST_CHECK;
 
 // One core's counters.
 #define GP_XPORT_DPDK_COUNTERS(X)                                                                  \

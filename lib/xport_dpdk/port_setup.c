@@ -23,6 +23,7 @@ static const struct driver_trait {
 } driver_traits[] = {
 	{.name = "net_tap", .fixed_mtu = true, .ip_mtu_tx_max = 1500, .mac_is_kernels = true},
 	{.name = "net_af_packet", .fixed_mtu = true},
+	{.name = "net_memif"},
 	{.name = "net_ring"},
 	{.name = "net_null"},
 	{.name = "net_pcap"},
@@ -69,53 +70,56 @@ static struct rte_eth_conf device_conf(
 	return conf;
 }
 
-int port_configure(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o)
+int port_configure(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o, uint32_t link)
 {
 	struct rte_eth_dev_info dev;
-	int rc = rte_eth_dev_info_get(p->port_id, &dev);
+	int rc = rte_eth_dev_info_get(p->port_ids[link], &dev);
 	if (rc)
 		return rc;
 	snprintf(p->info.driver, sizeof(p->info.driver), "%s", dev.driver_name);
 	const struct driver_trait *t = trait_find(dev.driver_name);
-	p->any_memory = t;
-	p->queues_count = (uint16_t)GP_MIN(
-		o->cores_count, (uint32_t)GP_MIN(dev.max_rx_queues, dev.max_tx_queues));
+	p->any_memory = t && !o->zero_copy;
+	p->queues_count = (uint16_t)GP_MIN(o->one_thread || p->links_count > 1 ? 1 : o->cores_count,
+		(uint32_t)GP_MIN(dev.max_rx_queues, dev.max_tx_queues));
 	if (p->queues_count == 0)
 		return -ENODEV;
 
 	uint32_t ip_mtu = o->ip_mtu ? o->ip_mtu : RTE_ETHER_MTU;
 	struct rte_eth_conf conf = device_conf(p, &dev, t);
+	p->info.gather = p->info.gather && !o->zero_copy;
 	conf.rxmode.mtu = device_mtu(&dev, t, ip_mtu);
 	uint32_t tx_max = t && t->fixed_mtu ? ip_mtu : GP_MIN(ip_mtu, conf.rxmode.mtu);
 	p->info.ip_mtu_tx = t && t->ip_mtu_tx_max ? GP_MIN(tx_max, t->ip_mtu_tx_max) : tx_max;
 	if (p->info.ip_mtu_tx < ip_mtu)
 		gp_warn("dpdk: %s sends at most %u of the configured MTU %u", dev.driver_name,
 			p->info.ip_mtu_tx, ip_mtu);
-	rc = rte_eth_dev_configure(p->port_id, p->queues_count, p->queues_count, &conf);
+	rc = rte_eth_dev_configure(p->port_ids[link], p->queues_count, p->queues_count, &conf);
 	if (rc)
 		gp_error("dpdk: %s refuses %u queues, MTU %u: %s", dev.driver_name, p->queues_count,
 			conf.rxmode.mtu, strerror(-rc));
 	return rc;
 }
 
-int port_queues_setup(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o)
+int port_queues_setup(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o, uint32_t link)
 {
+	uint16_t port_id = p->port_ids[link];
 	uint16_t rx_desc = o->rx_desc_count ? o->rx_desc_count : RX_DESC_COUNT;
 	uint16_t tx_desc = o->tx_desc_count ? o->tx_desc_count : TX_DESC_COUNT;
-	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->port_id, &rx_desc, &tx_desc);
-	int numa = rte_eth_dev_socket_id(p->port_id);
+	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(port_id, &rx_desc, &tx_desc);
+	int numa = rte_eth_dev_socket_id(port_id);
 	unsigned socket = numa < 0 ? 0 : (unsigned)numa;
 	for (uint16_t q = 0; rc == 0 && q < p->queues_count; q++) {
-		rc = rte_eth_rx_queue_setup(
-			p->port_id, q, rx_desc, socket, NULL, p->cores[q]->pool);
+		struct gp_xport_dpdk *core = p->cores[link_core(p, q, link)];
+		rc = rte_eth_rx_queue_setup(port_id, q, rx_desc, socket, NULL, core->pool);
 		if (rc == 0)
-			rc = rte_eth_tx_queue_setup(p->port_id, q, tx_desc, socket, NULL);
+			rc = rte_eth_tx_queue_setup(port_id, q, tx_desc, socket, NULL);
 	}
 	if (rc)
 		gp_error("dpdk: queue set-up with %u and %u descriptors: %s", rx_desc, tx_desc,
 			strerror(-rc));
 	p->info.rx_desc_count = rx_desc;
 	p->info.queues_count = p->queues_count;
+	p->info.links_count = p->links_count;
 	return rc;
 }
 
@@ -135,25 +139,26 @@ static void mac_choose(struct gp_dpdk_port *p, const struct rte_ether_addr *devi
 	memcpy(p->info.mac, p->host.mac, 6);
 }
 
-int port_start(struct gp_dpdk_port *p)
+int port_start(struct gp_dpdk_port *p, uint32_t link)
 {
 	struct rte_ether_addr device, ours;
-	int rc = rte_eth_macaddr_get(p->port_id, &device);
+	uint16_t port_id = p->port_ids[link];
+	int rc = rte_eth_macaddr_get(port_id, &device);
 	if (rc)
 		return rc;
 	mac_choose(p, &device);
 	memcpy(ours.addr_bytes, p->host.mac, 6);
-	rc = rte_eth_dev_start(p->port_id);
+	rc = rte_eth_dev_start(port_id);
 	if (rc) {
 		gp_error("dpdk: %s does not start: %s", p->info.driver, strerror(-rc));
 		return rc;
 	}
-	p->running = true;
+	p->running = link + 1;
 	// Neighbour discovery comes to multicast groups; another MAC needs a filter of its own.
 	bool extra_mac = !rte_is_same_ether_addr(&ours, &device);
-	if (rte_eth_allmulticast_enable(p->port_id) ||
-		(extra_mac && rte_eth_dev_mac_addr_add(p->port_id, &ours, 0)))
-		(void)rte_eth_promiscuous_enable(p->port_id);
+	if (rte_eth_allmulticast_enable(port_id) ||
+		(extra_mac && rte_eth_dev_mac_addr_add(port_id, &ours, 0)))
+		(void)rte_eth_promiscuous_enable(port_id);
 	return 0;
 }
 
@@ -175,14 +180,14 @@ static struct rte_flow *flow_create(struct gp_dpdk_port *p, uint16_t core, bool 
 		{.type = RTE_FLOW_ACTION_TYPE_END},
 	};
 	struct rte_flow_error error;
-	return rte_flow_create(p->port_id, &attr, items, actions, &error);
+	return rte_flow_create(p->port_ids[0], &attr, items, actions, &error);
 }
 
 void port_steer(struct gp_dpdk_port *p)
 {
 	if (p->cores_count == 1)
 		return;
-	bool all = p->queues_count == p->cores_count && !p->any_memory;
+	bool all = p->queues_count == p->cores_count && p->links_count == 1 && !p->any_memory;
 	for (uint16_t i = 0; all && i < p->cores_count; i++)
 		all = flow_create(p, i, true) && flow_create(p, i, false);
 	p->info.flow_steering = all;

@@ -39,14 +39,21 @@ static void dpdk_release(struct gp_xport *base, struct gp_frame *f)
 	rte_pktmbuf_free(mbuf_of(f));
 }
 
-void tx_push(struct gp_xport_dpdk *x, struct rte_mbuf *m)
+static bool has_room(const struct core_link *l)
 {
-	if (x->tx_tail - x->tx_head > x->tx_mask) {
+	return l->tx_tail - l->tx_head <= l->tx_mask;
+}
+
+void tx_push(struct gp_xport_dpdk *x, uint32_t link, struct rte_mbuf *m)
+{
+	GP_ASSERT(link < x->links_count);
+	struct core_link *l = &x->links[link];
+	if (!has_room(l)) {
 		count(&x->counters.tx_queue_full, 1);
 		rte_pktmbuf_free(m);
 		return;
 	}
-	x->tx[x->tx_tail++ & x->tx_mask] = m;
+	l->tx[l->tx_tail++ & l->tx_mask] = m;
 }
 
 static void tail_give_back(struct gp_hold *hold)
@@ -82,7 +89,8 @@ static bool tail_is_reachable(
 static struct rte_mbuf *tail_attach(struct gp_xport_dpdk *x, const struct gp_frame *f)
 {
 	rte_iova_t iova;
-	if (!x->port->info.gather || x->queue == QUEUE_NONE || !tail_is_reachable(x, f, &iova))
+	if (!x->port->info.gather || x->links[f->peer.link].via != x->idx ||
+		!tail_is_reachable(x, f, &iova))
 		return NULL;
 	struct rte_mbuf *t = rte_pktmbuf_alloc(x->tail_pool);
 	if (!t)
@@ -166,6 +174,10 @@ static void dpdk_send(struct gp_xport *base, struct gp_frame *f)
 {
 	struct gp_xport_dpdk *x = core_of(base);
 	const struct gp_dpdk_port *p = x->port;
+	if (x->connected)
+		f->peer = x->peer;
+	GP_ASSERT(f->peer.link < x->links_count);
+	uint32_t link = f->peer.link;
 	bool v4 = gp_addr_is_v4(&f->peer);
 	uint64_t ip_len =
 		(uint64_t)f->len + f->tail_len + (v4 ? IP4_UDP_OVERHEAD : IP6_UDP_OVERHEAD);
@@ -192,7 +204,7 @@ static void dpdk_send(struct gp_xport *base, struct gp_frame *f)
 	struct rte_mbuf *m = frame_chain(x, f, headers_len);
 	if (d.offload)
 		offload_fill(m, v4, headers_len - (v4 ? IP4_UDP_OVERHEAD : IP6_UDP_OVERHEAD));
-	tx_push(x, m);
+	tx_push(x, link, m);
 }
 
 const struct gp_xport_ops dpdk_ops = {
@@ -202,31 +214,46 @@ const struct gp_xport_ops dpdk_ops = {
 	.send = dpdk_send,
 };
 
-// What cores without a queue want sent, as far as there is room.
+static uint32_t link_of(const struct gp_xport_dpdk *x, uint16_t port_id)
+{
+	uint32_t l = 0;
+	while (l + 1 < x->links_count && x->links[l].port_id != port_id)
+		l++;
+	return l;
+}
+
+static bool all_have_room(const struct gp_xport_dpdk *x)
+{
+	for (uint32_t l = 0; l < x->links_count; l++)
+		if (x->links[l].via == x->idx && !has_room(&x->links[l]))
+			return false;
+	return true;
+}
+
+// What other cores want sent on links of this one, as far as there is room.
 static void passed_collect(struct gp_xport_dpdk *x)
 {
-	for (uint32_t i = x->port->queues_count; i < x->port->cores_count; i++) {
+	for (uint32_t i = 0; i < x->port->cores_count; i++) {
 		void *m;
-		while (x->tx_in[i] && x->tx_tail - x->tx_head <= x->tx_mask &&
-			rte_ring_sc_dequeue(x->tx_in[i], &m) == 0)
-			x->tx[x->tx_tail++ & x->tx_mask] = m;
+		while (x->tx_in[i] && all_have_room(x) && rte_ring_sc_dequeue(x->tx_in[i], &m) == 0)
+			tx_push(x, link_of(x, ((struct rte_mbuf *)m)->port), m);
 	}
 }
 
 // The longest run of the queue that is contiguous in memory, at most one burst.
-static uint16_t run_len(const struct gp_xport_dpdk *x)
+static uint16_t run_len(const struct core_link *l)
 {
-	uint32_t to_end = x->tx_mask + 1 - (x->tx_head & x->tx_mask);
-	return (uint16_t)GP_MIN(GP_MIN(x->tx_tail - x->tx_head, to_end), (uint32_t)GP_DPDK_BURST);
+	uint32_t to_end = l->tx_mask + 1 - (l->tx_head & l->tx_mask);
+	return (uint16_t)GP_MIN(GP_MIN(l->tx_tail - l->tx_head, to_end), (uint32_t)GP_DPDK_BURST);
 }
 
-static uint16_t run_send(struct gp_xport_dpdk *x, uint16_t len)
+static uint16_t run_send(struct gp_xport_dpdk *x, struct core_link *l, uint16_t len)
 {
-	struct rte_mbuf **run = &x->tx[x->tx_head & x->tx_mask];
+	struct rte_mbuf **run = &l->tx[l->tx_head & l->tx_mask];
 	uint32_t bytes[GP_DPDK_BURST];
 	for (uint16_t i = 0; i < len; i++)
 		bytes[i] = run[i]->pkt_len; // the driver may free them
-	uint16_t sent = rte_eth_tx_burst(x->port_id, x->queue, run, len);
+	uint16_t sent = rte_eth_tx_burst(l->port_id, l->queue, run, len);
 	uint64_t total = 0;
 	for (uint16_t i = 0; i < sent; i++)
 		total += bytes[i];
@@ -235,40 +262,51 @@ static uint16_t run_send(struct gp_xport_dpdk *x, uint16_t len)
 	return sent;
 }
 
-static uint16_t run_pass(struct gp_xport_dpdk *x, uint16_t len)
+static uint16_t run_pass(struct gp_xport_dpdk *x, struct core_link *l, uint16_t len)
 {
-	void *const *run = (void *const *)&x->tx[x->tx_head & x->tx_mask];
-	uint16_t passed = (uint16_t)rte_ring_sp_enqueue_burst(x->tx_out, run, len, NULL);
+	struct rte_mbuf **run = &l->tx[l->tx_head & l->tx_mask];
+	for (uint16_t i = 0; i < len; i++)
+		run[i]->port = l->port_id;
+	uint16_t passed = (uint16_t)rte_ring_sp_enqueue_burst(
+		x->tx_out[l->via], (void *const *)run, len, NULL);
 	count(&x->counters.tx_passed, passed);
 	return passed;
 }
 
 // A driver that refuses its head for ever (a frame it cannot send, a link that is down) must not
 // hold the rest back for ever.
-static void stall_guard(struct gp_xport_dpdk *x, bool progress)
+static void stall_guard(struct gp_xport_dpdk *x, struct core_link *l, bool progress)
 {
-	if (progress || x->tx_head == x->tx_tail) {
-		x->tx_stalled = 0;
-	} else if (++x->tx_stalled >= STALL_FLUSHES) {
-		rte_pktmbuf_free(x->tx[x->tx_head++ & x->tx_mask]);
+	if (progress || l->tx_head == l->tx_tail) {
+		l->tx_stalled = 0;
+	} else if (++l->tx_stalled >= STALL_FLUSHES) {
+		rte_pktmbuf_free(l->tx[l->tx_head++ & l->tx_mask]);
 		count(&x->counters.tx_stuck, 1);
 	}
 }
 
-uint32_t gp_xport_dpdk_flush(struct gp_xport_dpdk *x)
+// Returns what is still queued.
+static uint32_t link_flush(struct gp_xport_dpdk *x, struct core_link *l)
 {
-	bool own = x->queue != QUEUE_NONE;
 	bool progress = false;
-	if (own)
-		passed_collect(x);
-	for (uint32_t i = 0; i < BURSTS_MAX && x->tx_head != x->tx_tail; i++) {
-		uint16_t len = run_len(x);
-		uint16_t taken = own ? run_send(x, len) : run_pass(x, len);
-		x->tx_head += taken;
+	for (uint32_t i = 0; i < BURSTS_MAX && l->tx_head != l->tx_tail; i++) {
+		uint16_t len = run_len(l);
+		uint16_t taken = l->via == x->idx ? run_send(x, l, len) : run_pass(x, l, len);
+		l->tx_head += taken;
 		progress |= taken > 0;
 		if (taken < len)
 			break;
 	}
-	stall_guard(x, progress);
-	return x->tx_tail - x->tx_head;
+	stall_guard(x, l, progress);
+	return l->tx_tail - l->tx_head;
+}
+
+uint32_t gp_xport_dpdk_flush(struct gp_xport_dpdk *x)
+{
+	uint32_t queued = 0;
+	if (x->polled_count > 0)
+		passed_collect(x);
+	for (uint32_t i = 0; i < x->links_count; i++)
+		queued += link_flush(x, &x->links[i]);
+	return queued;
 }

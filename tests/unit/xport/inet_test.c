@@ -201,8 +201,9 @@ Test(inet, arp_is_answered)
 		cr_assert_eq(memcmp(b.data + l2 + 24, peer_ip4 + 12, 4), 0);
 		expect(&b, GP_INET_OTHER_MAC, "a reply to somebody else");
 		memcpy(b.data, our_mac, 6);
-		expect(&b, GP_INET_ARP_IGNORED, "a reply");
-		make_arp(&b, vlan, peer_ip4 + 12);
+		b.data[l2 + 7] = 3;
+		expect(&b, GP_INET_ARP_IGNORED, "neither request nor reply");
+		make_arp(&b, vlan, (const uint8_t[]){10, 0, 0, 77});
 		expect(&b, GP_INET_ARP_IGNORED, "for somebody else");
 		make_arp(&b, vlan, our_ip4 + 12);
 		b.len -= 1;
@@ -268,6 +269,69 @@ Test(inet, solicitation_is_answered)
 	put16(b.data + 56, 0);
 	put16(b.data + 56, textbook_sum(b.data + 54, 32, pseudo6(b.data + 14, 32, 58)));
 	expect(&b, GP_INET_ICMP_IGNORED, "option of length 0");
+}
+
+static void expect_neighbour(const struct bytes *b, const uint8_t *ip, const uint8_t *mac)
+{
+	struct gp_inet_packet p;
+	enum gp_inet_verdict v = parse(b, &p);
+	cr_assert_eq(v, GP_INET_NEIGHBOUR, "%s", gp_inet_verdict_name(v));
+	cr_assert_eq(memcmp(p.peer.ip, ip, 16), 0);
+	cr_assert_eq(memcmp(p.peer.mac, mac, 6), 0);
+}
+
+Test(inet, neighbours_tell_who_they_are)
+{
+	for (uint32_t vlan = 0; vlan < 20; vlan += 10) {
+		struct bytes b;
+		uint32_t l2 = vlan ? 18 : 14;
+		make_arp(&b, vlan, peer_ip4 + 12);
+		expect_neighbour(&b, peer_ip4, peer_mac);
+		make_arp(&b, vlan, our_ip4 + 12);
+		b.data[l2 + 7] = 2;
+		expect_neighbour(&b, peer_ip4, peer_mac);
+		b.data[l2 + 8] |= 1;
+		expect(&b, GP_INET_ARP_IGNORED, "a group is nobody");
+		memset(b.data + l2 + 8, 0, 6);
+		expect(&b, GP_INET_ARP_IGNORED, "no address");
+		make_arp(&b, vlan, peer_ip4 + 12);
+		b.data[l2 + 14] = b.data[l2 + 24] = 224;
+		expect(&b, GP_INET_ARP_IGNORED, "nobody's IP address");
+	}
+}
+
+// The peer asks as we would; we answer; the peer understands the answer. Both families.
+Test(inet, a_question_is_answered_and_understood)
+{
+	struct gp_inet_host us = host_make(CORES), peer = host_make(1);
+	struct gp_inet_packet p;
+	memcpy(peer.mac, peer_mac, 6);
+	memcpy(peer.addrs[0], peer_ip4, 16);
+	memcpy(peer.addrs[1], peer_ip6, 16);
+	for (int n = 0; n < 4; n++) {
+		bool v6 = n & 1;
+		struct bytes b;
+		peer.vlan = n & 2 ? 7 : 0;
+		b.len = gp_inet_build_ask(&peer, v6 ? our_ip6 : our_ip4, b.data);
+		cr_assert_leq(b.len, GP_INET_NOTICE_SIZE);
+		enum gp_inet_verdict v = gp_inet_parse(&us, b.data, b.len, 0, &p);
+		cr_assert_eq(v, v6 ? GP_INET_ND_ANSWERED : GP_INET_ARP_ANSWERED);
+		b.len = gp_inet_answer(&us, v, &p, b.data, sizeof(b.data));
+		cr_assert_eq(gp_inet_parse(&peer, b.data, b.len, 0, &p), GP_INET_NEIGHBOUR);
+		cr_assert_eq(memcmp(p.peer.ip, v6 ? our_ip6 : our_ip4, 16), 0);
+		cr_assert_eq(memcmp(p.peer.mac, our_mac, 6), 0);
+		if (!v6)
+			continue;
+		uint32_t icmp = peer.vlan ? 58 : 54;
+		b.data[icmp + 24] = 1; // some other option
+		put16(b.data + icmp + 2, 0);
+		put16(b.data + icmp + 2,
+			textbook_sum(b.data + icmp, 32, pseudo6(b.data + icmp - 40, 32, 58)));
+		cr_assert_eq(gp_inet_parse(&peer, b.data, b.len, 0, &p), GP_INET_ICMP_IGNORED);
+	}
+	memset(peer.addrs[0], 0, 16);
+	uint8_t frame[GP_INET_NOTICE_SIZE];
+	cr_assert_eq(gp_inet_build_ask(&peer, our_ip4, frame), 0, "no IPv4 address of our own");
 }
 
 // What the builder writes, the parser of the other side accepts; lengths odd and even, tail at an

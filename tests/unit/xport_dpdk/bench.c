@@ -32,17 +32,31 @@ static struct rte_ring *wire_create(const char *kind, uint16_t queue, uint32_t s
 	return r;
 }
 
-void bench_open(struct bench *b, struct bench_opts o)
+static void wires_make(struct bench *b, const char *lcores, uint16_t count, uint32_t slots)
 {
 	*b = (struct bench){0};
-	bench_eal(o.lcores);
+	bench_eal(lcores);
 	b->pool = rte_pktmbuf_pool_create("wire", BENCH_MBUFS, 0, PRIV_SIZE, 2048 + 128, 0);
 	cr_assert_not_null(b->pool);
-	uint32_t slots = o.wire_count ? o.wire_count : 1024;
-	for (uint16_t q = 0; q < o.queues_count; q++) {
+	for (uint16_t q = 0; q < count; q++) {
 		b->rx[q] = wire_create("rx", q, slots);
 		b->tx[q] = wire_create("tx", q, slots);
 	}
+}
+
+void bench_links(struct bench *b, uint16_t count)
+{
+	wires_make(b, NULL, count, 1024);
+	for (uint16_t q = 0; q < count; q++) {
+		char name[32];
+		snprintf(name, sizeof(name), "bench%u", q);
+		cr_assert_geq(rte_eth_from_rings(name, &b->rx[q], 1, &b->tx[q], 1, 0), 0);
+	}
+}
+
+void bench_open(struct bench *b, struct bench_opts o)
+{
+	wires_make(b, o.lcores, o.queues_count, o.wire_count ? o.wire_count : 1024);
 	cr_assert_geq(
 		rte_eth_from_rings("bench", b->rx, o.queues_count, b->tx, o.queues_count, 0), 0);
 	struct gp_dpdk_port_opts opts = {

@@ -36,6 +36,8 @@ struct bench_opts {
 // One lcore, or the map given ("0@0,1@0").
 void bench_eal(const char *lcores);
 void bench_open(struct bench *b, struct bench_opts o);
+// Wires that are devices of one queue each, net_ring_bench0 and so on; no port yet.
+void bench_links(struct bench *b, uint16_t count);
 // Every frame is back in its pool; ends the port.
 void bench_close(struct bench *b);
 void wire_put(struct bench *b, uint16_t queue, const struct bytes *frame);
