@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define HUGEPAGES_DIR	 "/sys/kernel/mm/hugepages"
@@ -100,9 +101,32 @@ static bool interface_is_up(const char *name)
 	return up;
 }
 
+// A socket that a killed server has left is removed; one that is served is somebody's.
+static bool memif_socket_fits(const char *path)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.107s", path);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return true; // the driver will say
+	bool served = connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0;
+	bool stale = !served && errno == ECONNREFUSED;
+	close(fd);
+	if (served)
+		gp_error(
+			"port.device %s is the memif socket of another process: stop it, or choose "
+			"another port.device",
+			path);
+	if (stale && unlink(path) == 0)
+		gp_info("removed the memif socket %s, which nobody serves", path);
+	return !served;
+}
+
 static bool device_fits(const struct gp_config *c)
 {
 	const char *device = c->port.device;
+	if (c->port.driver == GP_PORT_MEMIF)
+		return memif_socket_fits(device);
 	bool exists = if_nametoindex(device) != 0;
 	if (c->port.driver == GP_PORT_TAP && exists) {
 		gp_error("port.device %s exists already: stop the gradplaned that uses it, remove "

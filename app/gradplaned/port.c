@@ -6,6 +6,7 @@
 #include <gp_capacity.h>
 #include <gp_log.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -21,6 +22,14 @@ struct device {
 	bool is_pci;
 };
 
+// One, or the links of a memif.
+struct devices {
+	uint32_t count;
+	struct device d[GP_CONFIG_LINKS_MAX];
+};
+
+static_assert(GP_CONFIG_LINKS_MAX == GP_DPDK_LINKS_MAX, "every link has a device");
+
 static void af_packet_fill(struct device *d, const struct gp_config *c)
 {
 	uint32_t frame = gp_config_af_packet_frame(c);
@@ -31,7 +40,14 @@ static void af_packet_fill(struct device *d, const struct gp_config *c)
 		c->port.device, block, frame, frames);
 }
 
-static void device_fill(struct device *d, const struct gp_config *c)
+static void memif_fill(struct device *d, const struct gp_config *c, uint32_t link)
+{
+	snprintf(d->name, sizeof(d->name), "net_memif%u", link);
+	snprintf(d->vdev, sizeof(d->vdev), "%s,role=server,socket-abstract=no,socket=%s,id=%u",
+		d->name, c->port.device, link);
+}
+
+static void device_fill(struct device *d, const struct gp_config *c, uint32_t link)
 {
 	static const struct {
 		const char *name;
@@ -39,7 +55,6 @@ static void device_fill(struct device *d, const struct gp_config *c)
 	} simple[] = {
 		[GP_PORT_TAP] = {"net_tap0", "iface="},
 		[GP_PORT_AF_XDP] = {"net_af_xdp0", "iface="},
-		[GP_PORT_MEMIF] = {"net_memif0", "role=server,socket-abstract=no,socket="},
 	};
 	*d = (struct device){.is_pci = c->port.driver == GP_PORT_PCI};
 	if (d->is_pci) {
@@ -47,6 +62,8 @@ static void device_fill(struct device *d, const struct gp_config *c)
 		snprintf(d->vdev, sizeof(d->vdev), "%s", c->port.device);
 	} else if (c->port.driver == GP_PORT_AF_PACKET) {
 		af_packet_fill(d, c);
+	} else if (c->port.driver == GP_PORT_MEMIF) {
+		memif_fill(d, c, link);
 	} else {
 		GP_ASSERT(c->port.driver < GP_ARRAY_SIZE(simple));
 		snprintf(d->name, sizeof(d->name), "%s", simple[c->port.driver].name);
@@ -78,11 +95,12 @@ static int hugepages_choose(struct node *n)
 	return 0;
 }
 
-static int eal_start(struct node *n, const struct device *d)
+static int eal_start(struct node *n, const struct devices *all)
 {
 	const struct gp_config_eal *e = &n->cfg.eal;
 	const char *extra[GP_CONFIG_ARGS_MAX + 1] = {NULL};
-	const char *devices[] = {d->vdev, NULL};
+	const char *devices[GP_CONFIG_LINKS_MAX + 1] = {NULL};
+	bool is_pci = all->d[0].is_pci;
 	char lcores[LCORES_SIZE];
 	int rc = 0;
 	if (!e->lcores[0])
@@ -91,15 +109,17 @@ static int eal_start(struct node *n, const struct device *d)
 		return rc;
 	for (uint32_t i = 0; i < e->extra_args_count; i++)
 		extra[i] = e->extra_args[i];
+	for (uint32_t i = 0; i < all->count; i++)
+		devices[i] = all->d[i].vdev;
 	const struct gp_dpdk_eal_opts opts = {
 		.program = "gradplaned",
 		.file_prefix = e->file_prefix,
 		.lcores = e->lcores[0] ? e->lcores : lcores,
 		.memory_mib = (uint32_t)(e->memory >> 20),
 		.no_huge = !n->huge,
-		.no_pci = !d->is_pci,
-		.vdevs = d->is_pci ? NULL : devices,
-		.allow = d->is_pci ? devices : NULL,
+		.no_pci = !is_pci,
+		.vdevs = is_pci ? NULL : devices,
+		.allow = is_pci ? devices : NULL,
 		.extra = extra,
 	};
 	return gp_dpdk_eal_init(&opts);
@@ -140,11 +160,12 @@ static void host_fill(struct gp_inet_host *h, const struct gp_config *c)
 		memcpy(h->addrs[h->addrs_count++], c->address.ipv6[i].addr, 16);
 }
 
-static int port_start(struct node *n, const struct device *d)
+static int port_start(struct node *n, const struct devices *all)
 {
 	const struct gp_config *c = &n->cfg;
 	struct gp_dpdk_port_opts opts = {
-		.name = d->name,
+		.name = all->d[0].name,
+		.links_count = c->port.driver == GP_PORT_MEMIF ? all->count : 0,
 		.cores_count = c->cores.count,
 		.ip_mtu = c->port.mtu,
 		.mbufs_per_core = c->port.mbufs,
@@ -153,6 +174,8 @@ static int port_start(struct node *n, const struct device *d)
 		.handover_count = c->cores.ring_size,
 		.no_flow_rules = c->port.steering == GP_STEERING_OFF,
 	};
+	for (uint32_t i = 0; i < opts.links_count; i++)
+		opts.links[i] = all->d[i].name;
 	host_fill(&opts.host, c);
 	int rc = gp_dpdk_port_create(&opts, &n->port);
 	if (rc == 0)
@@ -177,23 +200,24 @@ static void tap_signals_withhold(void)
 
 int port_up(struct node *n)
 {
-	struct device d;
-	device_fill(&d, &n->cfg);
+	struct devices all = {.count = n->cfg.port.links};
+	for (uint32_t i = 0; i < all.count; i++)
+		device_fill(&all.d[i], &n->cfg, i);
 	int rc = hugepages_choose(n);
 	if (rc != 0)
 		return rc;
 	if (n->cfg.port.driver == GP_PORT_TAP)
 		tap_signals_withhold();
-	rc = eal_start(n, &d);
+	rc = eal_start(n, &all);
 	if (rc != 0) {
 		gp_error("port %s (%s): DPDK did not start with device %s: the lines above say "
 			 "why; is port.device right, and eal.memory enough?",
-			n->cfg.port.device, gp_port_driver_name(n->cfg.port.driver), d.vdev);
+			n->cfg.port.device, gp_port_driver_name(n->cfg.port.driver), all.d[0].vdev);
 		return rc;
 	}
 	rc = lcores_find(n);
 	if (rc == 0)
-		rc = port_start(n, &d);
+		rc = port_start(n, &all);
 	if (rc != 0)
 		gp_dpdk_eal_fini();
 	return rc;

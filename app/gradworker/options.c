@@ -26,6 +26,9 @@ static const char HELP[] =
 	"\n"
 	"  --server ADDR:PORT   numeric, [ADDR]:PORT for IPv6; several that may lead: A,B\n"
 	"  --job NAME           as in the server's configuration\n"
+	"  --transport TEXT     udp (default), memif:SOCKET,id=N or dpdk:DEVICE,... (see "
+	"gradplane's\n"
+	"                       docs/transports.md)\n"
 	"  --rank R --world W   else from RANK/WORLD_SIZE, OMPI_COMM_WORLD_RANK/_SIZE,\n"
 	"                       SLURM_PROCID/SLURM_NTASKS\n"
 	"  --model NAME         softmax or mlp (default mlp)\n"
@@ -69,6 +72,7 @@ static const char HELP[] =
 enum option_id {
 	OPT_SERVER = 256,
 	OPT_JOB,
+	OPT_TRANSPORT,
 	OPT_RANK,
 	OPT_WORLD,
 	OPT_MODEL,
@@ -106,6 +110,7 @@ enum option_id {
 static const struct option LONG_OPTIONS[] = {
 	{"server", required_argument, NULL, OPT_SERVER},
 	{"job", required_argument, NULL, OPT_JOB},
+	{"transport", required_argument, NULL, OPT_TRANSPORT},
 	{"rank", required_argument, NULL, OPT_RANK},
 	{"world", required_argument, NULL, OPT_WORLD},
 	{"model", required_argument, NULL, OPT_MODEL},
@@ -272,6 +277,9 @@ static int plain_parse(struct parse *p, int id, const char *text)
 	case OPT_JOB:
 		o->job = text;
 		return 0;
+	case OPT_TRANSPORT:
+		o->transport = text;
+		return 0;
 	case OPT_DATA:
 		o->data = text;
 		return 0;
@@ -387,9 +395,11 @@ static int local_check(struct parse *p)
 	if (p->o->codec > GW_CODEC_F32)
 		return gw_error_set(
 			p->err, -EINVAL, "--codec: --local is the reference and knows only f32");
-	if (p->o->server || p->flags.has_rank)
-		return gw_error_set(
-			p->err, -EINVAL, "--local takes no --%s", p->o->server ? "server" : "rank");
+	if (p->o->server || p->flags.has_rank || p->o->transport)
+		return gw_error_set(p->err, -EINVAL, "--local takes no --%s",
+			p->o->server	  ? "server"
+			: p->o->transport ? "transport"
+					  : "rank");
 	if (!p->flags.has_world)
 		return gw_error_set(p->err, -EINVAL, "--local: --world N is missing");
 	p->o->world = p->flags.world;

@@ -29,8 +29,9 @@ enum gw_codec {
 
 struct gw_options {
 	enum gw_mode mode;
-	bool score;	    // --local --eval: accuracy of the result as well
-	const char *server; // ADDR:PORT
+	bool score;	       // --local --eval: accuracy of the result as well
+	const char *server;    // ADDR:PORT
+	const char *transport; // NULL: udp
 	const char *job;
 	const char *model;
 	const char *data;

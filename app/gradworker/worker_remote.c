@@ -66,6 +66,7 @@ static int client_open(
 			.topk_sampled = opts->topk_sampled,
 			.topk_warmup_steps = opts->topk_warmup,
 			.topk_momentum = opts->topk_momentum},
+		.transport = opts->transport,
 	};
 
 	return gp_client_create(client, &how, failure);

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <gp_codec.h>
+#include <gp_xport_udp.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,10 +139,11 @@ static int core_open(struct gp_client *c, struct gp_client_error *err)
 	if (cfg.incarnation == 0 || cfg.nonce == 0)
 		return client_error(err, -EIO, "the kernel gives no random numbers (getrandom)");
 	c->incarnation = cfg.incarnation;
-	int rc = client_lane_open(c, 0, c->server.port);
+	char text[GP_CARRIER_TEXT_SIZE] = "";
+	int rc = client_lane_open(c, 0, c->server.port, text);
 	if (rc)
-		return client_error(err, rc, "server %s: %s", c->server_text, strerror(-rc));
-	struct gp_xport *x = gp_xport_udp_base(c->lanes[0]);
+		return client_error(err, rc, "server %s: %s", c->server_text, text);
+	struct gp_xport *x = c->lanes[0];
 	if (x->mtu < GP_WIRE_HELLO_SIZE_MIN)
 		return client_error(err, -EMSGSIZE,
 			"the interface to %s carries only %u bytes in a datagram, %u are needed",
@@ -165,11 +167,12 @@ static int lanes_open(struct gp_client *c, struct gp_client_error *err)
 {
 	uint32_t count = gp_ccore_lanes(c->core);
 	for (uint32_t i = 1; i < count; i++) {
-		int rc = client_lane_open(c, i, gp_ccore_port(c->core, i));
+		char text[GP_CARRIER_TEXT_SIZE] = "";
+		int rc = client_lane_open(c, i, gp_ccore_port(c->core, i), text);
 		if (rc)
-			return client_error(err, rc, "server %s, core %u: %s", c->server_text, i,
-				strerror(-rc));
-		gp_ccore_attach(c->core, i, gp_xport_udp_base(c->lanes[i]));
+			return client_error(
+				err, rc, "server %s, core %u: %s", c->server_text, i, text);
+		gp_ccore_attach(c->core, i, c->lanes[i]);
 	}
 	return 0;
 }
@@ -181,11 +184,9 @@ static int join_explain(struct gp_client *c, int rc, uint32_t ms, struct gp_clie
 		return rc;
 	if (gp_ccore_last(c->core)->code)
 		return client_result(c, gp_ccore_last(c->core)->code, err);
-	if (client_was_refused(c))
-		return client_error(err, rc,
-			"no server at %s: the host answers that nobody listens on this port; is "
-			"gradplaned running there?",
-			c->server_text);
+	char trouble[GP_CARRIER_TEXT_SIZE];
+	if (c->carrier->ops->trouble(c->carrier, trouble))
+		return client_error(err, rc, "no server at %s: %s", c->server_text, trouble);
 	char what[128];
 	gp_ccore_waiting(c->core, what, sizeof(what));
 	return client_error(err, rc,
@@ -221,8 +222,31 @@ void client_disconnect(struct gp_client *c)
 	client_lanes_close(c);
 }
 
+static int carrier_open(
+	struct gp_client *c, const struct gp_carrier_ops *ops, struct gp_client_error *err)
+{
+	char name[16] = "", text[GP_CARRIER_TEXT_SIZE] = "";
+	const char *args = c->opts.transport ? c->opts.transport : "";
+	if (!ops)
+		ops = gp_carrier_find(c->opts.transport, name, &args, text);
+	if (!ops)
+		return client_error(err, -errno, "%s", text);
+	const struct gp_carrier_opts how = {.name = name,
+		.args = args,
+		.path_mtu = c->path_mtu,
+		.lanes_max = GP_CCORE_LANES_MAX};
+	int rc = ops->open(&c->carrier, &how, text);
+	return rc ? client_error(err, rc, "%s", text) : 0;
+}
+
 int gp_client_create(
 	struct gp_client **out, const struct gp_client_opts *opts, struct gp_client_error *err)
+{
+	return gp_client_create_over(out, opts, NULL, err);
+}
+
+int gp_client_create_over(struct gp_client **out, const struct gp_client_opts *opts,
+	const struct gp_carrier_ops *ops, struct gp_client_error *err)
 {
 	*out = NULL;
 	if (err)
@@ -236,6 +260,8 @@ int gp_client_create(
 	c->opts = *opts;
 	(void)snprintf(c->job, sizeof(c->job), "%s", opts->job);
 	rc = servers_parse(c, opts, err);
+	if (!rc)
+		rc = carrier_open(c, ops, err);
 	if (!rc)
 		rc = client_find(
 			c, opts->join_timeout_ms ? opts->join_timeout_ms : JOIN_TIMEOUT_MS, err);
@@ -265,6 +291,8 @@ void gp_client_destroy(struct gp_client *c)
 		(void)client_await(c, has_left, LEAVE_TIMEOUT_MS, NULL);
 	}
 	client_disconnect(c);
+	if (c->carrier)
+		c->carrier->ops->close(c->carrier);
 	free(c->tensors);
 	free(c);
 }

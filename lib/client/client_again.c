@@ -55,7 +55,8 @@ int client_find(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error
 		int rc = client_connect(c, ms, err);
 		if (rc == 0)
 			rc = epoch_check(c, err);
-		if (rc == 0 || one || !is_passing(rc) || ms_left(end) == 0)
+		bool later = one && rc == -ECONNREFUSED; // the carrier finds nobody there
+		if (rc == 0 || (one && !later) || !is_passing(rc) || ms_left(end) == 0)
 			return rc;
 		server_choose(c, c->server_at + 1);
 		client_pause(GP_MIN(PAUSE_NS, ms_left(end) * NS_PER_MS));

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The public client: the sans-I/O core, one socket for each core of the server, a clock.
+// The public client: the sans-I/O core, a carrier with a lane for each core of the server, a clock.
 #ifndef CLIENT_PRIV_H
 #define CLIENT_PRIV_H
 
+#include "gp_carrier.h"
 #include "gp_ccore.h"
-
-#include <gp_xport_udp.h>
 
 #include <errno.h>
 #include <poll.h>
@@ -28,7 +27,8 @@ struct gp_client {
 	uint32_t path_mtu;
 	uint64_t incarnation;
 	uint32_t lanes_count;
-	struct gp_xport_udp *lanes[GP_CCORE_LANES_MAX];
+	struct gp_xport *lanes[GP_CCORE_LANES_MAX]; // the carrier's
+	struct gp_carrier *carrier;
 	struct gp_client_tensor *tensors; // registered, for the next server
 	uint32_t tensors_count;
 	struct gp_client_stats before;	      // of earlier sessions
@@ -49,19 +49,19 @@ int client_ended(struct gp_client *c, struct gp_client_error *err);
 
 // client_io.c
 uint64_t client_now(void);
-// 0 or -errno of the socket.
-int client_lane_open(struct gp_client *c, uint32_t lane, uint16_t port) GP_MUST_CHECK;
+// 0 or -errno of the carrier, with a text.
+int client_lane_open(struct gp_client *c, uint32_t lane, uint16_t port,
+	char text[GP_CARRIER_TEXT_SIZE]) GP_MUST_CHECK;
 void client_lanes_close(struct gp_client *c);
 // Takes what has arrived, sends what is due. Returns when to come back at the latest.
 uint64_t client_turn(struct gp_client *c);
-// Until a datagram arrives, or a socket that was full has room, or `until`; not at all when
-// received datagrams wait.
+// Until a datagram arrives, or a queue that was full has room, or `until`; not at all when received
+// datagrams wait.
 void client_sleep(struct gp_client *c, uint64_t until);
 // What client_sleep waits for; `fds` has room for all lanes. *until becomes 0 where something has
 // been read and not been taken.
 uint32_t client_fds(struct gp_client *c, struct pollfd *fds, uint64_t *until);
 void client_pause(uint64_t ns);
-bool client_was_refused(const struct gp_client *c);
 
 // client_background.c
 // Every public call that touches the client is inside: `struct client_background *held

@@ -30,7 +30,8 @@
 // Threads: one call at a time, from whichever thread. I/O happens inside push, pull, wait and poll:
 // call gp_client_poll between pieces of long computation so that transfers overlap with it and
 // heartbeats are sent. Or call gp_client_background once: a thread then does the I/O between calls,
-// and sleeps while there is nothing to do.
+// and sleeps while there is nothing to do. Over memif and dpdk those of DPDK's environment come
+// beside it; they sleep.
 //
 // A server that goes away ends the session: every call then returns an error. With reconnect_ms the
 // client looks for the next leader at the addresses it was given, joins and registers again as a
@@ -114,6 +115,9 @@ struct gp_client_opts {
 	uint32_t path_mtu;	       // IP MTU to probe with; 0 = of the interface to the server
 	uint32_t reconnect_ms; // how long to look for a server when the one joined is gone; 0: not
 	struct gp_client_compress compress; // of tensors that say nothing themselves
+	// How datagrams travel: "udp" (NULL), "udp:busy_poll=50", "memif:/run/x.sock,id=0",
+	// "dpdk:net_af_xdp0,iface=eth1,ip=10.99.0.10" (docs/transports.md). Only used by the call.
+	const char *transport;
 };
 
 #define GP_TENSOR_NAME_SIZE 64
@@ -134,7 +138,7 @@ struct gp_client_codec_state {
 	float topk_ratio;	    // of this step; 0: not top-k
 	uint64_t bandwidth;	    // of contributions as measured, bytes/s; 0: not yet
 	uint64_t residual_elems;    // floats that gp_client_residual_get writes; 0: nothing is kept
-				 // back
+				    // back
 };
 
 struct gp_client_stats {

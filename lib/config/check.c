@@ -92,6 +92,8 @@ static bool pci_address(const char *s)
 static int port_check(const struct check *k)
 {
 	const struct gp_config_port *p = &k->c->port;
+	if (p->links > 1 && p->driver != GP_PORT_MEMIF)
+		return REFUSE(k, "port.links", "is for driver memif");
 	switch (p->driver) {
 	case GP_PORT_PCI:
 		if (!pci_address(p->device))

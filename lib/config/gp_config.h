@@ -26,6 +26,7 @@
 #define GP_CONFIG_DEPTH_MAX	16
 #define GP_CONFIG_JOBS_MAX	64
 #define GP_CONFIG_CORES_MAX	32
+#define GP_CONFIG_LINKS_MAX	32
 #define GP_CONFIG_SESSIONS_MAX	1024
 #define GP_CONFIG_IPV6_MAX	4
 #define GP_CONFIG_ARGS_MAX	16
@@ -118,6 +119,7 @@ struct gp_config_port {
 	uint32_t rx_descriptors;	   // per queue
 	uint32_t tx_descriptors;
 	uint32_t mbufs; // per polled core
+	uint32_t links; // memif: workers' ends, ids 0..links-1
 	enum gp_steering steering;
 	bool mac_present;
 	uint8_t mac[6];

@@ -109,6 +109,8 @@ const struct row gp_config_rows[] = {
 	 .max = 32768, .help = "Transmit descriptors of each queue."},
 	{"port.mbufs", VALUE_UINT, AT(port.mbufs), .def = "4096", .min = 512, .max = 1048576,
 	 .help = "Packet buffers of each polled core. Small pools stay in the cache."},
+	{"port.links", VALUE_UINT, AT(port.links), .def = "1", .min = 1, .max = GP_CONFIG_LINKS_MAX,
+	 .help = "memif: how many workers on this host connect, each to an `id` of its own from 0 on."},
 	{"port.steering", VALUE_ENUM, AT(port.steering), .def = "auto", .names = steering_names,
 	 .help = "`auto` asks the NIC to bring each core its own UDP port and falls back to rings "
 		 "between cores; `off` always uses rings."},

@@ -47,6 +47,15 @@ static void arg_add_each(struct arg_list *l, const char *prefix, const char *con
 		arg_add(l, "%s%s", prefix, *values);
 }
 
+// For drivers that are loaded later EAL takes the first level that fits, for others the last: a
+// level among `extra` is said before ours and after.
+static void log_levels_add(struct arg_list *l, const char *const *extra)
+{
+	for (; extra && *extra; extra++)
+		if (strncmp(*extra, "--log-level", 11) == 0)
+			arg_add(l, "%s", *extra);
+}
+
 static void args_fill(struct arg_list *l, const struct gp_dpdk_eal_opts *o)
 {
 	arg_add(l, "%s", o->program);
@@ -59,6 +68,7 @@ static void args_fill(struct arg_list *l, const struct gp_dpdk_eal_opts *o)
 	// apart.
 	arg_add(l, o->no_huge ? "--no-shconf" : "--in-memory");
 	arg_add(l, "--no-telemetry");
+	log_levels_add(l, o->extra);
 	arg_add(l, "--log-level=*:warning");
 	if (o->memory_mib)
 		arg_add(l, "-m%u", o->memory_mib);

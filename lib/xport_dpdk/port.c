@@ -50,6 +50,7 @@ static int device_find(const char *name, uint16_t *port_id)
 // The ids of the links, or of the one device. 0 or -ENODEV, logged.
 static int devices_find(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o)
 {
+	p->linked = o->links_count > 0;
 	p->links_count = or_default(o->links_count, 1);
 	for (uint32_t l = 0; l < p->links_count; l++) {
 		const char *name = o->links_count ? o->links[l] : o->name;
@@ -121,7 +122,7 @@ static int pools_take(struct gp_xport_dpdk *x, const struct gp_dpdk_port_opts *o
 
 uint16_t link_core(const struct gp_dpdk_port *p, uint16_t core, uint32_t l)
 {
-	if (p->links_count > 1)
+	if (p->linked)
 		return (uint16_t)(l % p->cores_count);
 	return core % p->queues_count;
 }
@@ -140,7 +141,7 @@ static int links_take(struct gp_xport_dpdk *x, const struct gp_dpdk_port_opts *o
 			.tx = tx,
 			.tx_mask = len - 1,
 			.port_id = p->port_ids[x->links_count],
-			.queue = p->links_count > 1 ? 0 : via,
+			.queue = p->linked ? 0 : via,
 			.via = o->one_thread ? x->idx : via,
 			.polled = via == x->idx,
 		};
@@ -212,8 +213,8 @@ static int port_bring_up(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts 
 	int rc = 0;
 	for (uint32_t l = 0; rc == 0 && l < p->links_count; l++)
 		rc = port_configure(p, o, l);
-	p->receivers_count = (uint16_t)(p->links_count > 1 ? GP_MIN(p->links_count, p->cores_count)
-							   : p->queues_count);
+	p->receivers_count =
+		(uint16_t)(p->linked ? GP_MIN(p->links_count, p->cores_count) : p->queues_count);
 	for (uint32_t i = 0; rc == 0 && i < p->cores_count; i++)
 		rc = core_create(p, o, (uint16_t)i);
 	if (rc == 0)

@@ -23,7 +23,7 @@ static const struct driver_trait {
 } driver_traits[] = {
 	{.name = "net_tap", .fixed_mtu = true, .ip_mtu_tx_max = 1500, .mac_is_kernels = true},
 	{.name = "net_af_packet", .fixed_mtu = true},
-	{.name = "net_memif"},
+	{.name = "net_memif", .fixed_mtu = true},
 	{.name = "net_ring"},
 	{.name = "net_null"},
 	{.name = "net_pcap"},
@@ -79,7 +79,7 @@ int port_configure(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o, ui
 	snprintf(p->info.driver, sizeof(p->info.driver), "%s", dev.driver_name);
 	const struct driver_trait *t = trait_find(dev.driver_name);
 	p->any_memory = t && !o->zero_copy;
-	p->queues_count = (uint16_t)GP_MIN(o->one_thread || p->links_count > 1 ? 1 : o->cores_count,
+	p->queues_count = (uint16_t)GP_MIN(o->one_thread || p->linked ? 1 : o->cores_count,
 		(uint32_t)GP_MIN(dev.max_rx_queues, dev.max_tx_queues));
 	if (p->queues_count == 0)
 		return -ENODEV;
@@ -187,7 +187,7 @@ void port_steer(struct gp_dpdk_port *p)
 {
 	if (p->cores_count == 1)
 		return;
-	bool all = p->queues_count == p->cores_count && p->links_count == 1 && !p->any_memory;
+	bool all = p->queues_count == p->cores_count && !p->linked && !p->any_memory;
 	for (uint16_t i = 0; all && i < p->cores_count; i++)
 		all = flow_create(p, i, true) && flow_create(p, i, false);
 	p->info.flow_steering = all;

@@ -108,6 +108,7 @@ struct gp_dpdk_port {
 	struct gp_dpdk_port_info info;
 	uint16_t port_ids[GP_DPDK_LINKS_MAX]; // of the links
 	uint32_t links_count;
+	bool linked;	  // one queue a link, whatever the cores
 	uint32_t running; // links, from 0
 	uint16_t queues_count;
 	uint16_t

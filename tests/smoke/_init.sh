@@ -24,6 +24,7 @@ KEEP=${KEEP:-0}
 RUN_DIR='' RESULT=''
 GRADPLANED=$GP_BUILD/app/gradplaned/gradplaned
 GRADCTL=$GP_BUILD/app/gradctl/gradctl
+export GRADPLANE_LIBRARY_DIR=$GP_BUILD/lib/client_dpdk
 GRADWORKER=$GP_BUILD/app/gradworker/gradworker
 GP_RELAY=$GP_BUILD/tests/smoke/relay/gp_relay
 export GRADPLANED GRADCTL GRADWORKER
