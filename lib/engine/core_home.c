@@ -435,6 +435,27 @@ static struct barrier *barrier_find(struct home *h, uint32_t name, uint64_t now)
 	return oldest;
 }
 
+static void barrier_tell(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	const struct barrier *b)
+{
+	struct gp_header h = {.type = GP_WIRE_BARRIER_REPLY, .flags = GP_WIRE_F_ACK};
+	struct answer a;
+	if (answer_begin(c, cs, jc, &h, &a))
+		answer_send(c, cs, &a, gp_wire_put_barrier(a.body, b->name, b->done));
+}
+
+// Those who came before the last one; who does not hear it asks again.
+static void barrier_tell_others(
+	struct gp_core *c, const struct job_core *jc, const struct barrier *b, uint32_t last)
+{
+	gp_ranks_foreach(r, &b->arrived)
+	{
+		struct core_session *cs = rank_session(c, jc->job->home, r);
+		if (cs && r != last)
+			barrier_tell(c, cs, jc, b);
+	}
+}
+
 enum gp_verdict handle_barrier(struct gp_core *c, struct core_session *cs,
 	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
 {
@@ -451,11 +472,11 @@ enum gp_verdict handle_barrier(struct gp_core *c, struct core_session *cs,
 	gp_ranks_add(&b->arrived, s->rank);
 	bool complete = true;
 	gp_ranks_foreach(r, &h->consist.live) complete &= gp_ranks_has(&b->arrived, r);
+	bool now_done = complete && !b->done;
 	b->done |= complete;
-	struct gp_header hd = {.type = GP_WIRE_BARRIER_REPLY, .flags = GP_WIRE_F_ACK};
-	struct answer a;
-	if (answer_begin(c, cs, jc, &hd, &a))
-		answer_send(c, cs, &a, gp_wire_put_barrier(a.body, name, b->done));
+	barrier_tell(c, cs, jc, b);
+	if (now_done)
+		barrier_tell_others(c, jc, b, s->rank);
 	return GP_VERDICT_BARRIER;
 }
 

@@ -290,6 +290,11 @@ Test(barrier, is_complete_when_every_live_rank_is_there)
 	worker_barrier(&r->w[1], 5);
 	rig_run(r);
 	cr_assert_eq(barrier_state(&r->w[1]), 1);
+	cr_assert_eq(barrier_state(&r->w[0]), 1, "without asking again");
+	uint32_t told = r->w[0].seen_count;
+	worker_barrier(&r->w[1], 5);
+	rig_run(r);
+	cr_assert_eq(r->w[0].seen_count, told, "once");
 	worker_barrier(&r->w[0], 5);
 	rig_run(r);
 	cr_assert_eq(barrier_state(&r->w[0]), 1);
