@@ -1,20 +1,55 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# Sourced by scripts/bench-peers: gradplane's own turns.
+# Sourced by scripts/bench-peers and bench-overlap, with peers-lib.sh: the network, and
+# gradplane's server behind an XDP socket on xs0.
+
+# offloads_on NAMESPACE IFACE
+offloads_on() {
+	local feature
+	for feature in tx rx sg gso gro tso tx-udp-segmentation; do
+		ns_run "$1" ethtool -K "$2" "$feature" on >/dev/null 2>&1 || true
+	done
+}
+
+# peers_cable WORKER...: every offload on, but towards the server's port: what leaves there is cut and
+# has its checksums. The bridge only switches.
+peers_cable() {
+	local r
+	net_make_port xs0
+	offloads_on server br0
+	for r in "$@"; do
+		offloads_on server "w$r"
+		offloads_on "worker$r" eth0
+	done
+	ns_run server sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 \
+		2>/dev/null || true
+	hugepages_reserve "${PAGES:-160}" || warn "no huge pages: figures of gradplane are worse"
+}
+
+# server_begin MBUFS MEMORY JOBS: one polled core; JOBS in YAML, without the outer brackets.
+server_begin() {
+	"$ROOT/scripts/conf-set" "$ROOT/conf/reduce.yaml" "$RUN_DIR/reduce.yaml" eal.file_prefix="${GP_RUN}r" \
+		eal.memory="$2" eal.hugepages=auto port.driver=af_xdp port.device=xs0 port.mtu=3310 \
+		port.mbufs="$1" port.rx_descriptors=2048 cores.count=1 cores.poll="${POLL:-adaptive}" \
+		control.socket="$RUN_DIR/reduce.sock" jobs="[$3]"
+	proc_start reducer server "$GRADPLANED" --config "$RUN_DIR/reduce.yaml"
+	wait_line reducer 'info ready' 30
+}
+
+# job_of NAME ID SLOTS MEMORY: a job of two workers that sums.
+job_of() {
+	printf '{name: %s, id: %s, kind: reduce, mean: false, workers: 2, workers_min: 2, slots: %s, ' "$1" "$2" "$3"
+	printf 'window: 96, memory_max: %s, worker_timeout: 10s}, ' "$4"
+}
 
 # A job for each size. The server runs only while it is measured.
 peer_udp() {
 	local r one id=0 jobs=''
 	for one in ${SIZES//,/ }; do
 		id=$((id + 1))
-		jobs+="{name: b${one%x*}, id: $id, kind: reduce, mean: false, workers: 2, workers_min: 2, slots: 256, window: 96,"
-		jobs+=" memory_max: $((16 + ${one%x*} * 5 / 1048576))MiB, worker_timeout: 10s, tensors_max: 4}, "
+		jobs+=$(job_of "b${one%x*}" "$id" 256 "$((16 + ${one%x*} * 5 / 1048576))MiB")
 	done
-	"$ROOT/scripts/conf-set" "$ROOT/conf/reduce.yaml" "$RUN_DIR/reduce.yaml" eal.file_prefix="${GP_RUN}r" \
-		eal.memory=192MiB port.driver=af_xdp port.device=xs0 port.mtu=3310 port.mbufs=8191 port.rx_descriptors=2048 \
-		cores.count=1 cores.poll="${POLL:-adaptive}" control.socket="$RUN_DIR/reduce.sock" jobs="[$jobs]" eal.hugepages=auto
-	proc_start reducer server "$GRADPLANED" --config "$RUN_DIR/reduce.yaml"
-	wait_line reducer 'info ready' 30
+	server_begin 8191 192MiB "$jobs"
 	for r in 0 1; do
 		proc_start "rank$r" "worker$r" "$GRADBENCH" allreduce --server "$ADDR_PRIMARY:9700" --rank "$r" \
 			--world 2 --sizes "$SIZES"

@@ -10,31 +10,32 @@ machine() {
 	"$GRADBENCH" machine --json
 }
 
-# What is there: the others are left out with a warning.
-peers_choose() {
-	if [ -x "$ALLREDUCE_MPI" ] && command -v mpirun >/dev/null; then
-		PEERS+=(mpi_sm mpi_tcp)
-	else
-		warn "no OpenMPI: libopenmpi-dev and openmpi-bin have it"
-	fi
-	if "$PYTHON" -c 'import torch.distributed as d; assert d.is_gloo_available()' 2>/dev/null; then
-		PEERS+=(gloo_lo gloo_veth)
-	else
-		warn "no PyTorch with Gloo: python3-torch has it"
-	fi
-	PEERS+=(udp)
+# wanted PEER: by --peers
+wanted() {
+	[ -z "$ONLY" ] || [[ ,$ONLY, = *,$1,* ]]
 }
 
-# A veth pair from worker to worker with every offload on.
-peers_cable() {
-	local r
-	ip link add eth1 netns "$GP_RUN-worker0" type veth peer name eth1 netns "$GP_RUN-worker1"
-	for r in 0 1; do
-		ip -n "$GP_RUN-worker$r" addr add "10.98.0.$((1 + r))/24" dev eth1
-		ip -n "$GP_RUN-worker$r" link set eth1 mtu 3310 up
+is_there() {
+	case $1 in
+	mpi_*) [ -x "$ALLREDUCE_MPI" ] && command -v mpirun >/dev/null ;;
+	gloo_*) "$PYTHON" -c 'import torch.distributed as d; assert d.is_gloo_available()' 2>/dev/null ;;
+	esac
+}
+
+# What is wanted and there: the others are left out with a warning.
+peers_choose() {
+	local peer
+	for peer in ${ONLY//,/ }; do
+		declare -F "peer_$peer" >/dev/null || die "--peers: no $peer; --help lists them"
 	done
-	net_make_port xs0
-	hugepages_reserve 128 || warn "no huge pages: af_xdp may not start"
+	for peer in mpi_sm mpi_tcp gloo_lo gloo_veth udp; do
+		wanted "$peer" || continue
+		if is_there "$peer"; then
+			PEERS+=("$peer")
+		else
+			warn "left out: $peer (libopenmpi-dev, openmpi-bin, python3-torch have it)"
+		fi
+	done
 }
 
 # ranks_end: both ranks have ended well; what rank 0 printed.
@@ -76,7 +77,7 @@ peer_gloo_lo() {
 }
 
 peer_gloo_veth() {
-	gloo_run eth1 10.98.0.1 worker0 worker1
+	gloo_run eth0 10.99.0.10 worker0 worker1
 }
 
 # One line: the machine before and after, and each peer.
