@@ -77,7 +77,7 @@ peer_gloo_lo() {
 }
 
 peer_gloo_veth() {
-	gloo_run eth0 10.99.0.10 worker0 worker1
+	gloo_run mv0 10.99.0.10 worker0 worker1
 }
 
 # One line: the machine before and after, and each peer.

@@ -33,6 +33,8 @@ expect() { # TEXT
 expect '| 1024 | 20.0 | 20.0 | 1.00 (0.50..2.00) | 1.00 (0.50..2.00) |'
 expect '| 4096 | 40.0 | 40.0 | 1.00 (1.00..1.00) | 1.00 (1.00..1.00) |'
 expect 'rounds kept 3, discarded 1'
+"$REPORT" "$dir/rounds" --ratios >"$dir/out"
+expect '{"what": "gradplane UDP, af_xdp : Gloo veth", "bytes": 1024, "v": 1.0, "a": 0.5, "b": 2.0}'
 /usr/bin/python3 -c 'import sys, xml.etree.ElementTree as t; s = t.parse(sys.argv[1]).getroot()
 assert len([e for e in s if e.tag.endswith("polyline")]) == 2' "$dir/plot.svg"
 if "$REPORT" "$dir/rounds" --what 2>/dev/null; then
