@@ -217,7 +217,10 @@ field("uint32", "heartbeat.view_first_step", "First step of the view")
 field("uint16", "heartbeat.lowest", "Lowest rank of the view", base.DEC, RANK_NONE)
 field("uint8", "heartbeat.flags", "Flags", base.HEX)
 flag8("heartbeat.flags.member", "Addressee is a member", 1)
+flag8("heartbeat.flags.counted", "Addressee counted", 2)
+flag8("heartbeat.flags.ahead", "Addressee counted ahead", 4)
 field("bytes", "heartbeat.reserved", "Reserved")
+field("uint32", "heartbeat.ahead", "Units ahead")
 
 field("uint32", "read.request", "Request")
 field("uint32", "read.clock", "Clock")
@@ -276,9 +279,10 @@ local FLAG_BITS = {
 	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
 		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"] },
 	["layout.flags"] = { fields["layout.flags.initialised"] },
-	["heartbeat.flags"] = { fields["heartbeat.flags.member"] },
 	["commit.entry.flags"] = { fields["commit.entry.flags.member"],
 		fields["commit.entry.flags.yours"], fields["commit.entry.flags.late"] },
+	["heartbeat.flags"] = { fields["heartbeat.flags.member"], fields["heartbeat.flags.counted"],
+		fields["heartbeat.flags.ahead"] },
 	["read.flags"] = { fields["read.flags.reserve"] },
 	["section.flags"] = { fields["section.flags.ranks"] },
 	["ack.flags"] = { fields["ack.flags.accepted"] },
@@ -569,8 +573,8 @@ local HEARTBEAT_REPLY = {
 }
 
 local function body_heartbeat_reply(c)
-	if take_all(c, c.tree, HEARTBEAT_REPLY) then
-		take_zero(c, c.tree, "heartbeat.reserved", 5)
+	if take_all(c, c.tree, HEARTBEAT_REPLY) and take_zero(c, c.tree, "heartbeat.reserved", 1) then
+		take(c, c.tree, "heartbeat.ahead", 4)
 	end
 end
 

@@ -12,9 +12,13 @@ static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp
 	GP_ASSERT(jc->unit_done[d->unit] == jc->unit_blocks[d->unit]);
 	jc->committed[d->unit] = d->step;
 	jc->unit_done[d->unit] = 0;
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(jc->members.w); i++)
+		jc->counted_ahead.w[i] &= jc->members.w[i];
 	if (++jc->units_next == jc->job->units_count) {
 		jc->units_next = 0;
 		jc->generation++;
+		jc->counted = jc->counted_ahead;
+		memset(&jc->counted_ahead, 0xff, sizeof(jc->counted_ahead));
 		flight_mark(c, jc);
 		if (jc->async)
 			async_begin(jc, jc->generation, NULL, jc->generation);

@@ -387,6 +387,11 @@ static void heartbeat_reply_fill(const struct gp_core *c, const struct gp_sessio
 	r->lowest = (uint16_t)(jc->view ? jc->lowest : GP_WIRE_RANK_NONE);
 	const struct gp_consist *x = &jc->job->home->consist;
 	if (!core_is_async(jc) || !gp_consist_is_async(x)) {
+		if (gp_ranks_has(&jc->counted, s->rank))
+			r->flags |= GP_HEARTBEAT_COUNTED;
+		if (gp_ranks_has(&jc->counted_ahead, s->rank))
+			r->flags |= GP_HEARTBEAT_AHEAD;
+		r->ahead = jc->units_next;
 		missing_fill(jc, r);
 		return;
 	}

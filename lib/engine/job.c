@@ -204,6 +204,8 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const u
 		jc->decision = decision;
 		jc->generation = generation;
 		jc->low_step = generation + 1;
+		memset(&jc->counted, 0xff, sizeof(jc->counted));
+		memset(&jc->counted_ahead, 0xff, sizeof(jc->counted_ahead));
 		for (uint32_t u = 0; u < j->units_count; u++)
 			jc->committed[u] = generation;
 		for (uint32_t b = 0; b < jc->table.blocks_count; b++)
@@ -293,6 +295,11 @@ void job_load(struct gp_job *j, const struct gp_restore *r)
 		}
 	}
 	job_start(j, r->step, r->decision, r->clock);
-	for (uint32_t i = 0; i < j->by_cores.d; i++)
+	for (uint32_t i = 0; i < j->by_cores.d; i++) {
 		blocks_start_ahead(j, &j->cores[i], r);
+		if (r->counted[0])
+			j->cores[i].counted = *r->counted[0];
+		if (r->counted[1])
+			j->cores[i].counted_ahead = *r->counted[1];
+	}
 }

@@ -195,6 +195,7 @@ void gp_wire_get_heartbeat_reply(const struct gp_msg *m, struct gp_heartbeat_rep
 		.view_first_step = gp_load32(b + 28),
 		.lowest = gp_load16(b + 32),
 		.flags = b[34],
+		.ahead = gp_load32(b + 36),
 	};
 }
 

@@ -170,7 +170,9 @@ struct gp_heartbeat {
 };
 
 enum gp_heartbeat_flags {
-	GP_HEARTBEAT_MEMBER = 1, // reply: the addressee belongs to `view`
+	GP_HEARTBEAT_MEMBER = 1,  // reply: the addressee belongs to `view`
+	GP_HEARTBEAT_COUNTED = 2, // its contributions are in all units of `generation`
+	GP_HEARTBEAT_AHEAD = 4,	  // and in all that are committed a step further
 };
 
 struct gp_heartbeat_reply {
@@ -185,6 +187,7 @@ struct gp_heartbeat_reply {
 	uint32_t view_first_step;
 	uint16_t lowest;
 	uint8_t flags;
+	uint32_t ahead; // bsp: units that are committed a step beyond `generation`
 };
 
 struct gp_read {

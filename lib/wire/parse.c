@@ -218,9 +218,9 @@ static enum gp_verdict heartbeat_reply_check(const uint8_t *b, uint32_t len)
 	(void)len;
 	if (gp_load16(b + 22) > GP_STATE_STOPPING)
 		return GP_VERDICT_BAD_BODY;
-	if (b[34] & ~GP_HEARTBEAT_MEMBER)
+	if (b[34] & ~(GP_HEARTBEAT_MEMBER | GP_HEARTBEAT_COUNTED | GP_HEARTBEAT_AHEAD))
 		return GP_VERDICT_BAD_FLAGS;
-	return bytes_zero(b + 35, 5) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+	return b[35] == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
 static enum gp_verdict barrier_check(const uint8_t *b, uint32_t len)

@@ -164,7 +164,8 @@ uint32_t gp_wire_put_heartbeat_reply(uint8_t *body, const struct gp_heartbeat_re
 	gp_store32(body + 28, x->view_first_step);
 	gp_store16(body + 32, x->lowest);
 	body[34] = x->flags;
-	memset(body + 35, 0, 5);
+	body[35] = 0;
+	gp_store32(body + 36, x->ahead);
 	return WIRE_HEARTBEAT_REPLY_BODY;
 }
 

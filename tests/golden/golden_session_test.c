@@ -42,7 +42,8 @@ Test(golden, heartbeat_reply)
 			.next_step = 0x11121314,
 			.view_first_step = 0x0102,
 			.lowest = 1,
-			.flags = GP_HEARTBEAT_MEMBER};
+			.flags = GP_HEARTBEAT_MEMBER | GP_HEARTBEAT_COUNTED | GP_HEARTBEAT_AHEAD,
+			.ahead = 0x31323334};
 	struct gp_header h = of_server(GP_WIRE_HEARTBEAT_REPLY, GP_WIRE_F_ACK);
 	golden_open(&g, "heartbeat_reply", &h);
 	golden_ack(&g);
@@ -58,6 +59,7 @@ Test(golden, heartbeat_reply)
 	SAME(view_first_step);
 	SAME(lowest);
 	SAME(flags);
+	SAME(ahead);
 	golden_close(&g, gp_wire_put_heartbeat_reply(g.out + g.body_at, want));
 }
 

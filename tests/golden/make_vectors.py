@@ -333,8 +333,9 @@ def small():
     v.u32("next_step", 0x11121314)
     v.u32("view_first_step", 0x0102)
     v.u16("lowest", 1)
-    v.u8("flags", 1)
-    v.zeros(5, "reserved")
+    v.u8("flags", 7)
+    v.zeros(1, "reserved")
+    v.u32("ahead", 0x31323334)
     yield v
 
     for name, type_, state, make in (("barrier", 14, 0, header), ("barrier_reply", 15, 1, server)):

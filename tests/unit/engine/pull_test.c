@@ -208,7 +208,7 @@ Test(heartbeat, tells_where_the_job_stands)
 	cr_assert_eq(x.missing_rank, 1);
 	cr_assert_eq(x.state, GP_STATE_RUNNING);
 	cr_assert_eq(x.lowest, 0);
-	cr_assert_eq(x.flags, GP_HEARTBEAT_MEMBER);
+	cr_assert_eq(x.flags, GP_HEARTBEAT_MEMBER | GP_HEARTBEAT_COUNTED | GP_HEARTBEAT_AHEAD);
 	rig_free_busy(r);
 }
 
@@ -226,14 +226,14 @@ Test(heartbeat, tells_who_is_a_member)
 	worker_heartbeat(w, 0, 0);
 	rig_run(r);
 	gp_wire_get_heartbeat_reply(&seen_last(w, GP_WIRE_HEARTBEAT_REPLY, 0)->m, &x);
-	cr_assert_eq(x.flags, 0);
+	cr_assert_eq(x.flags & GP_HEARTBEAT_MEMBER, 0);
 	cr_assert_eq(worker_bring(w), 0);
 	rig_run(r);
 	worker_heartbeat(w, 0, 0);
 	rig_run(r);
 	gp_wire_get_heartbeat_reply(&seen_last(w, GP_WIRE_HEARTBEAT_REPLY, 0)->m, &x);
 	cr_assert_eq(x.view, rig_job(r).view);
-	cr_assert_eq(x.flags, GP_HEARTBEAT_MEMBER);
+	cr_assert_eq(x.flags, GP_HEARTBEAT_MEMBER | GP_HEARTBEAT_COUNTED | GP_HEARTBEAT_AHEAD);
 	rig_free_busy(r);
 }
 
