@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_DEFAULT	   128u
-#define TIMEOUT_MS_DEFAULT 30000u
-#define STEPS_MAX	   1000000000u
+#define BATCH_DEFAULT	     128u
+#define TIMEOUT_MS_DEFAULT   30000u
+#define RECONNECT_MS_SEVERAL 60000u
+#define STEPS_MAX	     1000000000u
 
 static const char HELP[] =
 	"usage: gradworker --server ADDR:PORT --job NAME [--rank R --world W] [options]\n"
@@ -51,7 +52,7 @@ static const char HELP[] =
 	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
 	"  --reconnect-ms N     when the server is gone, look so long for the one that leads now, "
 	"and\n"
-	"                       go on with the step that it names (default 0: stop)\n"
+	"                       go on (default: 60000 with several addresses, else 0: stop)\n"
 	"  --delay-ms N         every step takes that much longer: to see what a slow worker does\n"
 	"  --replace            take the rank over from a live holder\n"
 	"  --previous-incarnation N   that life of this rank has ended\n"
@@ -151,7 +152,7 @@ struct parse {
 	struct gw_options *o;
 	struct gw_error *err;
 	struct gw_launch flags; // rank and world as flags say
-	bool eval, local, has_optimizer;
+	bool eval, local, has_optimizer, has_reconnect;
 };
 
 static const char *option_name(int id)
@@ -382,6 +383,7 @@ static int option_parse(struct parse *p, int id, const char *text)
 	case OPT_TIMEOUT_MS:
 		return u32_parse(p, id, text, 1, 86400000, &o->timeout_ms);
 	case OPT_RECONNECT_MS:
+		p->has_reconnect = true;
 		return u32_parse(p, id, text, 0, 3600000, &o->reconnect_ms);
 	case OPT_DELAY_MS:
 		return u32_parse(p, id, text, 0, 3600000, &o->delay_ms);
@@ -416,6 +418,8 @@ static int remote_check(struct parse *p)
 	struct gw_launch launch;
 	int rc;
 
+	if (!p->has_reconnect && o->server && strchr(o->server, ','))
+		o->reconnect_ms = RECONNECT_MS_SEVERAL;
 	if (!o->server)
 		return gw_error_set(p->err, -EINVAL, "--server ADDR:PORT is missing (see --help)");
 	if (!o->job)

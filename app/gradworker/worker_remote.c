@@ -27,12 +27,18 @@ struct remote {
 	uint32_t own_done; // of these, taken by this process
 	uint64_t codecs;   // of all tensors, folded
 	uint64_t residuals_lost;
+	uint64_t takeovers; // told of
 	double loss;
 };
 
 static int failure_report(const struct gp_client_error *failure, int rc, struct gw_error *err)
 {
 	return gw_error_set(err, rc, "%s", failure->text[0] ? failure->text : strerror(-rc));
+}
+
+static int stop_asked(void *opts)
+{
+	return gw_stop_wanted(opts);
 }
 
 static int client_open(
@@ -67,6 +73,8 @@ static int client_open(
 			.topk_warmup_steps = opts->topk_warmup,
 			.topk_momentum = opts->topk_momentum},
 		.transport = opts->transport,
+		.stop_wanted = stop_asked,
+		.stop_arg = (void *)(uintptr_t)opts,
 	};
 
 	return gp_client_create(client, &how, failure);
@@ -237,7 +245,7 @@ static int remote_resume(struct remote *r)
 	tensor_pointers(&t->model, t->params, params);
 	do
 		rc = gp_client_init_params(r->client, params, t->opts->timeout_ms, &r->failure);
-	while (rc == -ESTALE);
+	while (rc == -GP_ROLLED_BACK);
 	if (rc)
 		return rc;
 	r->done = gp_client_step(r->client) - STEP_FIRST;
@@ -256,6 +264,17 @@ static int remote_resume(struct remote *r)
 	return 0;
 }
 
+// Nothing was lost: who runs it wants to know nevertheless.
+static void takeovers_tell(struct remote *r, const struct gp_client_stats *stats, uint32_t step)
+{
+	if (stats->takeovers > r->takeovers && r->trainer.opts->progress == GW_PROGRESS_TEXT)
+		fprintf(stderr,
+			"gradworker: rank %u joined again at %s, epoch %u, goes on with step %u\n",
+			r->trainer.opts->rank, gp_client_server(r->client),
+			gp_client_epoch(r->client), step);
+	r->takeovers = stats->takeovers;
+}
+
 static int remote_train(struct remote *r)
 {
 	const struct gw_options *opts = r->trainer.opts;
@@ -266,15 +285,17 @@ static int remote_train(struct remote *r)
 	while (!rc && r->done < r->trainer.steps_end && !gw_stop_wanted(opts)) {
 		struct gw_progress_now now;
 		struct gp_client_stats stats;
+		uint32_t step = gp_client_step(r->client);
 
 		codecs_watch(r);
 		rc = remote_step(r);
-		if (rc == -ESTALE) {
+		if (rc == -GP_ROLLED_BACK) {
 			rc = remote_resume(r);
 			gw_progress_fini(&progress);
 			gw_progress_init(&progress, opts, r->done);
 		}
 		gp_client_stats(r->client, &stats);
+		takeovers_tell(r, &stats, step);
 		now = (struct gw_progress_now){
 			.step = r->done,
 			.steps_end = r->trainer.steps_end,
@@ -301,11 +322,12 @@ static int remote_report(struct remote *r, struct gw_error *err)
 	gp_client_stats(r->client, &stats);
 	printf("gradworker: ok rank=%u steps=%u step=%u loss=%.6f pushed_mb=%.1f "
 	       "pushed_bytes=%" PRIu64 " tx_bytes=%" PRIu64 " rx_bytes=%" PRIu64
-	       " retransmits=%" PRIu64 " reconnects=%" PRIu64 " digest=%016" PRIx64
-	       " wall_s=%.2f\n",
+	       " retransmits=%" PRIu64 " reconnects=%" PRIu64 " takeovers=%" PRIu64
+	       " digest=%016" PRIx64 " wall_s=%.2f\n",
 		t->opts->rank, r->own_done, r->done, r->loss, (double)stats.pushed_bytes * 1e-6,
 		stats.pushed_bytes, stats.tx_bytes, stats.rx_bytes, stats.retransmits,
-		stats.reconnects, gw_digest(t->params, t->model.params_count), wall_s);
+		stats.reconnects, stats.takeovers, gw_digest(t->params, t->model.params_count),
+		wall_s);
 	return 0;
 }
 

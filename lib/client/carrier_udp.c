@@ -134,6 +134,15 @@ static bool udp_trouble(const struct gp_carrier *base, char text[GP_CARRIER_TEXT
 	return false;
 }
 
+static uint64_t udp_refused(const struct gp_carrier *base)
+{
+	const struct carrier_udp *c = (const struct carrier_udp *)base;
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < c->lanes_count; i++)
+		n += gp_xport_udp_stats(c->lanes[i])->refused;
+	return n;
+}
+
 const struct gp_carrier_ops gp_carrier_udp = {
 	.open = udp_open,
 	.close = udp_close,
@@ -143,4 +152,5 @@ const struct gp_carrier_ops gp_carrier_udp = {
 	.flush = udp_flush,
 	.fds = udp_fds,
 	.trouble = udp_trouble,
+	.refused = udp_refused,
 };

@@ -9,6 +9,8 @@
 #define SILENCE_MIN (2000 * MS)
 // An owner that was away that long has not listened: silence is counted anew.
 #define AWAY_MIN (200 * MS)
+// A word that nobody listens, sooner after the last sign of life, may be an old one.
+#define UNREACHABLE_MIN (20 * MS)
 
 static void error_set(struct gp_client_error *e, int code, const char *fmt, va_list args)
 {
@@ -250,6 +252,12 @@ uint64_t gp_ccore_tick(struct gp_ccore *c, uint64_t now)
 	}
 	c->last_tick = now;
 	return at;
+}
+
+void gp_ccore_unreachable(struct gp_ccore *c)
+{
+	if (c->joined && !c->left && c->heard != 0 && c->now - c->heard > UNREACHABLE_MIN)
+		cc_fail(c, -ECONNREFUSED, "nobody listens at server %s any more", c->cfg.server);
 }
 
 // ---- what the owner sees

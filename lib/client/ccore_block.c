@@ -126,6 +126,7 @@ void cc_blocks_reset(struct gp_ccore *c)
 	c->uncollected = 0;
 	c->pushed = 0;
 	c->mixed = false;
+	c->collecting = false;
 	for (uint32_t i = 0; i < c->tensors_count; i++)
-		c->tensors[i].pushed = false;
+		c->tensors[i].pushed = c->tensors[i].taken = false;
 }

@@ -353,6 +353,17 @@ int gp_ccore_residual_put(struct gp_ccore *c, uint32_t tensor, const float *valu
 	return 0;
 }
 
+void cc_residuals_clear(struct gp_ccore *c)
+{
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
+		const struct cc_tensor *t = &c->tensors[i];
+		if (t->residual)
+			memset(t->residual, 0, sizeof(float) * t->elems);
+		if (t->velocity)
+			memset(t->velocity, 0, sizeof(float) * t->elems);
+	}
+}
+
 bool gp_ccore_has_residuals(const struct gp_ccore *c)
 {
 	return c->feedback != NULL;

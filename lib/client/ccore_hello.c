@@ -59,7 +59,9 @@ void cc_lane_start(struct gp_ccore *c, struct cc_lane *l, struct gp_xport *x)
 	l->probe_best = PROBES_MAX;
 	l->probe_again = true;
 	cc_rtt_bound(&l->rtt, 0, 0);
-	probe_add(l, GP_MIN(x->mtu, GP_WIRE_DATAGRAM_MAX));
+	// A session had again: what one path carried is tried first on the next.
+	uint32_t most = c->payload_own ? c->payload_own : GP_WIRE_DATAGRAM_MAX;
+	probe_add(l, GP_MIN(x->mtu, most));
 	if (l->idx == 0) {
 		probe_add(l, IP_MTU_COMMON - overhead);
 		probe_add(l, IP_MTU_LEAST - overhead);
@@ -234,6 +236,17 @@ static bool welcome_legal(struct gp_ccore *c, const struct gp_welcome *w)
 	return false;
 }
 
+// A server of an older leadership than the rank has seen is no longer one.
+static bool epoch_legal(struct gp_ccore *c, uint32_t epoch)
+{
+	if (c->cfg.epoch_min == 0 || !gp_before(epoch, c->cfg.epoch_min))
+		return true;
+	cc_fail(c, -EHOSTUNREACH,
+		"server %s leads epoch %u, this rank has seen epoch %u: it is an old leader",
+		c->cfg.server, epoch, c->cfg.epoch_min);
+	return false;
+}
+
 static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const struct gp_header *h)
 {
 	c->w = *w;
@@ -241,7 +254,8 @@ static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const s
 	c->known = w->decision;
 	c->seen = w->decision;
 	c->confirmed = w->decision;
-	c->step = w->next_step;
+	if (c->fate != GP_CCORE_AGAIN)
+		c->step = w->next_step;
 	c->lanes_count = w->cores;
 	uint64_t peer = (uint64_t)w->payload_max + (c->cfg.v4 ? V4_SPARE : 0);
 	c->limit = (uint32_t)GP_MIN(c->payload_own, peer);
@@ -274,7 +288,8 @@ void cc_welcome(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 		return;
 	}
 	if (l->idx == 0) {
-		if (!welcome_legal(c, &w))
+		if (!welcome_legal(c, &w) || !epoch_legal(c, m->h.epoch) ||
+			!cc_again_welcome(c, &w))
 			return;
 		session_open(c, &w, &m->h);
 	}

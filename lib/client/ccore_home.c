@@ -30,6 +30,8 @@ static struct cc_retry *query(struct gp_ccore *c)
 		return &c->generation_retry;
 	if (!cc_is_reader(c) && c->laid_out && !c->member)
 		return &c->view_retry;
+	if (c->fate == GP_CCORE_AGAIN && c->laid_out)
+		return &c->again_retry;
 	if (c->commit_late)
 		return &c->commit_retry;
 	return NULL;
@@ -96,6 +98,10 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 		c->missing_count = r.missing;
 	}
 	c->gap_replies += gp_before(c->known, c->seen);
+	if (c->fate == GP_CCORE_AGAIN) {
+		cc_again_reply(c, &r);
+		return;
+	}
 	if (!cc_is_reader(c) && cc_is_apart(c))
 		async_reply(c, &r);
 	if (r.generation != UINT32_MAX && !cc_is_reader(c))
@@ -108,17 +114,27 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 
 // ---- barrier and leave
 
-static uint64_t barrier_tick(struct gp_ccore *c)
+static uint64_t barrier_send(struct gp_ccore *c, uint32_t name, struct cc_retry *retry)
 {
-	if (!c->barrier_open)
-		return GP_CCORE_NEVER;
-	if (!cc_retry_due(c, &c->barrier_retry))
-		return c->barrier_retry.at;
+	if (!cc_retry_due(c, retry))
+		return retry->at;
 	struct gp_header h = {.type = GP_WIRE_BARRIER, .pad = SHORT_PAD, .step = c->step};
 	struct cc_out o;
 	if (cc_send_begin(c, cc_home(c), &h, &o))
-		cc_send_end(c, cc_home(c), &o, gp_wire_put_barrier(o.body, c->barrier_name, 0));
-	return c->barrier_retry.at;
+		cc_send_end(c, cc_home(c), &o, gp_wire_put_barrier(o.body, name, 0));
+	return retry->at;
+}
+
+static uint64_t barrier_tick(struct gp_ccore *c)
+{
+	uint64_t at = GP_CCORE_NEVER;
+	if (c->fate == GP_CCORE_AGAIN) // a barrier is one of members
+		return at;
+	if (c->barrier_tell)
+		at = barrier_send(c, c->barrier_passed, &c->barrier_tell_retry);
+	if (c->barrier_open)
+		at = cc_earlier(at, barrier_send(c, c->barrier_name, &c->barrier_retry));
+	return at;
 }
 
 int gp_ccore_barrier(struct gp_ccore *c, uint32_t name)
@@ -136,10 +152,14 @@ void cc_barrier_reply(struct gp_ccore *c, const struct gp_msg *m)
 {
 	uint32_t name, state;
 	gp_wire_get_barrier(m, &name, &state);
+	if (name == c->barrier_passed)
+		c->barrier_tell = false;
 	if (!c->barrier_open || name != c->barrier_name || state != 1)
 		return;
 	c->barrier_open = false;
 	c->barrier_done = true;
+	c->barrier_any = true;
+	c->barrier_passed = name;
 }
 
 bool gp_ccore_barrier_done(const struct gp_ccore *c)
@@ -210,6 +230,8 @@ void gp_ccore_waiting(const struct gp_ccore *c, char *text, size_t size)
 		(void)snprintf(what, sizeof(what), "the other ranks to register");
 	else if (c->laid_out && !c->member && !cc_is_reader(c))
 		(void)snprintf(what, sizeof(what), "this rank to become a member");
+	else if (c->fate == GP_CCORE_AGAIN)
+		(void)snprintf(what, sizeof(what), "word where the job stands");
 	else if (c->generation_wanted)
 		(void)snprintf(what, sizeof(what), "a first generation");
 	else if (c->read.open) {

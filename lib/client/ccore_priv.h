@@ -50,11 +50,21 @@ void cc_hello_reply(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *
 void cc_welcome(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m);
 void cc_lane_start(struct gp_ccore *c, struct cc_lane *l, struct gp_xport *x);
 
+// ccore_again.c
+// False: the session has ended, since the job is another one.
+bool cc_again_welcome(struct gp_ccore *c, const struct gp_welcome *w);
+bool cc_again_layout(struct gp_ccore *c, const struct gp_layout *l);
+void cc_again_entry(struct gp_ccore *c, const struct cc_tensor *t, const struct gp_layout_entry *e);
+// It is a member, in a view that may differ from the last one; a reader has the layout.
+void cc_again_member(struct gp_ccore *c);
+void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r);
+
 // ccore_refuse.c
 void cc_refuse(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m);
 
 // ccore_register.c
 uint64_t cc_register_tick(struct gp_ccore *c);
+void cc_register_again(struct gp_ccore *c);
 void cc_layout(struct gp_ccore *c, const struct gp_msg *m);
 
 // ccore_send.c: datagrams inside the session
@@ -90,6 +100,7 @@ void cc_codec_block(
 	struct gp_ccore *c, struct cc_tensor *t, uint32_t i, uint8_t codec, const float *values);
 // Nothing but a place in a run of sections.
 void cc_codec_empty(struct cc_block *b);
+void cc_residuals_clear(struct gp_ccore *c);
 uint64_t cc_bandwidth(const struct gp_ccore *c); // bytes/s, 0: not measured
 
 // ccore_window.c
@@ -157,5 +168,11 @@ void cc_round_view(struct gp_ccore *c, bool was_member);
 void cc_round_pull(struct gp_ccore *c, uint32_t generation);
 // Init by what an asynchronous job has: the first step will be `clock`.
 void cc_round_read(struct gp_ccore *c, uint32_t clock, uint32_t flags);
+void cc_init_begin(struct gp_ccore *c);
+void cc_pull_newest(struct gp_ccore *c);
+// What was pushed goes again; `committed`: only results are owed.
+void cc_step_again(struct gp_ccore *c, bool committed);
+// Nothing of the step in hand counts; `step` is next.
+void cc_step_void(struct gp_ccore *c, uint32_t step);
 
 #endif

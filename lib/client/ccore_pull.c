@@ -28,7 +28,7 @@ static bool is_wanted(const struct gp_ccore *c, const struct cc_lane *l, uint32_
 
 static bool is_bulk(const struct gp_ccore *c)
 {
-	return c->mode != CC_STEP;
+	return c->mode != CC_STEP || c->collecting;
 }
 
 // Runs of neighbours that are awaited, all of one step. Returns how many sections.

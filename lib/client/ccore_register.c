@@ -82,6 +82,15 @@ int gp_ccore_register(struct gp_ccore *c, const struct gp_client_tensor *tensors
 	return 0;
 }
 
+// The same tensors at another server.
+void cc_register_again(struct gp_ccore *c)
+{
+	c->laid_out = false;
+	c->registered = 0;
+	c->entries = 0;
+	cc_retry_start(&c->layout_retry, WAIT_MIN, WAIT_MAX);
+}
+
 // ---- asking
 
 static void desc_fill(const struct gp_client_tensor *t, struct gp_tensor_desc *d)
@@ -261,26 +270,38 @@ static int memory_take(struct gp_ccore *c)
 	return -ENOMEM;
 }
 
-static void layout_finish(struct gp_ccore *c)
+static bool layout_new(struct gp_ccore *c)
 {
 	bool whole = blocks_sum(c) == c->layout.blocks_count;
 	if (whole && memory_take(c))
-		return;
+		return false;
 	if (!whole || !blocks_fill(c)) {
 		cc_fail(c, -EPROTO, "server %s: the layout it sent does not cover the tensors",
 			c->cfg.server);
-		return;
+		return false;
 	}
 	units_fill(c);
+	c->formed = true;
+	return true;
+}
+
+static void layout_finish(struct gp_ccore *c)
+{
+	bool again = c->fate == GP_CCORE_AGAIN;
+	if (!again && !layout_new(c))
+		return;
 	for (uint32_t i = 0; i < c->lanes_count; i++) {
 		struct cc_lane *l = &c->lanes[i];
 		l->places = (c->layout.blocks_count + c->lanes_count - 1 - i) / c->lanes_count;
 	}
 	c->laid_out = true;
 	c->missing_rank = GP_WIRE_RANK_NONE;
-	cc_blocks_reset(c);
+	if (!again)
+		cc_blocks_reset(c);
 	cc_retry_start(&c->view_retry, WAIT_MIN, WAIT_MAX);
-	if (c->view != 0)
+	if (again && cc_is_reader(c))
+		cc_again_member(c);
+	else if (c->view != 0)
 		cc_round_view(c, false);
 }
 
@@ -298,11 +319,15 @@ static void entries_take(struct gp_ccore *c, const struct gp_msg *m, const struc
 				c->cfg.server, t->d.name);
 			return;
 		}
+		c->entries++;
+		if (c->fate == GP_CCORE_AGAIN) {
+			cc_again_entry(c, t, &e);
+			continue;
+		}
 		t->first_block = e.first_block;
 		t->unit = e.unit;
 		cc_codec_choose(c, t, e.codec);
 		t->blocks_count = (uint32_t)gp_div_up(t->elems, l->block_elems);
-		c->entries++;
 	}
 }
 
@@ -326,6 +351,8 @@ void cc_layout(struct gp_ccore *c, const struct gp_msg *m)
 				c->cfg.server, l.block_elems, l.blocks_count, l.units_count);
 			return;
 		}
+		if (c->fate == GP_CCORE_AGAIN && !cc_again_layout(c, &l))
+			return;
 		if (c->layout.state == 1 && !layout_same(&c->layout, &l)) {
 			cc_fail(c, -EPROTO, "server %s: its layout changed while it was being read",
 				c->cfg.server);

@@ -100,16 +100,16 @@ static void blocks_back(
 	}
 }
 
-// In an asynchronous job a core is busy when it has no memory for a moment, which is no matter of
-// places: everything from the lowest of a burst waits, and longer while nothing is taken.
+// Everything from the lowest of a burst waits, and longer while nothing is taken: the core may be
+// busy for another reason than that others are behind (no memory for a moment; a backup that lags).
 static void busy_wait(struct gp_ccore *c, struct cc_lane *l, uint32_t lowest)
 {
 	uint64_t wait = cc_rtt_rto(&l->rtt) / 2;
-	if (cc_is_apart(c) && c->now < l->busy_until) {
+	if (c->now < l->busy_until) {
 		l->busy_from = GP_MIN(l->busy_from, lowest);
 		return;
 	}
-	if (cc_is_apart(c) && l->busy_wait > 0)
+	if (l->busy_wait > 0)
 		wait = GP_MIN(2 * l->busy_wait, BUSY_WAIT_MAX);
 	l->busy_wait = wait;
 	l->busy_from = lowest;

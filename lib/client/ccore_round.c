@@ -7,7 +7,7 @@
 
 bool gp_ccore_ready(const struct gp_ccore *c)
 {
-	return c->laid_out && (cc_is_reader(c) || c->member);
+	return c->laid_out && (cc_is_reader(c) || c->member) && c->fate != GP_CCORE_AGAIN;
 }
 
 uint32_t gp_ccore_step(const struct gp_ccore *c)
@@ -18,13 +18,22 @@ uint32_t gp_ccore_step(const struct gp_ccore *c)
 bool gp_ccore_done(const struct gp_ccore *c)
 {
 	return c->todo == 0 && !c->generation_wanted && !c->read.open && c->phase == CC_SETTLED &&
-	       (c->member || cc_is_reader(c));
+	       (c->member || cc_is_reader(c)) && c->fate != GP_CCORE_AGAIN;
 }
 
 bool gp_ccore_tensor_done(const struct gp_ccore *c, uint32_t tensor)
 {
 	GP_ASSERT(tensor < c->tensors_count);
-	return cc_is_async(c) ? gp_ccore_done(c) : c->tensors[tensor].open == 0;
+	if (cc_is_async(c))
+		return gp_ccore_done(c);
+	return c->tensors[tensor].open == 0 && c->fate != GP_CCORE_AGAIN;
+}
+
+bool gp_ccore_tensor_take(struct gp_ccore *c, uint32_t tensor)
+{
+	bool done = gp_ccore_tensor_done(c, tensor);
+	c->tensors[tensor].taken |= done && !cc_is_async(c);
+	return done;
 }
 
 int gp_ccore_tensor_pushed(struct gp_ccore *c, uint32_t tensor)
@@ -71,6 +80,8 @@ static int push_check(struct gp_ccore *c, uint32_t tensor, const float *grad, fl
 		return c->error.code;
 	if (cc_is_reader(c))
 		return cc_refuse_call(c, -EINVAL, "a reader cannot contribute");
+	if (c->fate == GP_CCORE_AGAIN)
+		return cc_refuse_call(c, -EBUSY, "this rank is joining again");
 	if (!c->laid_out || c->running)
 		return cc_refuse_call(c, -EINVAL,
 			"contributions begin after registration and initial parameters");
@@ -178,7 +189,7 @@ static void pull_begin(struct gp_ccore *c, enum cc_mode mode, uint32_t step)
 }
 
 // Every rank keeps its values encoded: any of them may be the lowest of the view in the end.
-static void init_begin(struct gp_ccore *c)
+void cc_init_begin(struct gp_ccore *c)
 {
 	if (c->view_step == 0)
 		pull_begin(c, CC_INIT_ZERO, 0);
@@ -203,27 +214,32 @@ int gp_ccore_init(struct gp_ccore *c, float *const *params)
 		for (uint32_t k = 0; k < c->tensors[i].blocks_count; k++)
 			cc_codec_block(c, &c->tensors[i], k, GP_CODEC_F32, params[i]);
 	c->params = params;
-	init_begin(c);
+	cc_init_begin(c);
 	return 0;
 }
 
-int gp_ccore_pull(struct gp_ccore *c, float *const *out)
+void cc_pull_newest(struct gp_ccore *c)
 {
-	if (c->error.code)
-		return c->error.code;
-	if (!c->laid_out || c->running || c->pushed > 0)
-		return cc_refuse_call(c, -EBUSY, "a pull comes after registration, between steps");
-	c->params = out;
-	if (cc_is_async(c) && !(c->w.flags & GP_WELCOME_STANDBY)) {
-		cc_round_read(c, cc_is_reader(c) ? 0 : c->step, 0);
-		return 0;
-	}
 	c->running = true;
 	c->mode = CC_PULL;
 	c->generation_wanted = true;
 	c->generation_since = c->home_time + 1;
 	c->pulls_restarted = 0;
 	cc_retry_start(&c->generation_retry, 20 * MS, 200 * MS);
+}
+
+int gp_ccore_pull(struct gp_ccore *c, float *const *out)
+{
+	if (c->error.code)
+		return c->error.code;
+	if (!c->laid_out || c->running || c->pushed > 0 || c->fate == GP_CCORE_AGAIN)
+		return cc_refuse_call(c, -EBUSY, "a pull comes after registration, between steps");
+	c->params = out;
+	if (cc_is_async(c) && !(c->w.flags & GP_WELCOME_STANDBY)) {
+		cc_round_read(c, cc_is_reader(c) ? 0 : c->step, 0);
+		return 0;
+	}
+	cc_pull_newest(c);
 	return 0;
 }
 
@@ -249,10 +265,42 @@ uint32_t gp_ccore_pull_end(struct gp_ccore *c)
 	if (!c->running) // reduce jobs have nothing to begin with
 		return generation;
 	uint32_t step = c->step;
+	c->pulled = true;
+	c->newest = generation;
 	if (c->mode == CC_INIT || c->mode == CC_INIT_ZERO)
 		step = c->round_step + 1;
 	step_begin(c, step);
 	return generation;
+}
+
+// ---- a session had again
+
+void cc_step_void(struct gp_ccore *c, uint32_t step)
+{
+	step_begin(c, step);
+}
+
+void cc_step_again(struct gp_ccore *c, bool committed)
+{
+	c->mode = CC_STEP;
+	c->round_step = c->step;
+	c->collecting = committed;
+	for (uint32_t u = 0; u < c->layout.units_count; u++)
+		c->units[u].committed = committed;
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
+		const struct cc_tensor *t = &c->tensors[i];
+		for (uint32_t k = 0; t->pushed && k < t->blocks_count; k++) {
+			uint32_t block = t->first_block + k;
+			bool sent_before = c->blocks[block].sent_before;
+			c->units[cc_block_unit(c, block)].committed |= t->taken;
+			block_begin(c, block, t->out && !t->taken, true);
+			c->blocks[block].sent_before = sent_before;
+		}
+	}
+	for (uint32_t i = 0; i < c->lanes_count; i++) {
+		c->lanes[i].pull_at = c->now;
+		cc_low_advance(c, &c->lanes[i]);
+	}
 }
 
 // ---- a new view
@@ -319,6 +367,10 @@ void cc_round_view(struct gp_ccore *c, bool was_member)
 {
 	if (!c->member)
 		return;
+	if (c->fate == GP_CCORE_AGAIN) {
+		cc_again_member(c);
+		return;
+	}
 	if (cc_is_apart(c)) {
 		view_async(c, was_member);
 		return;

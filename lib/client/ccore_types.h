@@ -156,6 +156,7 @@ struct cc_tensor {
 	uint32_t unsent; // ... that wait to be sent
 	bool known;	 // entry of the layout is here
 	bool pushed;	 // in this step
+	bool taken;	 // its result of this step is in use
 	float weight;
 	float *out;
 	// compression (ccore_codec.c)
@@ -227,6 +228,7 @@ struct gp_ccore {
 	uint32_t registered; // as the server says
 	uint32_t entries;    // of the layout, known
 	bool laid_out;
+	bool formed; // there was a layout, of this server or one before
 	struct gp_layout layout;
 	struct cc_retry layout_retry;
 	uint32_t missing_rank; // of LAYOUT or HEARTBEAT_REPLY; GP_WIRE_RANK_NONE
@@ -280,6 +282,18 @@ struct gp_ccore {
 	bool barrier_done;
 	uint32_t barrier_name;
 	struct cc_retry barrier_retry;
+	// A new server is told which barrier was passed last: others may still wait at it.
+	bool barrier_any;
+	bool barrier_tell;
+	uint32_t barrier_passed;
+	struct cc_retry barrier_tell_retry;
+	// a session had again
+	uint8_t fate; // enum gp_ccore_fate
+	bool pulled;  // reader: generation `newest` was read whole
+	uint32_t newest;
+	bool collecting; // the step is committed, its results are fetched
+	uint64_t again_since;
+	struct cc_retry again_retry;
 	struct cc_retry leave_retry;
 };
 

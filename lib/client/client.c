@@ -118,6 +118,45 @@ static int servers_parse(
 
 // ---- joining
 
+static int lane0_open(struct gp_client *c, struct gp_client_error *err)
+{
+	char text[GP_CARRIER_TEXT_SIZE] = "";
+	int rc = client_lane_open(c, 0, c->server.port, text);
+	if (rc)
+		return client_error(err, rc, "server %s: %s", c->server_text, text);
+	uint32_t mtu = c->lanes[0]->mtu;
+	if (mtu < GP_WIRE_HELLO_SIZE_MIN)
+		return client_error(err, -EMSGSIZE,
+			"the interface to %s carries only %u bytes in a datagram, %u are needed",
+			c->server_text, mtu, GP_WIRE_HELLO_SIZE_MIN);
+	return 0;
+}
+
+static int no_random(struct gp_client_error *err)
+{
+	return client_error(err, -EIO, "the kernel gives no random numbers (getrandom)");
+}
+
+// The core that has lost its session joins once more.
+static int core_again(struct gp_client *c, struct gp_client_error *err)
+{
+	struct gp_ccore_again how = {
+		.v4 = gp_addr_is_v4(&c->server),
+		.incarnation = random_nonzero(),
+		.nonce = random_nonzero(),
+	};
+	memcpy(how.server, c->server_text, sizeof(how.server));
+	if (how.incarnation == 0 || how.nonce == 0)
+		return no_random(err);
+	client_lanes_close(c);
+	int rc = lane0_open(c, err);
+	if (rc)
+		return rc;
+	c->incarnation = how.incarnation;
+	gp_ccore_again(c->core, &how, c->lanes[0]);
+	return 0;
+}
+
 static int core_open(struct gp_client *c, struct gp_client_error *err)
 {
 	const struct gp_client_opts *o = &c->opts;
@@ -133,23 +172,23 @@ static int core_open(struct gp_client *c, struct gp_client_error *err)
 		.take = heap_take,
 		.give = heap_give,
 		.silence_ns = o->reconnect_ms > 0 ? RECONNECT_SILENCE_NS : 0,
+		.epoch_min = c->epoch,
 	};
 	(void)snprintf(cfg.job, sizeof(cfg.job), "%s", c->job);
 	memcpy(cfg.server, c->server_text, sizeof(cfg.server));
 	if (cfg.incarnation == 0 || cfg.nonce == 0)
-		return client_error(err, -EIO, "the kernel gives no random numbers (getrandom)");
+		return no_random(err);
 	c->incarnation = cfg.incarnation;
-	char text[GP_CARRIER_TEXT_SIZE] = "";
-	int rc = client_lane_open(c, 0, c->server.port, text);
+	int rc = lane0_open(c, err);
 	if (rc)
-		return client_error(err, rc, "server %s: %s", c->server_text, text);
-	struct gp_xport *x = c->lanes[0];
-	if (x->mtu < GP_WIRE_HELLO_SIZE_MIN)
-		return client_error(err, -EMSGSIZE,
-			"the interface to %s carries only %u bytes in a datagram, %u are needed",
-			c->server_text, x->mtu, GP_WIRE_HELLO_SIZE_MIN);
-	rc = gp_ccore_create(&c->core, &cfg, x);
+		return rc;
+	rc = gp_ccore_create(&c->core, &cfg, c->lanes[0]);
 	return rc ? client_error(err, rc, "no memory") : 0;
+}
+
+static bool has_answered(const struct gp_ccore *core)
+{
+	return gp_ccore_phase(core) != GP_CCORE_HELLO;
 }
 
 static bool wants_ports_or_joined(const struct gp_ccore *core)
@@ -195,28 +234,51 @@ static int join_explain(struct gp_client *c, int rc, uint32_t ms, struct gp_clie
 		c->server_text, ms, what);
 }
 
-static int client_join(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
+static uint32_t ms_until(uint64_t end)
+{
+	uint64_t now = client_now();
+	return end > now ? (uint32_t)((end - now) / NS_PER_MS) : 0;
+}
+
+static int client_join(
+	struct gp_client *c, uint32_t answer_ms, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
-	int rc = client_await(c, wants_ports_or_joined, timeout_ms, err);
+	int rc = client_await(c, has_answered, answer_ms, err);
+	if (rc)
+		return join_explain(c, rc, answer_ms, err);
+	rc = client_await(c, wants_ports_or_joined, ms_until(end), err);
 	if (!rc && gp_ccore_phase(c->core) == GP_CCORE_PORTS)
 		rc = lanes_open(c, err);
 	if (rc)
 		return join_explain(c, rc, timeout_ms, err);
-	uint64_t now = client_now();
-	uint32_t left = end > now ? (uint32_t)((end - now) / NS_PER_MS) : 0;
-	return join_explain(c, client_await(c, is_joined, left, err), timeout_ms, err);
+	return join_explain(c, client_await(c, is_joined, ms_until(end), err), timeout_ms, err);
 }
 
-int client_connect(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
+int client_connect(
+	struct gp_client *c, uint32_t answer_ms, uint32_t timeout_ms, struct gp_client_error *err)
 {
-	client_disconnect(c);
-	int rc = core_open(c, err);
-	return rc ? rc : client_join(c, timeout_ms, err);
+	int rc;
+	if (c->core && gp_ccore_can_again(c->core)) {
+		rc = core_again(c, err);
+	} else {
+		client_disconnect(c);
+		rc = core_open(c, err);
+	}
+	return rc ? rc : client_join(c, answer_ms, timeout_ms, err);
+}
+
+static void stats_keep(struct gp_client *c)
+{
+	struct gp_client_stats now;
+	client_stats(c, &now);
+	c->before = now;
 }
 
 void client_disconnect(struct gp_client *c)
 {
+	if (c->core)
+		stats_keep(c);
 	gp_ccore_destroy(c->core);
 	c->core = NULL;
 	client_lanes_close(c);
@@ -300,6 +362,16 @@ void gp_client_destroy(struct gp_client *c)
 uint64_t gp_client_incarnation(const struct gp_client *c)
 {
 	return c->incarnation;
+}
+
+const char *gp_client_server(const struct gp_client *c)
+{
+	return c->server_text;
+}
+
+uint32_t gp_client_epoch(const struct gp_client *c)
+{
+	return c->epoch;
 }
 
 const char *gp_client_version(void)

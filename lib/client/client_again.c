@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Finding a server: at the first join, and again when the one that was joined is gone. What is
-// joined again is a new incarnation of the rank: nothing of the one before meets it.
+// joined again is a new incarnation of the rank. A bsp job's core brings along what was in hand;
+// nothing of an asynchronous job's one before meets the next.
 #include "client_priv.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define ATTEMPT_MS 1000 // for one of several addresses
+#define ATTEMPT_MS 1000 // for one of several addresses that has answered
+#define ANSWER_MS  150	// for its first answer, at first; longer in each round
 #define PAUSE_NS   (50 * NS_PER_MS)
 
 static void server_choose(struct gp_client *c, uint32_t i)
@@ -30,79 +32,74 @@ static uint32_t ms_left(uint64_t end)
 	return end > now ? (uint32_t)((end - now) / NS_PER_MS) : 0;
 }
 
-// A server of an older leadership than the rank has seen is no longer one.
-static int epoch_check(struct gp_client *c, struct gp_client_error *err)
-{
-	uint32_t epoch = gp_ccore_epoch(c->core);
-	if (c->epoch != 0 && gp_before(epoch, c->epoch)) {
-		client_disconnect(c);
-		return client_error(err, -EHOSTUNREACH,
-			"server %s leads epoch %u, this rank has seen epoch %u: it is an old "
-			"leader",
-			c->server_text, epoch, c->epoch);
-	}
-	c->epoch = epoch;
-	return 0;
-}
-
 int client_find(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
 	bool one = c->servers_count == 1 && !c->again;
-	for (;;) {
+	uint32_t answer_ms = ANSWER_MS;
+	for (uint32_t tries = 1;; tries++) {
+		uint32_t left = one && tries == 1 ? timeout_ms : ms_left(end);
 		server_choose(c, c->server_at);
-		uint32_t ms = one ? timeout_ms : GP_MIN(ms_left(end), ATTEMPT_MS);
-		int rc = client_connect(c, ms, err);
+		int rc = one ? client_connect(c, left, left, err)
+			     : client_connect(
+				       c, GP_MIN(left, answer_ms), GP_MIN(left, ATTEMPT_MS), err);
 		if (rc == 0)
-			rc = epoch_check(c, err);
+			c->epoch = gp_ccore_epoch(c->core);
 		bool later = one && rc == -ECONNREFUSED; // the carrier finds nobody there
 		if (rc == 0 || (one && !later) || !is_passing(rc) || ms_left(end) == 0)
 			return rc;
+		if (tries % c->servers_count == 0) // perhaps it is a long way to all of them
+			answer_ms = GP_MIN(2 * answer_ms, ATTEMPT_MS);
 		server_choose(c, c->server_at + 1);
 		client_pause(GP_MIN(PAUSE_NS, ms_left(end) * NS_PER_MS));
 	}
 }
 
+// Another core begins with what the first one was told; one that joins again knows its tensors.
 static int registered_again(struct gp_client *c, uint64_t end, struct gp_client_error *err)
 {
-	if (c->tensors_count == 0)
-		return 0;
-	int rc = gp_ccore_register(c->core, c->tensors, c->tensors_count);
-	if (rc)
-		return client_result(c, rc, err);
+	if (gp_ccore_fate(c->core) == GP_CCORE_FIRST) {
+		int rc = gp_ccore_register(c->core, c->tensors, c->tensors_count);
+		if (rc)
+			return client_result(c, rc, err);
+	}
 	return client_await(c, gp_ccore_ready, ms_left(end), err);
 }
 
-static void stats_keep(struct gp_client *c)
+// One of the servers, and what it has of the job. The place of the next attempt is chosen.
+static int attempt(struct gp_client *c, uint64_t end, struct gp_client_error *err)
 {
-	struct gp_client_stats now;
-	client_stats(c, &now);
-	c->before = now;
+	int rc = client_find(c, ms_left(end), err);
+	if (rc == 0)
+		rc = registered_again(c, end, err);
+	if (rc == -ESTALE) { // the job has another form there: only a core that knows none joins it
+		c->opts.previous_incarnation = c->incarnation;
+		client_disconnect(c);
+		return -ECONNRESET;
+	}
+	if (rc != 0)
+		server_choose(c, c->server_at + 1);
+	return rc;
 }
 
-// After the end of a session that may be had again.
-static int client_again(struct gp_client *c, struct gp_client_error *err)
+// Nobody was found, or nobody who led the job: what the last one said is the reason.
+static int again_in_vain(struct gp_client *c, struct gp_client_error *err)
 {
-	uint64_t end = client_now() + c->opts.reconnect_ms * NS_PER_MS;
-	int rc;
-	bool kept_back = c->core && gp_ccore_has_residuals(c->core);
-	c->again = true;
-	stats_keep(c);
-	c->opts.previous_incarnation = c->incarnation;
-	do {
-		client_disconnect(c);
-		rc = client_find(c, ms_left(end), err);
-		if (rc == 0)
-			rc = registered_again(c, end, err);
-		if (rc != 0 && c->servers_count > 1)
-			server_choose(c, c->server_at + 1);
-	} while (is_passing(rc) && ms_left(end) > 0);
-	c->again = false;
-	if (rc != 0) {
-		c->lost = true;
-		return rc;
-	}
+	char last[GP_ERROR_TEXT_SIZE] = "";
+	if (err)
+		memcpy(last, err->text, sizeof(last));
+	return client_error(err, -ETIMEDOUT,
+		"the server of job '%s' went away, and in %u ms none was found: %.150s", c->job,
+		c->opts.reconnect_ms, last);
+}
+
+static int again_tell(struct gp_client *c, bool kept_back, struct gp_client_error *err)
+{
 	c->before.reconnects++;
+	if (gp_ccore_fate(c->core) == GP_CCORE_WENT_ON) {
+		c->before.takeovers++;
+		return 0;
+	}
 	c->before.residuals_lost += kept_back;
 	return client_error(err, -ESTALE,
 		"the server of job '%s' went away; this rank has joined again at %s: read the "
@@ -110,15 +107,42 @@ static int client_again(struct gp_client *c, struct gp_client_error *err)
 		c->job, c->server_text, gp_ccore_step(c->core));
 }
 
+// After the end of a session that may be had again.
+static int client_again(struct gp_client *c, int why, struct gp_client_error *err)
+{
+	uint64_t begin = client_now();
+	uint64_t end = begin + c->opts.reconnect_ms * NS_PER_MS;
+	bool kept_back = gp_ccore_has_residuals(c->core);
+	int rc;
+	c->again = true;
+	c->opts.previous_incarnation = c->incarnation;
+	if (why != -ECONNRESET) // whose server is still there
+		server_choose(c, c->server_at + 1);
+	do
+		rc = attempt(c, end, err);
+	while (is_passing(rc) && ms_left(end) > 0);
+	c->again = false;
+	c->waited_ns += client_now() - begin;
+	if (rc == 0)
+		return again_tell(c, kept_back, err);
+	c->lost = true;
+	return is_passing(rc) ? again_in_vain(c, err) : rc;
+}
+
 int client_ended(struct gp_client *c, struct gp_client_error *err)
 {
 	if (c->lost)
 		return client_error(err, -ENOTCONN, "the session of job '%s' has ended", c->job);
 	const struct gp_client_error *why = gp_ccore_error(c->core);
+	if (c->again && !why && client_refusals(c) > 0)
+		return client_error(err, -ECONNREFUSED, "nobody listens at %s", c->server_text);
+	if (c->again && c->opts.stop_wanted && c->opts.stop_wanted(c->opts.stop_arg))
+		return client_error(
+			err, -EINTR, "stopped while it looked for the server of '%s'", c->job);
 	if (!why)
 		return 0;
 	if (c->opts.reconnect_ms == 0 || c->again || c->tensors_count == 0 ||
 		!is_passing(why->code))
 		return client_result(c, why->code, err);
-	return client_again(c, err);
+	return client_again(c, why->code, err);
 }

@@ -44,10 +44,11 @@ int client_await(struct gp_client *c, bool (*done)(const struct gp_ccore *core),
 {
 	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
 	for (;;) {
-		uint64_t next = client_turn(c);
+		uint64_t next = client_turn(c), waited = c->waited_ns;
 		int rc = client_ended(c, err);
 		if (rc)
 			return rc;
+		end += c->waited_ns - waited; // which has a bound of its own
 		if (done(c->core))
 			return 0;
 		if (client_now() >= end)
@@ -191,11 +192,12 @@ int gp_client_wait_tensor(
 	if (rc)
 		return client_result(c, rc, err);
 	for (;;) {
-		uint64_t next = client_turn(c);
+		uint64_t next = client_turn(c), waited = c->waited_ns;
 		rc = client_ended(c, err);
 		if (rc)
 			return rc;
-		if (gp_ccore_tensor_done(c->core, tensor))
+		end += c->waited_ns - waited;
+		if (gp_ccore_tensor_take(c->core, tensor))
 			return 0;
 		if (client_now() >= end)
 			return client_timed_out(c, timeout_ms, err);
@@ -241,6 +243,7 @@ void client_stats(const struct gp_client *c, struct gp_client_stats *stats)
 	stats->too_stale += b->too_stale;
 	stats->reconnects = b->reconnects;
 	stats->residuals_lost = b->residuals_lost;
+	stats->takeovers = b->takeovers;
 }
 
 void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats)

@@ -32,6 +32,7 @@ void client_lanes_close(struct gp_client *c)
 	if (c->carrier)
 		c->carrier->ops->lanes_close(c->carrier);
 	c->lanes_count = 0;
+	c->refusals = 0;
 }
 
 // Credit that came back is used while the next burst is read.
@@ -57,6 +58,10 @@ uint64_t client_turn(struct gp_client *c)
 	for (uint32_t i = 0; i < c->lanes_count; i++)
 		lane_turn(c, i);
 	uint64_t next = gp_ccore_tick(c->core, client_now());
+	uint64_t refusals = client_refusals(c);
+	if (c->opts.reconnect_ms > 0 && refusals != c->refusals)
+		gp_ccore_unreachable(c->core);
+	c->refusals = refusals;
 	for (uint32_t i = 0; i < c->lanes_count; i++)
 		(void)c->carrier->ops->flush(c->carrier, i);
 	return next;
@@ -87,4 +92,10 @@ void client_pause(uint64_t ns)
 	const struct timespec t = {
 		.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
 	(void)nanosleep(&t, NULL);
+}
+
+uint64_t client_refusals(const struct gp_client *c)
+{
+	const struct gp_carrier_ops *ops = c->carrier->ops;
+	return ops->refused ? ops->refused(c->carrier) : 0;
 }

@@ -22,6 +22,8 @@ struct gp_client {
 	uint32_t servers_count;
 	uint32_t server_at;
 	uint32_t epoch;	       // highest that a session was with, 0 = none yet
+	uint64_t waited_ns;    // spent in having sessions again
+	uint64_t refusals;     // of client_refusals, already looked at
 	struct gp_addr server; // servers[server_at]
 	char server_text[GP_ADDR_TEXT_SIZE];
 	uint32_t path_mtu;
@@ -37,14 +39,18 @@ struct gp_client {
 	struct client_background *background; // NULL: no thread
 };
 
-// client.c: one session with c->server. What is left of a failed one is client_disconnect's.
-int client_connect(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);
+// client.c: one session with c->server, which must say something within `answer_ms`. What is left
+// of a failed one is the next client_connect's, or client_disconnect's.
+int client_connect(
+	struct gp_client *c, uint32_t answer_ms, uint32_t timeout_ms, struct gp_client_error *err);
+// Forgets the session, and what was in hand.
 void client_disconnect(struct gp_client *c);
 
 // client_again.c
 // A session with one of the servers, tried in turn.
 int client_find(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);
-// 0 while the session stands; -ESTALE: it was had again; others: it has ended.
+// 0: the session stands, or was had again and nothing was lost. -ESTALE: it was had again. Others:
+// it has ended.
 int client_ended(struct gp_client *c, struct gp_client_error *err);
 
 // client_io.c
@@ -62,6 +68,8 @@ void client_sleep(struct gp_client *c, uint64_t until);
 // been read and not been taken.
 uint32_t client_fds(struct gp_client *c, struct pollfd *fds, uint64_t *until);
 void client_pause(uint64_t ns);
+// How often the network said that nobody listens, in this session.
+uint64_t client_refusals(const struct gp_client *c);
 
 // client_background.c
 // Every public call that touches the client is inside: `struct client_background *held

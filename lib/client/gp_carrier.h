@@ -21,7 +21,7 @@
 
 #define GP_CARRIER_TEXT_SIZE 256
 // Of the structs below: a library of another is refused.
-#define GP_CARRIER_ABI 1
+#define GP_CARRIER_ABI 2
 // What a library of carriers exports: a gp_carrier_list_fn.
 #define GP_CARRIER_LIST "gp_carrier_list"
 
@@ -58,6 +58,9 @@ struct gp_carrier_ops {
 	uint32_t (*fds)(struct gp_carrier *c, struct pollfd *fds, uint64_t *ns);
 	// What keeps it from reaching the server, as far as it knows; false: nothing known.
 	bool (*trouble)(const struct gp_carrier *c, char text[GP_CARRIER_TEXT_SIZE]);
+	// How often the network said, on the lanes open now, that nobody listens. NULL: it never
+	// does.
+	uint64_t (*refused)(const struct gp_carrier *c);
 };
 
 // The carriers of a library by name, NULL for none of that name; *abi is the library's.

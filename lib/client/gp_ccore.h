@@ -12,7 +12,8 @@
 //
 // Threads: one. Memory: taken through cfg.take when the session is opened, when tensors are
 // registered and when the layout is known; nothing after that. Errors: a session ends once, with a
-// text (gp_ccore_error); from then on every call is harmless and changes nothing.
+// text (gp_ccore_error); from then on every call is harmless and changes nothing, but for
+// gp_ccore_again, with which the core joins once more, the round that was in hand included.
 #ifndef GP_CCORE_H
 #define GP_CCORE_H
 
@@ -34,6 +35,7 @@ struct gp_ccore_config {
 	uint64_t previous;
 	uint64_t nonce;
 	uint64_t silence_ns; // of the server, after which the session has ended; 0: two seconds
+	uint32_t epoch_min;  // a server with a lower one is refused; 0: none is
 	struct gp_client_compress compress;    // of tensors that say nothing themselves
 	void *(*take)(void *arg, size_t size); // zeroed, 64-byte aligned; NULL when there is none
 	void (*give)(void *arg, void *mem);
@@ -90,6 +92,8 @@ bool gp_ccore_done(const struct gp_ccore *c);
 int gp_ccore_tensor_pushed(struct gp_ccore *c, uint32_t tensor) GP_MUST_CHECK;
 // Its result of this step is there and committed. Asynchronous jobs: as gp_ccore_done.
 bool gp_ccore_tensor_done(const struct gp_ccore *c, uint32_t tensor);
+// The same; true: the owner uses it from now on, and it is not written again.
+bool gp_ccore_tensor_take(struct gp_ccore *c, uint32_t tensor);
 // -EINVAL when some tensors, but not all, were pushed in this step.
 int gp_ccore_step_whole(struct gp_ccore *c) GP_MUST_CHECK;
 // After gp_ccore_done, of a whole step: the next one begins. Nothing pushed: nothing happens.
@@ -111,6 +115,33 @@ bool gp_ccore_has_residuals(const struct gp_ccore *c);
 int gp_ccore_barrier(struct gp_ccore *c, uint32_t name) GP_MUST_CHECK;
 bool gp_ccore_barrier_done(const struct gp_ccore *c);
 void gp_ccore_leave(struct gp_ccore *c);
+
+// How a session that has ended was had again.
+struct gp_ccore_again {
+	char server[GP_ADDR_TEXT_SIZE];
+	bool v4;
+	uint64_t incarnation; // a new one
+	uint64_t nonce;
+};
+
+enum gp_ccore_fate {
+	GP_CCORE_FIRST,	      // it is the first session
+	GP_CCORE_AGAIN,	      // under way: gp_ccore_ready is false, nothing can be asked for
+	GP_CCORE_WENT_ON,     // nothing was lost: what was asked for is done as if nothing happened
+	GP_CCORE_ROLLED_BACK, // the step in hand is void: read the parameters, then gp_ccore_step
+};
+
+// After the session's end, or while it is being had again: it was of a bsp job with a layout, and
+// may be had (elsewhere). Where the end is -ESTALE the server has the job in another form: only a
+// new core can join it.
+bool gp_ccore_can_again(const struct gp_ccore *c);
+// Joins anew, over other transports: as after gp_ccore_create, but the tensors are registered by
+// the core itself. It may be called again when that fails too. Lets go of the memory of the old
+// lanes; the transports before are no longer used.
+void gp_ccore_again(struct gp_ccore *c, const struct gp_ccore_again *how, struct gp_xport *core0);
+enum gp_ccore_fate gp_ccore_fate(const struct gp_ccore *c);
+// The network says that nobody listens at the server: ends a session without a fresh sign of life.
+void gp_ccore_unreachable(struct gp_ccore *c);
 
 // Why the session ended, or NULL while it stands.
 const struct gp_client_error *gp_ccore_error(const struct gp_ccore *c);

@@ -34,16 +34,22 @@
 // beside it; they sleep.
 //
 // A server that goes away ends the session: every call then returns an error. With reconnect_ms the
-// client looks for the next leader at the addresses it was given, joins and registers again as a
-// new incarnation of its rank, and the call returns -ESTALE: nothing of the step in hand counts,
-// and a server that goes on from a snapshot may have lost some steps before it. Call
-// gp_client_init_params, then go on with step gp_client_step(). What error feedback had kept back
-// is lost. -ENOTCONN: no server was found, or the session ended for good; destroy the client.
+// client looks for the next leader at the addresses it was given, and joins and registers again as
+// a new incarnation of its rank, inside whatever call it notices in.
+//   Where the leader has everything that this rank knows to be committed (synchronous replication
+// promises that; bsp jobs), the call goes on and returns as if nothing had happened: what is in
+// hand is sent again, byte for byte, and what was committed meanwhile counts. `takeovers` counts.
+//   Else, as after a snapshot and in asynchronous jobs, the call returns -GP_ROLLED_BACK, and the
+// text names the step to go on with: nothing of the step in hand counts, and some steps before it
+// may be lost. Call gp_client_init_params, then go on with step gp_client_step(). What error
+// feedback had kept back is lost.
+//   -ENOTCONN: no server was found, or the session ended for good; destroy the client.
 //
 // Memory: bounded by the registered tensors (one encoded copy of each) plus the transport's frames.
 #ifndef GP_CLIENT_H
 #define GP_CLIENT_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,6 +60,8 @@ extern "C" {
 
 #define GP_CLIENT_API	   __attribute__((visibility("default")))
 #define GP_ERROR_TEXT_SIZE 256
+// The job went back to an earlier step, or on without this rank.
+#define GP_ROLLED_BACK ESTALE
 
 // What went wrong, for a person: what was expected, what was seen, where, what to do.
 struct gp_client_error {
@@ -118,6 +126,10 @@ struct gp_client_opts {
 	// How datagrams travel: "udp" (NULL), "udp:busy_poll=50", "memif:/run/x.sock,id=0",
 	// "dpdk:net_af_xdp0,iface=eth1,ip=10.99.0.10" (docs/transports.md). Only used by the call.
 	const char *transport;
+	// Asked while a server is looked for, several times a second; not 0: the call returns
+	// -EINTR, and the session has ended. NULL: nobody is asked.
+	int (*stop_wanted)(void *arg);
+	void *stop_arg;
 };
 
 #define GP_TENSOR_NAME_SIZE 64
@@ -138,7 +150,7 @@ struct gp_client_codec_state {
 	float topk_ratio;	    // of this step; 0: not top-k
 	uint64_t bandwidth;	    // of contributions as measured, bytes/s; 0: not yet
 	uint64_t residual_elems;    // floats that gp_client_residual_get writes; 0: nothing is kept
-				    // back
+				 // back
 };
 
 struct gp_client_stats {
@@ -151,6 +163,7 @@ struct gp_client_stats {
 	uint64_t too_stale;	 // contributions that the server dropped because they came too late
 	uint64_t reconnects;	 // sessions had again
 	uint64_t residuals_lost; // of these, with what error feedback had kept back
+	uint64_t takeovers;	 // of these, where nothing was lost
 	uint32_t srtt_us;
 };
 
@@ -224,6 +237,9 @@ GP_CLIENT_API int gp_client_barrier(
 
 GP_CLIENT_API void gp_client_stats(const struct gp_client *c, struct gp_client_stats *stats);
 GP_CLIENT_API uint64_t gp_client_incarnation(const struct gp_client *c);
+// Address and leadership's number of the server joined last.
+GP_CLIENT_API const char *gp_client_server(const struct gp_client *c);
+GP_CLIENT_API uint32_t gp_client_epoch(const struct gp_client *c);
 GP_CLIENT_API const char *gp_client_version(void);
 
 #ifdef __cplusplus

@@ -373,7 +373,7 @@ static void do_heartbeat_reply(struct client *k, uint32_t lane)
 		.missing_rank = (uint16_t)input_field(&k->in, how, 2, GP_WIRE_RANK_NONE),
 		.state = GP_STATE_RUNNING,
 		.next_step = k->c->step + (how >> 3 & 1),
-		.flags = how >> 2 & GP_HEARTBEAT_MEMBER};
+		.flags = how >> 2 & 7};
 	send(k, lane, &h, NULL, body, gp_wire_put_heartbeat_reply(body, &x));
 }
 
@@ -586,47 +586,7 @@ static void round_end_call(struct client *k)
 		call_check(k, gp_ccore_step_end(k->c));
 }
 
-static void do_call(struct client *k, uint32_t lane)
-{
-	uint8_t how = input_u8(&k->in);
-	bool want = !(how & 64);
-	(void)lane;
-	switch (how % 8) {
-	case 0:
-		for (uint32_t i = 0; i < TENSORS; i++)
-			push_call(k, i, want);
-		return;
-	case 1:
-		push_call(k, how >> 3 & 1, want);
-		return;
-	case 2:
-		call_check(k, gp_ccore_init(k->c, k->out));
-		return;
-	case 3:
-		call_check(k, gp_ccore_pull(k->c, k->out));
-		return;
-	case 4:
-		round_end_call(k);
-		return;
-	case 5:
-		call_check(k, gp_ccore_barrier(k->c, how >> 3 & 3));
-		return;
-	case 6:
-		register_call(k);
-		return;
-	default:
-		if (how == 0x7f) // rarely: little happens afterwards
-			gp_ccore_leave(k->c);
-		return;
-	}
-}
-
-static void (*const events[])(struct client *k, uint32_t lane) = {do_tick, do_call, do_result,
-	do_commit, do_ack, do_view, do_call, do_result, do_tick, do_heartbeat_reply, do_busy,
-	do_nack, do_refuse, do_layout, do_welcome, do_hello_reply, do_small_reply, do_leave_reply,
-	do_raw, do_again};
-
-// ---- a whole life
+// ---- a server as it should be
 
 static void lane_up(struct client *k, uint32_t lane)
 {
@@ -645,16 +605,66 @@ static void client_up(struct client *k, uint32_t stage)
 		for (uint32_t i = 0; i < k->w.cores; i++)
 			lane_up(k, i);
 	if (stage >= 2) {
-		register_call(k);
+		register_call(k); // refused where it is had again
 		do_tick(k, 0);
 		do_layout(k, k->w.home);
 	}
 	if (stage >= 3)
 		do_view(k, k->w.home);
-	if (k->takes_left > UINT16_MAX)
+	if (k->takes_left > UINT16_MAX && gp_ccore_fate(k->c) == GP_CCORE_FIRST)
 		GP_ASSERT(stage < 3 || gp_ccore_ready(k->c));
 	k->in = tape;
 }
+
+static void rejoin_call(struct client *k, uint32_t stage)
+{
+	const struct gp_ccore_again how = {.v4 = true, .incarnation = 5, .nonce = NONCE};
+	gp_ccore_again(k->c, &how, &k->port[0].x);
+	client_up(k, stage);
+}
+
+static void do_call(struct client *k, uint32_t lane)
+{
+	uint8_t how = input_u8(&k->in);
+	(void)lane;
+	switch (how % 8) {
+	case 0:
+		for (uint32_t i = 0; i < TENSORS; i++)
+			push_call(k, i, !(how & 64));
+		return;
+	case 1:
+		push_call(k, how >> 3 & 1, !(how & 64));
+		return;
+	case 2:
+		call_check(k, gp_ccore_init(k->c, k->out));
+		return;
+	case 3:
+		call_check(k, gp_ccore_pull(k->c, k->out));
+		return;
+	case 4:
+		round_end_call(k);
+		return;
+	case 5:
+		call_check(k, gp_ccore_barrier(k->c, how >> 3 & 3));
+		return;
+	case 6:
+		register_call(k);
+		return;
+	default:
+		if (gp_ccore_can_again(k->c))
+			rejoin_call(k, 4 - (how >> 4));
+		else if (how == 0x7f) // rarely: little happens afterwards
+			gp_ccore_leave(k->c);
+		return;
+	}
+}
+
+static void (*const events[])(struct client *k, uint32_t lane) = {do_tick, do_call, do_result,
+	do_commit, do_ack, do_view, do_call, do_result, do_tick, do_heartbeat_reply, do_busy,
+	do_nack, do_refuse, do_layout, do_welcome, do_hello_reply, do_small_reply, do_leave_reply,
+	do_raw, do_again};
+
+// ---- a whole life
 
 static void client_end(struct client *k)
 {

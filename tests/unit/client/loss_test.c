@@ -215,6 +215,49 @@ Test(loss, busy_takes_back_what_was_not_admitted)
 	cr_assert_geq(fx_count(&f, GP_WIRE_PUSH), 1);
 }
 
+static void busy(uint64_t pn, uint32_t block)
+{
+	uint8_t body[8];
+	const struct gp_section s = {.block = block, .run = 1};
+	struct gp_header h = {.type = GP_WIRE_BUSY, .session = SESSION, .step = 1, .sections = 1};
+	fx_feed(&f, &h, &s, NULL, body, gp_wire_put_u64(body, pn));
+}
+
+// The wait before block 0, the first of all, goes again after a BUSY.
+static uint64_t busy_time(uint64_t *pn)
+{
+	struct gp_msg m;
+	uint64_t waited = 0;
+	busy(*pn, 0);
+	fx_skip(&f);
+	for (; fx_count(&f, GP_WIRE_PUSH) == 0 && waited < 100 * MS; waited += MS / 4) {
+		f.sent_count = f.seen = 0;
+		f.core->lanes[0].quiet_since = f.now; // nothing else is told to be lost
+		fx_tick(&f, MS / 4);
+	}
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	*pn = m.h.packet;
+	fx_skip(&f);
+	return waited;
+}
+
+Test(loss, busy_without_end_is_asked_ever_more_rarely)
+{
+	uint64_t pn = first_push();
+	f.core->lanes[0].rtt.srtt = 4 * MS;
+	f.core->lanes[0].rtt.rttvar = 0;
+	uint64_t first = busy_time(&pn), next = 0;
+	for (uint32_t i = 0; i < 8; i++)
+		next = busy_time(&pn);
+	cr_assert_lt(first, 5 * MS);
+	cr_assert_gt(next, 30 * MS);
+	cr_assert_leq(next, 41 * MS, "and never more than that");
+	f.core->lanes[0].rtt.srtt = 4 * MS;
+	f.core->lanes[0].rtt.rttvar = 0;
+	fx_ack(&f, pn, 0, true);
+	cr_assert_eq(f.core->lanes[0].busy_wait, 0, "something was taken");
+}
+
 static void nack(uint32_t step, uint32_t block, uint16_t run)
 {
 	const struct gp_section s = {.block = block, .run = run};

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A lost session is had again, with the server that leads now. What this rank contributed to the
+// step in hand stays encoded as it was; all that the old server said about that step is forgotten.
+// Once the rank is a member again, home tells where the job stands. If it is at that step, or the
+// step was committed with this rank's contributions, the rank goes on as if nothing had happened:
+// the same bytes are sent again, and what the new server has of them counts as it is. Otherwise
+// something was lost, or went on without this rank: the step in hand is void, and the owner told.
+#include "ccore_priv.h"
+
+#define ASK_MIN (5 * MS)
+#define ASK_MAX (100 * MS)
+
+bool gp_ccore_can_again(const struct gp_ccore *c)
+{
+	bool over = c->error.code || c->fate == GP_CCORE_AGAIN;
+	return over && c->error.code != -ESTALE && c->formed && !cc_is_async(c) && !c->leaving;
+}
+
+static void lanes_forget(struct gp_ccore *c)
+{
+	for (uint32_t i = 0; i < GP_CCORE_LANES_MAX; i++)
+		if (c->lanes[i].ring)
+			c->cfg.give(c->cfg.mem_arg, c->lanes[i].ring);
+	memset(c->lanes, 0, sizeof(c->lanes));
+	c->lanes_count = 1;
+}
+
+// What was pushed and what is wanted stays in the tensors, the contributions in c->kept.
+static void round_forget(struct gp_ccore *c)
+{
+	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
+		c->blocks[i].state = CC_IDLE;
+		c->blocks[i].ahead = false;
+	}
+	for (uint32_t i = 0; i < c->layout.units_count; i++)
+		c->units[i].committed = false;
+	for (uint32_t i = 0; i < c->tensors_count; i++)
+		c->tensors[i].open = c->tensors[i].unsent = 0;
+	c->todo = 0;
+	c->uncollected = 0;
+	c->mixed = false;
+	c->collecting = false;
+	c->generation_wanted = false;
+}
+
+static void session_forget(struct gp_ccore *c)
+{
+	if (c->joined) {
+		c->cfg.previous = c->cfg.incarnation;
+		c->cfg.epoch_min = c->epoch;
+	}
+	c->error = (struct gp_client_error){0};
+	c->last = (struct gp_client_error){0};
+	c->joined = false;
+	c->taken_since = 0;
+	c->heard = 0;
+	cc_register_again(c);
+	c->ask_at = 0;
+	c->gap_replies = 0;
+	c->view = 0;
+	c->member = false;
+	c->lowest = GP_WIRE_RANK_NONE;
+	c->missing_rank = GP_WIRE_RANK_NONE;
+	c->home_sent = 0;
+	c->home_heard = 0;
+}
+
+void gp_ccore_again(struct gp_ccore *c, const struct gp_ccore_again *how, struct gp_xport *core0)
+{
+	GP_ASSERT(gp_ccore_can_again(c) && how->incarnation != 0);
+	lanes_forget(c);
+	round_forget(c);
+	session_forget(c);
+	memcpy(c->cfg.server, how->server, sizeof(c->cfg.server));
+	c->cfg.v4 = how->v4;
+	c->cfg.incarnation = how->incarnation;
+	c->cfg.nonce = how->nonce;
+	c->cfg.flags &= ~(uint32_t)GP_CLIENT_REPLACE; // who took the rank meanwhile keeps it
+	c->fate = GP_CCORE_AGAIN;
+	cc_lane_start(c, &c->lanes[0], core0);
+}
+
+enum gp_ccore_fate gp_ccore_fate(const struct gp_ccore *c)
+{
+	return c->fate;
+}
+
+// ---- the new server must have the same job
+
+static void differs(struct gp_ccore *c, const char *what, uint32_t had, uint32_t has)
+{
+	cc_fail(c, -ESTALE,
+		"server %s has job '%s' with another %s (%u, it was %u before): nothing of the "
+		"step in hand fits it",
+		c->cfg.server, c->cfg.job, what, has, had);
+}
+
+bool cc_again_welcome(struct gp_ccore *c, const struct gp_welcome *w)
+{
+	const struct {
+		const char *what;
+		uint32_t had, has;
+	} same[] = {
+		{"kind", c->w.kind, w->kind},
+		{"atomicity", c->w.atomicity, w->atomicity},
+		{"consistency", c->w.consistency, w->consistency},
+	};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(same) && c->fate == GP_CCORE_AGAIN; i++) {
+		if (same[i].had == same[i].has)
+			continue;
+		differs(c, same[i].what, same[i].had, same[i].has);
+		return false;
+	}
+	return true;
+}
+
+bool cc_again_layout(struct gp_ccore *c, const struct gp_layout *l)
+{
+	const struct gp_layout *had = &c->layout;
+	if (had->block_elems != l->block_elems)
+		differs(c, "number of elements in a block", had->block_elems, l->block_elems);
+	else if (had->blocks_count != l->blocks_count)
+		differs(c, "number of blocks", had->blocks_count, l->blocks_count);
+	else if (had->units_count != l->units_count)
+		differs(c, "number of units", had->units_count, l->units_count);
+	return !c->error.code;
+}
+
+void cc_again_entry(struct gp_ccore *c, const struct cc_tensor *t, const struct gp_layout_entry *e)
+{
+	if (t->first_block == e->first_block && t->unit == e->unit)
+		return;
+	cc_fail(c, -ESTALE,
+		"server %s has job '%s' with tensor '%s' at another place (block %u, it was %u "
+		"before): nothing of the step in hand fits it",
+		c->cfg.server, c->cfg.job, t->d.name, e->first_block, t->first_block);
+}
+
+// ---- where the job stands
+
+static void barrier_again(struct gp_ccore *c)
+{
+	c->barrier_tell = c->barrier_any;
+	cc_retry_start(&c->barrier_retry, 5 * MS, 50 * MS);
+	cc_retry_start(&c->barrier_tell_retry, 5 * MS, 50 * MS);
+}
+
+static void went_on(struct gp_ccore *c)
+{
+	c->fate = GP_CCORE_WENT_ON;
+	barrier_again(c);
+}
+
+static void rolled_back(struct gp_ccore *c, uint32_t step)
+{
+	c->fate = GP_CCORE_ROLLED_BACK;
+	c->barrier_open = false;
+	barrier_again(c);
+	cc_residuals_clear(c);
+	c->running = false;
+	if (!cc_is_reader(c))
+		cc_step_void(c, step);
+}
+
+void cc_again_member(struct gp_ccore *c)
+{
+	if (c->running && c->mode != CC_PULL) { // nothing is known yet: whatever is there will do
+		went_on(c);
+		cc_init_begin(c);
+		return;
+	}
+	c->again_since = c->home_time + 1;
+	cc_retry_start(&c->again_retry, ASK_MIN, ASK_MAX);
+}
+
+static void reader_reply(struct gp_ccore *c, uint32_t generation)
+{
+	if (c->pulled && gp_before(generation, c->newest))
+		rolled_back(c, 0);
+	else
+		went_on(c);
+	if (c->fate == GP_CCORE_WENT_ON && c->running)
+		cc_pull_newest(c);
+}
+
+// Whether the units whose results are in use already are committed there. A server that had not
+// been told of them all has none: it goes on from a generation that was whole.
+static bool taken_are_there(const struct gp_ccore *c, uint32_t ahead)
+{
+	uint64_t units = 0;
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
+		const struct cc_tensor *t = &c->tensors[i];
+		if (t->taken)
+			units += cc_atomicity(c) == GP_ATOM_BLOCK ? t->blocks_count : 1;
+	}
+	return ahead >= units;
+}
+
+void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
+{
+	if (c->fate != GP_CCORE_AGAIN || !c->laid_out || r->time < c->again_since)
+		return;
+	if (cc_is_reader(c)) {
+		reader_reply(c, r->generation);
+		return;
+	}
+	if (!c->member || r->view != c->view || gp_before(c->known, c->seen))
+		return;
+	bool at_step = r->generation + 1 == c->step && (r->flags & GP_HEARTBEAT_AHEAD) &&
+		       taken_are_there(c, r->ahead);
+	bool pushed = !c->running && c->pushed == c->tensors_count;
+	bool past_step = r->generation == c->step && pushed && (r->flags & GP_HEARTBEAT_COUNTED);
+	if (!at_step && !past_step) {
+		rolled_back(c, r->generation + 1);
+		return;
+	}
+	went_on(c);
+	if (c->running)
+		cc_pull_newest(c);
+	else
+		cc_step_again(c, past_step);
+}
