@@ -4,7 +4,7 @@
 # The steps of scripts/demo. Waiting and namespaces are those of the smoke tests.
 
 WORKERS=2 MODEL=mlp CODEC=f32 PORT=tap MTU=1500 CORES=2 STEPS='' LOSS_PCT=0 SEED=1
-DETERMINISTIC=0 KEEP=0 HUGE=auto LR=0.1 MOMENTUM=0.9
+DETERMINISTIC=0 FAILOVER=0 KEEP=0 HUGE=auto LR=0.1 MOMENTUM=0.9
 TRAIN_S_MAX=600
 DROPPED=0 REFERENCE=''
 
@@ -19,6 +19,7 @@ options() {
 			shift
 			;;
 		--deterministic) DETERMINISTIC=1 ;;
+		--failover) FAILOVER=1 DETERMINISTIC=1 ;;
 		--keep) KEEP=1 ;;
 		--help) sed -n '3,/^set/s/^# \{0,1\}//p' "$0" && exit 0 ;;
 		*) die "unknown option $1; --help lists them" ;;
@@ -30,7 +31,7 @@ options() {
 	[[ $WORKERS =~ ^[0-9]+$ && $WORKERS -ge 1 && $WORKERS -le 200 ]] || die "--workers: 1..200"
 	[ "$PORT" = af_packet ] || [ "$MTU" -le 1500 ] ||
 		die "--mtu $MTU needs --port af_packet: net_tap cannot send jumbo frames"
-	[ "$DETERMINISTIC" = 0 ] || [ "$CODEC" = f32 ] || die "--deterministic needs --codec f32"
+	[ "$DETERMINISTIC" = 0 ] || [ "$CODEC" = f32 ] || die "--deterministic, --failover: only f32"
 }
 
 hugepages_choose() {
@@ -63,7 +64,7 @@ server_start() {
 	primary) values+=("${limits[@]}" cores.count="$CORES" jobs.0.workers="$WORKERS"
 		jobs.0.workers_min="$WORKERS" jobs.0.optimizer.lr="$LR"
 		jobs.0.optimizer.momentum="$MOMENTUM") ;;
-	replica) values+=(cores.count=1) ;;
+	replica) [ "$FAILOVER" = 1 ] || values+=(cores.count=1) ;;
 	esac
 	[ "$PORT" != af_packet ] || net_make_port "$2"
 	"$ROOT/scripts/conf-set" "$ROOT/conf/$1.yaml" "$RUN_DIR/$1.yaml" "${values[@]}" "${@:3}"
@@ -86,10 +87,11 @@ train_length() {
 }
 
 workers_start() {
-	local r
+	local r server=("$ADDR_PRIMARY:9700")
+	[ "$FAILOVER" = 0 ] || server=("$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700" --reconnect-ms 60000 --timeout-ms 60000)
 	for ((r = 0; r < WORKERS; r++)); do
 		# shellcheck disable=SC2046 # a flag and its value
-		proc_start "worker$r" "worker$r" "$GRADWORKER" --server "$ADDR_PRIMARY:9700" --job fashion \
+		proc_start "worker$r" "worker$r" "$GRADWORKER" --server "${server[@]}" --job fashion \
 			--rank "$r" --world "$WORKERS" --model "$MODEL" --codec "$CODEC" --seed "$SEED" \
 			--mtu "$MTU" --dump-params "$RUN_DIR/worker$r.params" $(train_length)
 	done

@@ -16,6 +16,15 @@ replica_verified() {
 	[ "$(ctl primary status | jq -r 'select(.replica.verified) | .replica.step')" = "$1" ]
 }
 
+# The test images, with the parameters that a reader gets from the replica, or from who leads now.
+accuracy_eval() {
+	ns_run worker0 "$GRADWORKER" --eval --server "$ADDR_REPLICA:9700" --job fashion --model "$MODEL" \
+		>"$RUN_DIR/eval.log" 2>&1 || fail "evaluation: $(tail -n 1 "$RUN_DIR/eval.log")"
+	expect "digest of the parameters on the replica" "$(field digest "$RUN_DIR/worker0.log")" \
+		"$(field digest "$RUN_DIR/eval.log")"
+	accuracy_check
+}
+
 # A whole run must learn; one of --steps N is as good as N allows.
 accuracy_check() {
 	local bound=0.87

@@ -10,6 +10,7 @@ static const struct command *const commands[] = {
 	&command_scale,
 	&command_replay,
 	&command_snapshot,
+	&command_failover,
 	&command_table,
 	&command_overlap,
 	&command_allreduce,

@@ -30,7 +30,7 @@ static const struct gp_ctl_command commands[] = {
 
 static void tick_arm(struct node *n)
 {
-	bool busy = n->sessions_open > 0 || n->stop.phase != STOP_NOT;
+	bool busy = n->sessions_open > 0 || n->stop.phase != STOP_NOT || n->pair.used;
 	const struct timeval tv = {.tv_usec = busy ? TICK_US_BUSY : TICK_US_IDLE};
 	event_add(n->control.tick, &tv);
 }
@@ -44,6 +44,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	gp_rcu_grace_turn(gp_engine_grace(n->engine));
 	snapshots_tick(n);
 	replica_tick(n);
+	pair_tick(n, now);
 	stop_tick(n, now);
 	tick_arm(n);
 }
@@ -174,6 +175,8 @@ int control_up(struct node *n)
 	if (rc == 0)
 		rc = replica_start(n);
 	if (rc == 0)
+		rc = pair_start(n);
+	if (rc == 0)
 		rc = snapshots_start(n);
 	if (rc == 0)
 		rc = timers_up(n);
@@ -228,6 +231,7 @@ void control_down(struct node *n)
 		if (n->snapshots.task)
 			snapshots_stop(n);
 		leader_stop(n);
+		pair_stop(n);
 		replica_stop(n);
 		metrics_stop(n);
 		gp_ctl_server_destroy(c->server);

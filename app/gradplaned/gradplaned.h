@@ -27,6 +27,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "pair.h"
 #include "snapshots.h"
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
@@ -118,6 +119,11 @@ struct replica {
 	uint64_t loaded_count;
 	uint64_t refused_count; // verified, but not loaded
 };
+
+#define ENDPOINT_SIZE 64
+void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOINT_SIZE]);
+// replica.tls; NULL: plain TCP.
+const struct gp_replica_tls *replica_tls_fill(const struct node *n, struct gp_replica_tls *out);
 
 int replica_start(struct node *n) GP_MUST_CHECK;
 // A replica that leads from now on.
@@ -220,11 +226,13 @@ struct node {
 	struct gp_engine *engine;
 	struct gp_registrar *registrar;
 	uint32_t lcores_running;
-	_Atomic bool run;     // written by control, read by the polled cores
-	_Atomic bool serving; // somebody has a session; likewise
+	_Atomic bool run;	    // written by control, read by the polled cores
+	_Atomic bool serving;	    // somebody has a session; likewise
+	_Atomic uint32_t announces; // addresses were taken over so often; likewise
 	struct restored restored[GP_CONFIG_JOBS_MAX];
 	struct snapshots snapshots;
 	struct replica replica;
+	struct pair pair;
 	struct leader leader;
 	struct recorder recorder;
 	struct stop stop;

@@ -83,6 +83,7 @@ void job_config_fill(
 				   ? c->replica.lag_max
 				   : 0,
 		.cut_percent = c->snapshot.memory_max,
+		.replicated = c->replica.mode == GP_REPLICA_SYNC,
 		.optim = gp_config_optim(&j->optimizer),
 	};
 	snprintf(out->name, sizeof(out->name), "%s", j->name);

@@ -5,6 +5,8 @@
 // sleeps, longer each time up to its limit; asleep it is offline, so it holds up no grace period.
 #include "gradplaned.h"
 
+#include <gp_backup.h>
+
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -18,12 +20,24 @@
 #define ANNOUNCE_COUNT 5
 #define ANNOUNCE_NS    UINT64_C(1000000000)
 
-static void announce_due(struct lcore *l, uint64_t now, uint64_t begin, uint32_t *done)
+struct announcing {
+	uint64_t begin;
+	uint32_t done;
+	uint32_t reason; // node.announces when it began
+};
+
+// And again when this node has taken an address over.
+static void announce_due(struct lcore *l, uint64_t now, struct announcing *a)
 {
-	if (*done == ANNOUNCE_COUNT || now - begin < *done * ANNOUNCE_NS)
+	uint32_t reason = atomic_load_explicit(&l->node->announces, memory_order_relaxed);
+	if (l->idx != 0)
+		return;
+	if (reason != a->reason)
+		*a = (struct announcing){.begin = now, .reason = reason};
+	if (a->done == ANNOUNCE_COUNT || now - a->begin < a->done * ANNOUNCE_NS)
 		return;
 	gp_xport_dpdk_announce(l->xport);
-	(*done)++;
+	a->done++;
 }
 
 static bool round_run(struct lcore *l, uint64_t now)
@@ -35,6 +49,8 @@ static bool round_run(struct lcore *l, uint64_t now)
 	uint32_t work = gp_core_tick(l->core, now);
 	uint32_t queued = gp_xport_dpdk_flush(l->xport);
 	gp_rcu_quiescent();
+	if (gp_core_backup_wake(l->core))
+		pair_wake(l->node);
 	return n > 0 || work > 0 || queued > 0;
 }
 
@@ -53,16 +69,16 @@ static uint64_t idle_sleep(struct lcore *l, uint64_t sleep_ns)
 static void rounds_run(struct lcore *l)
 {
 	uint64_t sleep_ns = GP_MIN((uint64_t)SLEEP_NS_MIN, l->sleep_ns_max);
-	const uint64_t begin = clock_now();
-	uint64_t before = begin;
-	uint32_t idle = 0, announced = l->idx == 0 ? 0 : ANNOUNCE_COUNT;
+	struct announcing announcing = {.begin = clock_now()};
+	uint64_t before = announcing.begin;
+	uint32_t idle = 0;
 	bool worked = false;
 	while (atomic_load_explicit(&l->node->run, memory_order_relaxed)) {
 		uint64_t now = clock_now();
 		if (worked)
 			gp_counter_add(&l->busy_ns, now - before);
 		before = now;
-		announce_due(l, now, begin, &announced);
+		announce_due(l, now, &announcing);
 		worked = round_run(l, now);
 		if (worked) {
 			idle = 0;

@@ -76,6 +76,7 @@ static void leader_begins(struct node *n)
 {
 	uint32_t epoch = n->leader.rules.mine.record.epoch;
 	replica_tick(n); // what was verified and waits to be served counts too
+	pair_restore(n);
 	int rc = gp_registrar_promote(n->registrar, epoch);
 	if (rc != 0) {
 		gp_error("leadership: epoch %u is not above that of this node (%u): it does not "
@@ -85,6 +86,8 @@ static void leader_begins(struct node *n)
 	}
 	n->epoch = epoch;
 	n->cfg.node.role = GP_ROLE_PRIMARY;
+	gp_dpdk_port_serve(n->port, true);
+	atomic_fetch_add_explicit(&n->announces, 1, memory_order_relaxed);
 	replica_leads(n);
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
 		struct gp_job_view v;
@@ -105,7 +108,10 @@ static void leader_turn(struct node *n, enum gp_lead_turn turn)
 	case GP_LEAD_TURN_NONE:
 		return;
 	case GP_LEAD_TURN_STOPPED:
-		leader_deposed(n);
+		if (n->cfg.node.role == GP_ROLE_PRIMARY)
+			leader_deposed(n);
+		else
+			pair_dropped(n);
 		return;
 	default:
 		record_say(&l->rules.mine.record, gp_lead_role_name(l->rules.role));
@@ -113,15 +119,14 @@ static void leader_turn(struct node *n, enum gp_lead_turn turn)
 	bool stands_by = n->registrar && n->cfg.node.role == GP_ROLE_REPLICA;
 	if (l->rules.role == GP_LEAD_PRIMARY && stands_by)
 		leader_begins(n);
+	pair_role(n);
 }
 
-static void feed(struct node *n, enum gp_lead_event_kind kind, const struct gp_lead_held *held)
+static struct gp_lead_todo rules_feed(struct node *n, const struct gp_lead_event *ev)
 {
 	struct leader *l = &n->leader;
-	const struct gp_lead_event ev = {
-		.kind = kind, .held = held ? *held : (struct gp_lead_held){0}};
 	bool back = l->rules.went_back;
-	struct gp_lead_todo todo = gp_lead_rules_event(&l->rules, &ev);
+	struct gp_lead_todo todo = gp_lead_rules_event(&l->rules, ev);
 	l->read_due |= todo.read;
 	l->swap_due |= todo.swap;
 	leader_turn(n, todo.turn);
@@ -129,6 +134,21 @@ static void feed(struct node *n, enum gp_lead_event_kind kind, const struct gp_l
 		gp_error("leadership: the register holds an older record than it did (epoch %u was "
 			 "seen): it is not believed until an operator has looked",
 			l->rules.seen.record.epoch);
+	return todo;
+}
+
+static void feed(struct node *n, enum gp_lead_event_kind kind, const struct gp_lead_held *held)
+{
+	const struct gp_lead_event ev = {
+		.kind = kind, .held = held ? *held : (struct gp_lead_held){0}};
+	(void)rules_feed(n, &ev);
+}
+
+struct gp_lead_todo leader_event(struct node *n, const struct gp_lead_event *ev)
+{
+	struct gp_lead_todo todo = rules_feed(n, ev);
+	leader_next(n);
+	return todo;
 }
 
 static void away_say(struct leader *l)
@@ -222,7 +242,7 @@ static void leader_next(struct node *n)
 {
 	struct leader *l = &n->leader;
 	const struct gp_lead_rules *r = &l->rules;
-	if (gp_lead_busy(l->lead) || l->deposed)
+	if (!l->lead || gp_lead_busy(l->lead) || l->deposed)
 		return;
 	bool swap = l->swap_due && r->intent != GP_LEAD_NO_INTENT && r->in_flight;
 	l->swap_due = false;
@@ -248,10 +268,15 @@ static bool open_done(struct node *n, int *rc)
 	*rc = 0;
 	if (r->role == GP_LEAD_PRIMARY) {
 		n->epoch = r->mine.record.epoch;
+		n->cfg.node.role = GP_ROLE_PRIMARY;
 		return true;
 	}
 	if (!r->seen_valid || r->away || r->intent != GP_LEAD_NO_INTENT)
 		return false;
+	if (n->pair.used) { // who led may have to follow now
+		n->cfg.node.role = GP_ROLE_REPLICA;
+		return true;
+	}
 	if (!primary) {
 		if (r->seen.exists && r->seen.record.primary == r->opts.self)
 			gp_warn("leadership: the record names this node primary of epoch %u, and "
@@ -307,7 +332,8 @@ static void rules_begin(struct node *n)
 		.alone = n->cfg.replica.on_loss == GP_ON_LOSS_ALONE,
 		// Snapshots are all that is promised over a restart, and they are on this disk.
 		.founder = primary,
-		.resume = primary,
+		.resume = primary && !n->pair.used,
+		.resume_alone = n->pair.used,
 		.epoch_min = n->epoch,
 	};
 	gp_secure_random(&opts.seed, sizeof(opts.seed));

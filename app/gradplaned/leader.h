@@ -32,6 +32,8 @@ struct leader {
 
 int leader_open(struct node *n) GP_MUST_CHECK; // before the engine: sets the node's epoch
 int leader_start(struct node *n) GP_MUST_CHECK;
+// Something that the rules have to know happened; reads and swaps follow by themselves.
+struct gp_lead_todo leader_event(struct node *n, const struct gp_lead_event *ev);
 void leader_stop(struct node *n);
 // null without leadership
 json_t *leader_json(const struct node *n);

@@ -93,6 +93,7 @@ static int node_run(struct node *n)
 {
 	int status = EXIT_FAILED;
 	n->started = clock_now();
+	pair_init(n);
 	if (!machine_allows(&n->cfg) || directory_prepare(n) != 0 || restore_open(n) != 0 ||
 		leader_open(n) != 0 || views_open(n) != 0)
 		return status;

@@ -146,6 +146,7 @@ void metrics_state_write(struct gp_metrics_writer *w, const struct node *n)
 	leader_metrics_write(w, n);
 	jobs_write(w, n);
 	snapshots_write(w, n);
+	pair_metrics_write(w, n);
 	if (n->replica.sender)
 		sender_write(w, n);
 	if (n->replica.receiver)

@@ -154,6 +154,10 @@ static void host_fill(struct gp_inet_host *h, const struct gp_config *c)
 	};
 	if (c->port.mac_present)
 		memcpy(h->mac, c->port.mac, 6);
+	if (c->address.service_ipv4.present)
+		address_v4(h, &c->address.service_ipv4);
+	if (c->address.service_ipv6.present)
+		memcpy(h->addrs[h->addrs_count++], c->address.service_ipv6.addr, 16);
 	if (c->address.ipv4.present)
 		address_v4(h, &c->address.ipv4);
 	for (uint32_t i = 0; i < c->address.ipv6_count; i++)
@@ -176,11 +180,15 @@ static int port_start(struct node *n, const struct devices *all)
 	};
 	for (uint32_t i = 0; i < opts.links_count; i++)
 		opts.links[i] = all->d[i].name;
+	opts.service_count =
+		(uint16_t)(c->address.service_ipv4.present + c->address.service_ipv6.present);
 	host_fill(&opts.host, c);
 	int rc = gp_dpdk_port_create(&opts, &n->port);
-	if (rc == 0)
-		gp_dpdk_port_info(n->port, &n->port_info);
-	return rc;
+	if (rc != 0)
+		return rc;
+	gp_dpdk_port_info(n->port, &n->port_info);
+	gp_dpdk_port_serve(n->port, c->node.role == GP_ROLE_PRIMARY);
+	return 0;
 }
 
 static void on_signal_nothing(int number)

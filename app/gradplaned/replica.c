@@ -10,16 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ENDPOINT_SIZE 64
-
-static void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOINT_SIZE])
+void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOINT_SIZE])
 {
 	bool v6 = strchr(e->host, ':') != NULL;
 	snprintf(text, ENDPOINT_SIZE, v6 ? "[%s]:%u" : "%s:%u", e->host, e->port);
 }
 
-// NULL: plain TCP.
-static const struct gp_replica_tls *tls_fill(const struct node *n, struct gp_replica_tls *out)
+const struct gp_replica_tls *replica_tls_fill(const struct node *n, struct gp_replica_tls *out)
 {
 	const struct gp_config_tls *c = &n->cfg.replica.tls;
 	*out = (struct gp_replica_tls){
@@ -45,7 +42,7 @@ static int sender_start(struct node *n)
 	endpoint_format(&n->cfg.replica.peer, peer);
 	struct gp_replica_tls tls;
 	const struct gp_replica_sender_opts opts = {
-		.peer = peer, .product = GRADPLANED_VERSION, .tls = tls_fill(n, &tls)};
+		.peer = peer, .product = GRADPLANED_VERSION, .tls = replica_tls_fill(n, &tls)};
 	int rc = gp_replica_sender_create(n->control.base, &opts, &n->replica.sender, &err);
 	if (rc != 0)
 		gp_error("replica.peer: %s", err.text);
@@ -178,7 +175,7 @@ static int receiver_start(struct node *n)
 		.dir = n->cfg.snapshot.directory,
 		.product = GRADPLANED_VERSION,
 		.keep = n->cfg.snapshot.keep,
-		.tls = tls_fill(n, &tls),
+		.tls = replica_tls_fill(n, &tls),
 		.on_snapshot = on_snapshot,
 		.arg = n,
 	};
@@ -192,7 +189,7 @@ static int receiver_start(struct node *n)
 
 int replica_start(struct node *n)
 {
-	if (n->cfg.replica.mode == GP_REPLICA_NONE)
+	if (n->cfg.replica.mode != GP_REPLICA_SNAPSHOTS)
 		return 0;
 	return n->cfg.node.role == GP_ROLE_PRIMARY ? sender_start(n) : receiver_start(n);
 }
@@ -212,7 +209,7 @@ void replica_stop(struct node *n)
 	gp_replica_receiver_destroy(n->replica.receiver);
 }
 
-static json_t *pair_json(bool connected, bool valid, uint32_t step, const char *last_error)
+static json_t *link_json(bool connected, bool valid, uint32_t step, const char *last_error)
 {
 	json_t *o = json_pack("{s:b,s:o,s:b}", "connected", connected, "step",
 		valid ? json_integer(step) : json_null(), "verified", valid);
@@ -224,15 +221,17 @@ static json_t *pair_json(bool connected, bool valid, uint32_t step, const char *
 json_t *replica_json(const struct node *n)
 {
 	const struct replica *r = &n->replica;
+	if (n->pair.used)
+		return pair_json(n);
 	if (r->sender) {
 		struct gp_replica_status st;
 		gp_replica_sender_status(r->sender, NULL, &st);
-		return pair_json(st.connected, st.verified, st.last_step_verified, st.last_error);
+		return link_json(st.connected, st.verified, st.last_step_verified, st.last_error);
 	}
 	if (r->receiver) {
 		struct gp_replica_receiver_status st;
 		gp_replica_receiver_status(r->receiver, &st);
-		return pair_json(st.peers > 0, r->loaded, r->loaded_step, st.last_error);
+		return link_json(st.peers > 0, r->loaded, r->loaded_step, st.last_error);
 	}
 	return json_null();
 }

@@ -211,6 +211,9 @@ static int job_restore(struct node *n, uint32_t idx)
 int restore_apply(struct node *n)
 {
 	int rc = 0;
+	// What the disk of a synchronous backup holds is older than what its primary will send.
+	if (n->pair.used && n->cfg.node.role == GP_ROLE_REPLICA)
+		return 0;
 	for (uint32_t i = 0; rc == 0 && i < n->cfg.jobs_count; i++)
 		if (n->restored[i].snapshot)
 			rc = job_restore(n, i);

@@ -215,6 +215,11 @@ static void memory_rows(const struct gp_config *c, const struct totals *t, struc
 	r = row_add(cap, "bytes", "jobs[].memory_max", t->memory, GP_CAPACITY_UNLIMITED);
 	row_text(r, "memory of all jobs",
 		"sum of memory_max, taken from the machine when workers register");
+	if (c->replica.mode == GP_REPLICA_SYNC) {
+		r = row_add(cap, "bytes", "jobs[].memory_max", t->memory, GP_CAPACITY_UNLIMITED);
+		row_text(r, "the replica's copy of the jobs",
+			"at most as much again, in plain memory, while this node is replica");
+	}
 }
 
 static uint32_t block_elements(uint32_t mtu)

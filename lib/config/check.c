@@ -125,10 +125,39 @@ static int address_check(const struct check *k)
 	return 0;
 }
 
+// Both nodes of a pair are configured alike, whoever leads.
+static int sync_check(const struct check *k)
+{
+	const struct gp_config_replica *r = &k->c->replica;
+	if (!r->listen.port == !r->peer.port)
+		return REFUSE(k, r->listen.port ? "replica.peer" : "replica.listen",
+			r->listen.port
+				? "is given beside replica.listen; with mode sync one node of "
+				  "the pair listens and the other has its address as peer"
+				: "is missing, and replica.peer as well; with mode sync one "
+				  "node of the pair listens and the other has its address as "
+				  "peer");
+	if (k->c->leadership.kind == GP_LEADERSHIP_NONE)
+		return REFUSE(k, "replica.mode",
+			"is sync, but leadership.kind is none: something has to say who leads");
+	if (r->lag_max > 0)
+		return REFUSE(k, "replica.lag_max", "is for mode snapshots; sync has no lag");
+	for (uint32_t i = 0; i < k->c->jobs_count; i++)
+		if (k->c->jobs[i].consistency != GP_CONSISTENCY_BSP)
+			return gp_config_refuse(k->l, i + 1, gp_config_row_of("jobs[].consistency"),
+				"is not bsp, which replica.mode sync needs (mode snapshots takes "
+				"every consistency)");
+	return 0;
+}
+
 static int replica_check(const struct check *k)
 {
 	const struct gp_config_replica *r = &k->c->replica;
 	bool replica = k->c->node.role == GP_ROLE_REPLICA;
+	if (r->mode == GP_REPLICA_SYNC)
+		return sync_check(k);
+	if (gp_config_given(k, "replica.timeout"))
+		return REFUSE(k, "replica.timeout", "is for mode sync");
 	if (replica && r->peer.port)
 		return REFUSE(
 			k, "replica.peer", "is for role primary; role replica has replica.listen");
@@ -136,7 +165,8 @@ static int replica_check(const struct check *k)
 		return REFUSE(
 			k, "replica.listen", "is for role replica; role primary has replica.peer");
 	if (replica && r->mode == GP_REPLICA_NONE)
-		return REFUSE(k, "replica.mode", "is none, but role replica needs snapshots");
+		return REFUSE(
+			k, "replica.mode", "is none, but role replica needs snapshots or sync");
 	if (replica && !r->listen.port)
 		return REFUSE(k, "replica.listen", "is missing; role replica needs it");
 	if (!replica && r->mode == GP_REPLICA_SNAPSHOTS && !r->peer.port)

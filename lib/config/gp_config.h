@@ -52,7 +52,6 @@ enum gp_config_restore { GP_RESTORE_LATEST, GP_RESTORE_NONE, GP_RESTORE_PATH };
 enum gp_compression { GP_COMPRESSION_NONE, GP_COMPRESSION_ZSTD };
 enum gp_recorder_mode { GP_RECORDER_OFF, GP_RECORDER_HEADERS, GP_RECORDER_PAYLOADS };
 enum gp_on_full { GP_ON_FULL_THROTTLE, GP_ON_FULL_ABORT };
-enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS };
 enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
 enum gp_consistency {
@@ -127,6 +126,8 @@ struct gp_config_port {
 
 struct gp_config_address {
 	struct gp_config_ip ipv4;
+	struct gp_config_ip service_ipv4; // ours only while this node leads
+	struct gp_config_ip service_ipv6;
 	uint32_t ipv6_count;
 	struct gp_config_ip ipv6[GP_CONFIG_IPV6_MAX];
 };
@@ -156,15 +157,6 @@ struct gp_config_snapshot {
 	enum gp_on_full on_full;
 	enum gp_config_restore restore;
 	char restore_path[GP_CONFIG_PATH_SIZE]; // GP_RESTORE_PATH
-};
-
-struct gp_config_replica {
-	enum gp_replica_mode mode;
-	struct gp_config_endpoint listen; // role replica
-	struct gp_config_endpoint peer;	  // role primary
-	uint32_t lag_max;		  // steps, 0 = any number
-	enum gp_on_loss on_loss;	  // role primary: wait for it, or go on alone
-	struct gp_config_tls tls;
 };
 
 struct gp_config_recorder {

@@ -15,6 +15,7 @@ enum gp_leadership {
 	GP_LEADERSHIP_WITNESS,
 	GP_LEADERSHIP_ETCD
 };
+enum gp_replica_mode { GP_REPLICA_NONE, GP_REPLICA_SNAPSHOTS, GP_REPLICA_SYNC };
 enum gp_on_loss { GP_ON_LOSS_WAIT, GP_ON_LOSS_ALONE };
 
 // A TCP end: numeric host without brackets ("127.0.0.1", "::1"). Not given or "off": port 0.
@@ -27,6 +28,16 @@ struct gp_config_endpoint {
 struct gp_config_tls {
 	char cert[256], key[256], ca[256];
 	char peer_name[256]; // in the peer's certificate; empty: the address that is asked
+};
+
+struct gp_config_replica {
+	enum gp_replica_mode mode;
+	struct gp_config_endpoint listen; // snapshots: role replica; sync: one node of the pair
+	struct gp_config_endpoint peer;	  // snapshots: role primary; sync: the other node
+	uint32_t timeout_us;		  // sync: a peer silent for so long is taken for dead
+	uint32_t lag_max;		  // snapshots: steps, 0 = any number
+	enum gp_on_loss on_loss;	  // role primary: wait for it, or go on alone
+	struct gp_config_tls tls;
 };
 
 struct gp_config_leadership {

@@ -42,6 +42,8 @@ bool gp_config_row_applies(const struct gp_config *c, const struct row *r)
 	if (strncmp(r->path, "leadership.", 11) == 0 && strcmp(r->path, "leadership.kind") != 0 &&
 		kind == GP_LEADERSHIP_NONE)
 		return false;
+	if (strcmp(r->path, "replica.timeout") == 0)
+		return c->replica.mode == GP_REPLICA_SYNC;
 	if (strcmp(r->path, "leadership.directory") == 0)
 		return kind == GP_LEADERSHIP_MANUAL;
 	bool optional_group = r->type == VALUE_GROUP && (r->flags & ROW_OPTIONAL);
@@ -110,6 +112,10 @@ int gp_config_leadership_check(const struct check *k)
 		return REFUSE(k, "replica.on_loss",
 			"is alone: only safe where a register decides, leadership.kind etcd or "
 			"witness");
+	const char *service = k->c->address.service_ipv4.present ? "address.service_ipv4"
+								 : "address.service_ipv6";
+	if (kind == GP_LEADERSHIP_NONE && gp_config_given(k, service))
+		return REFUSE(k, service, "is given, but leadership.kind is none");
 	if (gp_config_given(k, "replica.tls") && k->c->replica.mode == GP_REPLICA_NONE)
 		return REFUSE(k, "replica.tls", "is given, but replica.mode is none");
 	return tls_check(k, "replica.tls", &k->c->replica.tls, true);

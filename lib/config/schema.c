@@ -12,7 +12,7 @@ static const char *const poll_names[] = {"busy", "adaptive", NULL};
 static const char *const compression_names[] = {"none", "zstd", NULL};
 static const char *const recorder_names[] = {"off", "headers", "payloads", NULL};
 static const char *const on_full_names[] = {"throttle", "abort", NULL};
-static const char *const mode_names[] = {"none", "snapshots", NULL};
+static const char *const mode_names[] = {"none", "snapshots", "sync", NULL};
 static const char *const leadership_names[] = {"none", "manual", "witness", "etcd", NULL};
 static const char *const on_loss_names[] = {"wait", "alone", NULL};
 static const char *const kind_names[] = {"reduce", "train", NULL};
@@ -21,8 +21,8 @@ static const char *const consistency_names[] = {"bsp", "ssp", "asp", "quorum", "
 static const char *const policy_names[] = {"hold", "scale", "refuse", NULL};
 static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", NULL};
 // As lib/codec and gradworker call them.
-static const char *const codec_names[] = {"f32", "bf16", "f16", "int8", "sign", "topk", "topk_bf16",
-	"topk_f16", "auto", NULL};
+static const char *const codec_names[] = {
+	"f32", "bf16", "f16", "int8", "sign", "topk", "topk_bf16", "topk_f16", "auto", NULL};
 static const char *const optimizer_names[] = {
 	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
@@ -122,6 +122,11 @@ const struct row gp_config_rows[] = {
 	 .help = "IPv4 address with prefix."},
 	{"address.ipv6[]", VALUE_IP6, LIST(address.ipv6, GP_CONFIG_IPV6_MAX),
 	 .help = "IPv6 addresses with prefix."},
+	{"address.service_ipv4", VALUE_IP4, .flags = ROW_OPTIONAL, AT(address.service_ipv4),
+	 .help = "Address of the pair, the same on both nodes: whoever leads has it, and announces it when "
+		 "it takes over. Workers then use this one and no other. Needs `leadership`."},
+	{"address.service_ipv6", VALUE_IP6, .flags = ROW_OPTIONAL, AT(address.service_ipv6),
+	 .help = "The same, IPv6."},
 
 	{"cores", VALUE_GROUP, .help = "The polled cores."},
 	{"cores.count", VALUE_UINT, AT(cores.count), .def = "1", .min = 1, .max = GP_CONFIG_CORES_MAX,
@@ -173,19 +178,27 @@ const struct row gp_config_rows[] = {
 
 	{"replica", VALUE_GROUP, .help = "The link between primary and replica."},
 	{"replica.mode", VALUE_ENUM, AT(replica.mode), .def = "none", .names = mode_names,
-	 .help = "`snapshots`: each snapshot is shipped to the replica, which loads and verifies it."},
+	 .help = "`snapshots`: each snapshot is shipped to the replica, which loads and verifies it; a "
+		 "takeover goes back to it. `sync`: no commit is out before the replica holds it; a "
+		 "takeover loses nothing and happens by itself (`bsp` jobs; needs `leadership`)."},
 	{"replica.listen", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.listen),
-	 .help = "Role replica: TCP address to listen on."},
+	 .help = "`snapshots`: role replica; `sync`: one node of the pair, whoever leads: TCP address "
+		 "to listen on."},
 	{"replica.peer", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.peer),
-	 .help = "Role primary: TCP address of the replica."},
+	 .help = "`snapshots`: role primary; `sync`: the other node: TCP address of the one that "
+		 "listens."},
+	{"replica.timeout", VALUE_TIME, AT(replica.timeout_us), .def = "200ms", .min = 5 * MS,
+	 .max = 60 * SEC,
+	 .help = "`sync`: a peer from which nothing came for so long is taken for dead: the replica takes "
+		 "over, or the primary does as `on_loss` says. 5ms on isolated CPUs, 200ms on shared "
+		 "ones."},
 	{"replica.lag_max", VALUE_UINT, AT(replica.lag_max), .def = "0", .min = 0, .max = 1000000,
-		.help = "Role primary, bsp jobs: steps that are begun beyond what the replica has "
+		.help = "`snapshots`, role primary, bsp jobs: steps that are begun beyond what the replica has "
 			"verified, 0 = any number. So many can be lost with the primary; at least "
 			"snapshot.interval_steps."},
 	{"replica.on_loss", VALUE_ENUM, AT(replica.on_loss), .def = "wait", .names = on_loss_names,
-	 .help = "A primary that has lost its replica: `wait` for it, or go on `alone` once the register "
-		 "says so (leadership.kind etcd or witness). Not used yet: nothing changes the "
-		 "leadership by itself."},
+	 .help = "`sync`: a primary that has lost its replica: `wait` for it, or go on `alone` once the "
+		 "register says so (leadership.kind etcd or witness)."},
 	TLS_ROWS("replica", replica.tls, "TLS 1.3 on the link, both ends or neither."),
 
 	{"leadership", VALUE_GROUP, .help = "Who leads the pair, and where that is written."},

@@ -5,18 +5,20 @@
 
 #include "flight.h"
 
+_Static_assert(GATES_MAX == GP_ENGINE_JOBS_MAX, "a gate for each job");
+
 // ---- home
 
 uint32_t home_open(const struct home *h)
 {
-	return h->gate ? h->released : h->consist.decision;
+	return h->gate.serial ? h->gate.released : h->consist.decision;
 }
 
 static bool backup_push(struct gp_core *c, const struct cmd *cmd)
 {
-	if (!gp_ring_push(c->to_backup, cmd))
+	if (!gp_ring_push(c->gate.to_backup, cmd))
 		return false;
-	c->backup_told = true;
+	c->gate.told = true;
 	return true;
 }
 
@@ -27,40 +29,42 @@ static void gate_turn(struct gp_core *c, struct job_core *jc, uint32_t wanted)
 	struct home *h = jc->job->home;
 	const struct cmd cmd = {.type = CMD_GATE, .job = jc->job->cfg->id, .step = wanted};
 	flight_command(c, &cmd, UINT8_MAX);
-	if (h->gate == 0)
-		h->released = h->consist.decision;
-	h->gate = wanted;
-	h->base_due = wanted != 0;
-	h->base_decision = h->consist.decision;
-	h->base_generation = h->consist.generation;
+	if (h->gate.serial == 0)
+		h->gate.released = h->consist.decision;
+	h->gate.serial = wanted;
+	h->gate.base_due = wanted != 0;
+	h->gate.base_decision = h->consist.decision;
+	h->gate.base_generation = h->consist.generation;
 	h->delivered[reader_backup(c)] = h->consist.decision;
-	memcpy(h->base_steps, h->consist.committed, sizeof(uint32_t) * jc->job->units_count);
+	memcpy(h->gate.base_steps, h->consist.committed, sizeof(uint32_t) * jc->job->units_count);
 }
 
 void home_gate_follow(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
-	if (!h->base_steps)
+	if (!h->gate.base_steps)
 		return;
-	uint32_t wanted = c->gates[jc->job->idx];
-	if (wanted != h->gate)
+	uint32_t wanted = c->gate.wanted[jc->job->idx];
+	if (wanted != h->gate.serial)
 		gate_turn(c, jc, wanted);
-	if (!h->base_due)
+	if (!h->gate.base_due)
 		return;
 	const struct cmd cmd = {.type = CMD_BASE,
 		.job = jc->job->cfg->id,
-		.unit = h->base_decision,
-		.step = h->base_generation,
-		.view = h->gate};
-	h->base_due = !backup_push(c, &cmd);
+		.unit = h->gate.base_decision,
+		.step = h->gate.base_generation,
+		.view = h->gate.serial};
+	h->gate.base_due = !backup_push(c, &cmd);
 }
 
 bool home_backup_tell(struct gp_core *c, const struct job_core *jc, const struct gp_decision *d)
 {
 	const struct home *h = jc->job->home;
-	const struct cmd cmd = {
-		.type = CMD_DECISION, .job = jc->job->cfg->id, .view = h->gate, .decision = *d};
-	return !h->base_due && backup_push(c, &cmd);
+	const struct cmd cmd = {.type = CMD_DECISION,
+		.job = jc->job->cfg->id,
+		.view = h->gate.serial,
+		.decision = *d};
+	return !h->gate.base_due && backup_push(c, &cmd);
 }
 
 void core_backup_command(struct gp_core *c, const struct cmd *cmd)
@@ -68,26 +72,26 @@ void core_backup_command(struct gp_core *c, const struct cmd *cmd)
 	uint32_t idx = c->engine->job_idx[cmd->job];
 	struct job_core *jc = c->jobs[cmd->job];
 	if (cmd->type == CMD_GATE) {
-		c->gates[idx] = cmd->step;
+		c->gate.wanted[idx] = cmd->step;
 		return;
 	}
 	GP_ASSERT(cmd->type == CMD_RELEASE);
 	struct home *h = jc ? jc->job->home : NULL;
-	if (!h || h->gate != cmd->view)
+	if (!h || h->gate.serial != cmd->view)
 		return;
 	uint32_t last = gp_before(h->consist.decision, cmd->step) ? h->consist.decision : cmd->step;
-	if (gp_before(h->released, last))
-		h->released = last;
+	if (gp_before(h->gate.released, last))
+		h->gate.released = last;
 }
 
 bool gp_core_backup_wake(struct gp_core *c)
 {
-	if (!c->backup_told)
+	if (!c->gate.told)
 		return false;
-	c->backup_told = false;
+	c->gate.told = false;
 	// Pairs with gp_backup_sleep: either it sees what is in the ring, or this sees it asleep.
 	atomic_thread_fence(memory_order_seq_cst);
-	return atomic_exchange_explicit(&c->engine->backup_asleep, false, memory_order_relaxed);
+	return atomic_exchange_explicit(&c->engine->gate.asleep, false, memory_order_relaxed);
 }
 
 // ---- the replicating thread
@@ -106,12 +110,12 @@ static struct gp_core *home_core_of(struct gp_engine *e, uint32_t job_idx)
 
 bool gp_backup_gate(struct gp_engine *e, uint32_t job_idx, bool closed)
 {
-	uint32_t gate = closed ? e->gates_count + 1 : 0;
+	uint32_t gate = closed ? e->gate.count + 1 : 0;
 	const struct cmd cmd = {.type = CMD_GATE, .job = e->jobs_cfg[job_idx].id, .step = gate};
-	if (!gp_ring_push(home_core_of(e, job_idx)->from_backup, &cmd))
+	if (!gp_ring_push(home_core_of(e, job_idx)->gate.from_backup, &cmd))
 		return false;
-	e->gates_count += closed;
-	e->gates[job_idx] = gate;
+	e->gate.count += closed;
+	e->gate.serial[job_idx] = gate;
 	return true;
 }
 
@@ -120,15 +124,24 @@ bool gp_backup_release(struct gp_engine *e, uint32_t job_idx, uint32_t decision)
 	const struct cmd cmd = {.type = CMD_RELEASE,
 		.job = e->jobs_cfg[job_idx].id,
 		.step = decision,
-		.view = e->gates[job_idx]};
-	return gp_ring_push(home_core_of(e, job_idx)->from_backup, &cmd);
+		.view = e->gate.serial[job_idx]};
+	return gp_ring_push(home_core_of(e, job_idx)->gate.from_backup, &cmd);
+}
+
+bool gp_backup_settled(const struct gp_engine *e)
+{
+	bool settled = true;
+	for (uint32_t i = 0; i < e->cfg.cores_count; i++)
+		settled &= !e->cores[i].gate.from_backup ||
+			   gp_ring_used(e->cores[i].gate.from_backup) == 0;
+	return settled;
 }
 
 static void event_tell(
 	struct gp_engine *e, const struct gp_backup_sink *sink, const struct cmd *cmd)
 {
 	uint32_t idx = e->job_idx[cmd->job];
-	if (cmd->view != e->gates[idx]) // of a former closing
+	if (cmd->view != e->gate.serial[idx]) // of a former closing
 		return;
 	if (cmd->type == CMD_DECISION) {
 		sink->decided(sink->arg, idx, &cmd->decision);
@@ -141,7 +154,7 @@ static void event_tell(
 		.decision = cmd->unit,
 		.generation = cmd->step,
 		.units_count = j->units_count,
-		.steps = j->home->base_steps};
+		.steps = j->home->gate.base_steps};
 	sink->base(sink->arg, &base);
 }
 
@@ -150,7 +163,7 @@ uint32_t gp_backup_poll(struct gp_engine *e, const struct gp_backup_sink *sink, 
 	struct cmd cmd;
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < e->cfg.cores_count; i++) {
-		struct gp_ring *ring = e->cores[i].to_backup;
+		struct gp_ring *ring = e->cores[i].gate.to_backup;
 		for (; ring && n < max && gp_ring_pop(ring, &cmd); n++)
 			event_tell(e, sink, &cmd);
 	}
@@ -192,12 +205,13 @@ uint32_t gp_backup_unit_blocks(
 
 bool gp_backup_sleep(struct gp_engine *e)
 {
-	atomic_store_explicit(&e->backup_asleep, true, memory_order_relaxed);
+	atomic_store_explicit(&e->gate.asleep, true, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
 	bool empty = true;
 	for (uint32_t i = 0; i < e->cfg.cores_count; i++)
-		empty &= !e->cores[i].to_backup || gp_ring_used(e->cores[i].to_backup) == 0;
+		empty &= !e->cores[i].gate.to_backup ||
+			 gp_ring_used(e->cores[i].gate.to_backup) == 0;
 	if (!empty)
-		atomic_store_explicit(&e->backup_asleep, false, memory_order_relaxed);
+		atomic_store_explicit(&e->gate.asleep, false, memory_order_relaxed);
 	return empty;
 }

@@ -131,7 +131,7 @@ uint32_t core_commands(struct gp_core *c)
 	for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_control, &cmd); n++, work++)
 		from_control(c, &cmd);
 	for (uint32_t n = 0;
-		c->from_backup && n < CMDS_PER_BURST && gp_ring_pop(c->from_backup, &cmd);
+		c->gate.from_backup && n < CMDS_PER_BURST && gp_ring_pop(c->gate.from_backup, &cmd);
 		n++, work++)
 		from_backup(c, &cmd);
 	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)

@@ -24,7 +24,7 @@ static bool log_is_read(const struct gp_core *c, const struct home *h, uint32_t 
 {
 	return reader < c->engine->cfg.cores_count ||
 	       (reader == reader_control(c) && h->recorded) ||
-	       (reader == reader_backup(c) && h->gate != 0);
+	       (reader == reader_backup(c) && h->gate.serial != 0);
 }
 
 static uint32_t delivered_min(const struct gp_core *c, const struct home *h)

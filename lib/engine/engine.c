@@ -71,9 +71,9 @@ static bool rings_take(struct gp_engine *e, struct gp_arena *a)
 		if (!c->to_control || !c->from_control)
 			return false;
 		if (is_replicated(&e->cfg)) {
-			c->to_backup = ring_take(e, a);
-			c->from_backup = ring_take(e, a);
-			if (!c->to_backup || !c->from_backup)
+			c->gate.to_backup = ring_take(e, a);
+			c->gate.from_backup = ring_take(e, a);
+			if (!c->gate.to_backup || !c->gate.from_backup)
 				return false;
 		}
 		for (uint32_t k = 0; k < cores; k++) {

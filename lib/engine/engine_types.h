@@ -19,6 +19,7 @@
 #include <gp_ring.h>
 
 #include "engine_cmd.h"
+#include "engine_gate.h"
 
 #define HELD_SECTIONS_MAX 64
 #define BARRIERS_MAX	  16
@@ -166,12 +167,7 @@ struct home {
 	bool stood_by;
 	uint64_t awake_since; // end of its last pause: nobody was silent towards it before
 	bool recorded;	      // control gets every decision
-	uint32_t gate;	      // which closing of the release gate, 0 = it is open (gp_backup.h)
-	uint32_t released;    // while it is closed: the last decision that is out
-	bool base_due;	      // the replicating thread has not been given it yet
-	uint32_t base_decision;
-	uint32_t base_generation;
-	uint32_t *base_steps; // per unit; NULL: a job without a gate
+	struct home_gate gate;
 	bool cut_wanted;
 	bool cut_active;
 	bool cut_ready_due;
@@ -241,13 +237,10 @@ struct gp_core {
 	struct gp_ring *from_core[GP_ENGINE_CORES_MAX];
 	struct gp_ring *to_control;
 	struct gp_ring *from_control;
-	struct gp_ring *to_backup; // the replicating thread; NULL: no job is replicated
-	struct gp_ring *from_backup;
-	bool backup_told;		    // since the thread was last woken
-	uint32_t gates[GP_ENGINE_JOBS_MAX]; // by index: the gate wanted
-	float *scratch;			    // one block: the sum before the optimizer
-	float *scaled;			    // one block: a contribution that is measured or scaled
-	struct gp_contrib *contribs;	    // [CONTRIBS_MAX]
+	struct core_gate gate;
+	float *scratch;		     // one block: the sum before the optimizer
+	float *scaled;		     // one block: a contribution that is measured or scaled
+	struct gp_contrib *contribs; // [CONTRIBS_MAX]
 	struct gp_core_stats stats;
 };
 
@@ -265,10 +258,8 @@ struct gp_engine {
 	struct session_watch *session_watches; // [core][session]
 	struct flight *flights; // [cores_count + 1], the last is control's; NULL: no recorder
 	struct gp_rcu_grace grace;
-	_Atomic bool backup_asleep;
-	uint32_t gates_count;		    // the replicating thread's
-	uint32_t gates[GP_ENGINE_JOBS_MAX]; // the replicating thread's: closed by which closing
-	void *mem;			    // everything above
+	struct engine_gate gate;
+	void *mem;				  // everything above
 	uint16_t job_idx[GP_ENGINE_JOBS_MAX + 1]; // id -> index, NONE_U16
 };
 

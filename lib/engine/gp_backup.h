@@ -45,6 +45,8 @@ struct gp_backup_sink {
 // without a backup. Closing a closed gate gives a new base. What was in the rings of the former
 // gate is dropped by gp_backup_poll. False: try again.
 bool gp_backup_gate(struct gp_engine *e, uint32_t job_idx, bool closed) GP_MUST_CHECK;
+// Whether home has taken up every gate and release that was asked for.
+bool gp_backup_settled(const struct gp_engine *e) GP_MUST_CHECK;
 // At most `max` events. Returns how many.
 uint32_t gp_backup_poll(struct gp_engine *e, const struct gp_backup_sink *sink, uint32_t max);
 // The backup holds everything of the job up to `decision`. False: try again.

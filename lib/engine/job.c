@@ -149,9 +149,9 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 	j->home = gp_arena_take(arena, sizeof(struct home), GP_CACHE_LINE);
 	GP_ASSERT(j->tensors && j->unit_parts && j->home);
 	if (cfg->replicated)
-		j->home->base_steps = gp_arena_take(
+		j->home->gate.base_steps = gp_arena_take(
 			arena, sizeof(uint32_t) * (size_t)j->units_count, GP_CACHE_LINE);
-	GP_ASSERT(!cfg->replicated || j->home->base_steps);
+	GP_ASSERT(!cfg->replicated || j->home->gate.base_steps);
 	memcpy(j->tensors, tensors, sizeof(*tensors) * count);
 	for (uint32_t i = 0; i < cores; i++)
 		if (core_create(j, &j->cores[i], i, arena, &l) != 0)

@@ -327,7 +327,7 @@ static void control_drain(struct gp_replay *r, uint32_t core)
 {
 	struct gp_core *c = &r->e->cores[core];
 	struct cmd cmd;
-	while (c->to_backup && gp_ring_pop(c->to_backup, &cmd))
+	while (c->gate.to_backup && gp_ring_pop(c->gate.to_backup, &cmd))
 		;
 	while (gp_ring_pop(c->to_control, &cmd))
 		if (cmd.type == CMD_JOIN || cmd.type == CMD_REGISTER)

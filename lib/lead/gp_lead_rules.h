@@ -102,6 +102,7 @@ struct gp_lead_rules_opts {
 	bool founder;	    // makes the first record
 	bool resume;	    // this node's disk holds all that it ever promised as primary: it may
 			    // go on from there after a restart
+	bool resume_alone;  // likewise where no backup holds more: nobody has anything better
 	uint32_t epoch_min; // no lower epoch is named
 	uint64_t seed;	    // of nonces; random in each life
 };

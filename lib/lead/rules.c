@@ -192,7 +192,9 @@ static void decide_out(struct gp_lead_rules *r, struct gp_lead_todo *todo)
 		return;
 	}
 	// The record names this node, but not this life of it.
-	if (r->fenced || (seen->primary == r->opts.self && r->opts.resume))
+	bool resumes =
+		r->opts.resume || (r->opts.resume_alone && seen->backup == GP_LEAD_NODE_NONE);
+	if (r->fenced || (seen->primary == r->opts.self && resumes))
 		lead_alone(r, GP_LEAD_RESUME, &r->seen, todo);
 }
 

@@ -96,6 +96,7 @@ struct gp_dpdk_port_opts {
 	bool skip_udp_checksum;	 // peers on veth pairs leave checksums unfinished ("tx on")
 	struct gp_inet_host host; // mac zero = the device's (net_tap: derived from it, as the
 				  // kernel side of the tap already has the same)
+	uint16_t service_count;	  // addresses, the first ones of host: see gp_dpdk_port_serve
 };
 
 // What the port can do, for logs and the capacity proof.
@@ -127,6 +128,9 @@ void gp_dpdk_port_info(const struct gp_dpdk_port *port, struct gp_dpdk_port_info
 int gp_dpdk_port_stats(
 	const struct gp_dpdk_port *port, struct gp_dpdk_port_stats *stats) GP_MUST_CHECK;
 bool gp_dpdk_port_link_is_up(const struct gp_dpdk_port *port, uint32_t link);
+// The service addresses move between machines: they are ours only while served (any thread; from
+// the cores' next frame on). Datagrams then leave from the first one of the peer's family.
+void gp_dpdk_port_serve(struct gp_dpdk_port *port, bool served);
 // Instance of core i < cores_count; it belongs to the port.
 struct gp_xport_dpdk *gp_dpdk_port_core(struct gp_dpdk_port *port, uint32_t i);
 

@@ -35,7 +35,8 @@ static void answer_send(struct gp_xport_dpdk *x, enum gp_inet_verdict v, struct 
 	const struct gp_inet_packet *p)
 {
 	uint32_t room = (uint32_t)m->buf_len - m->data_off;
-	uint32_t len = gp_inet_answer(&x->port->host, v, p, rte_pktmbuf_mtod(m, uint8_t *), room);
+	uint32_t len =
+		gp_inet_answer(dpdk_host(x->port), v, p, rte_pktmbuf_mtod(m, uint8_t *), room);
 	m->data_len = (uint16_t)len;
 	m->pkt_len = len;
 	m->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
@@ -56,7 +57,7 @@ static bool frame_take(struct gp_xport_dpdk *x, uint32_t link, struct rte_mbuf *
 	struct gp_inet_packet p;
 	enum gp_inet_verdict v = GP_INET_SEGMENTED;
 	if (m->nb_segs == 1)
-		v = gp_inet_parse(&x->port->host, rte_pktmbuf_mtod(m, uint8_t *), m->data_len,
+		v = gp_inet_parse(dpdk_host(x->port), rte_pktmbuf_mtod(m, uint8_t *), m->data_len,
 			flags_of(x, m), &p);
 	p.peer.link = (uint8_t)link;
 	if (v == GP_INET_ACCEPTED) {
@@ -188,7 +189,7 @@ static void notice_send(struct gp_xport_dpdk *x, uint32_t link, struct rte_mbuf 
 
 void gp_xport_dpdk_announce(struct gp_xport_dpdk *x)
 {
-	const struct gp_inet_host *h = &x->port->host;
+	const struct gp_inet_host *h = dpdk_host(x->port);
 	for (uint32_t i = 0; i < x->links_count * h->addrs_count; i++) {
 		struct rte_mbuf *m;
 		if (!notice_begin(x, &m))

@@ -36,7 +36,8 @@ static bool opts_are_valid(const struct gp_dpdk_port_opts *o)
 	       o->host.ports_count == o->cores_count && o->host.port_base > 0 &&
 	       o->host.port_base + o->cores_count - 1 <= UINT16_MAX &&
 	       o->links_count <= GP_DPDK_LINKS_MAX && ip_mtu >= IP_MTU_MIN &&
-	       ip_mtu <= IP_MTU_MAX && o->host.addrs_count <= GP_INET_ADDRS_MAX;
+	       ip_mtu <= IP_MTU_MAX && o->host.addrs_count <= GP_INET_ADDRS_MAX &&
+	       o->service_count <= o->host.addrs_count;
 }
 
 static int device_find(const char *name, uint16_t *port_id)
@@ -228,6 +229,20 @@ static int port_bring_up(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts 
 	return rc;
 }
 
+// The port has its MAC by now.
+static void unserved_fill(struct gp_dpdk_port *p, uint16_t service_count)
+{
+	p->unserved = p->host;
+	p->unserved.addrs_count -= service_count;
+	memmove(p->unserved.addrs[0], p->host.addrs[service_count],
+		sizeof(p->host.addrs[0]) * p->unserved.addrs_count);
+}
+
+void gp_dpdk_port_serve(struct gp_dpdk_port *p, bool served)
+{
+	atomic_store_explicit(&p->served, served, memory_order_relaxed);
+}
+
 int gp_dpdk_port_create(const struct gp_dpdk_port_opts *opts, struct gp_dpdk_port **port)
 {
 	*port = NULL;
@@ -248,6 +263,7 @@ int gp_dpdk_port_create(const struct gp_dpdk_port_opts *opts, struct gp_dpdk_por
 		gp_dpdk_port_destroy(p);
 		return rc;
 	}
+	unserved_fill(p, opts->service_count);
 	*port = p;
 	return 0;
 }

@@ -196,7 +196,7 @@ static void dpdk_send(struct gp_xport *base, struct gp_frame *f)
 		.src_port = (uint16_t)(p->host.port_base + x->idx),
 		.offload = p->info.checksum_offload,
 	};
-	uint32_t headers_len = gp_inet_build_udp(&p->host, &f->peer, &d);
+	uint32_t headers_len = gp_inet_build_udp(dpdk_host(p), &f->peer, &d);
 	if (headers_len == 0) {
 		frame_drop(f, &x->counters.tx_unresolved);
 		return;

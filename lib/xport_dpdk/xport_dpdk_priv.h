@@ -104,7 +104,9 @@ struct gp_xport_dpdk {
 
 // All but the cores is constant once the port runs.
 struct gp_dpdk_port {
-	struct gp_inet_host host;
+	struct gp_inet_host host;     // with service addresses
+	struct gp_inet_host unserved; // the same without
+	_Atomic bool served;
 	struct gp_dpdk_port_info info;
 	uint16_t port_ids[GP_DPDK_LINKS_MAX]; // of the links
 	uint32_t links_count;
@@ -134,5 +136,11 @@ void port_steer(struct gp_dpdk_port *p);
 extern const struct gp_xport_ops dpdk_ops;
 // Takes over m, a whole Ethernet frame.
 void tx_push(struct gp_xport_dpdk *x, uint32_t link, struct rte_mbuf *m);
+
+// Who we are now.
+static inline const struct gp_inet_host *dpdk_host(const struct gp_dpdk_port *p)
+{
+	return atomic_load_explicit(&p->served, memory_order_relaxed) ? &p->host : &p->unserved;
+}
 
 #endif

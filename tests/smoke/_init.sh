@@ -25,9 +25,10 @@ RUN_DIR='' RESULT=''
 GRADPLANED=$GP_BUILD/app/gradplaned/gradplaned
 GRADCTL=$GP_BUILD/app/gradctl/gradctl
 export GRADPLANE_LIBRARY_DIR=$GP_BUILD/lib/client_dpdk
+GRADBENCH=$GP_BUILD/app/gradbench/gradbench
 GRADWORKER=$GP_BUILD/app/gradworker/gradworker
 GP_RELAY=$GP_BUILD/tests/smoke/relay/gp_relay
-export GRADPLANED GRADCTL GRADWORKER
+export GRADPLANED GRADCTL GRADBENCH GRADWORKER
 
 fail() {
 	printf 'FAIL: %s\n' "$*" >&2

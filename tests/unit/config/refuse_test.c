@@ -233,7 +233,7 @@ Test(refuse, missing)
 			"jobs:\n  - {name: j, id: 1, kind: train, workers: 1}\n",
 			"t.yaml:5:5: jobs[0].optimizer.lr: is missing"},
 		{"node: {name: a, role: replica, insecure: true}\n" PORT_OK ADDRESS_OK,
-			"t.yaml:1:1: replica.mode: is none, but role replica"},
+			"t.yaml:1:1: replica.mode: is none, but role replica needs snapshots or"},
 		{"node: {name: a, role: replica, insecure: true}\n" PORT_OK ADDRESS_OK
 		 "replica: {mode: snapshots}\n",
 			"t.yaml:4:1: replica.listen: is missing"},
@@ -494,6 +494,25 @@ Test(refuse, leadership)
 		      "snapshot: {interval_steps: 6}\n"),
 			"t.yaml:5:49: replica.lag_max: 5 is less than the steps between two "
 			"snapshots (snapshot.interval_steps: 6)"},
+		{LEAD("replica: {mode: sync, peer: \"127.0.0.1:1\"}\n"),
+			"t.yaml:5:11: replica.mode: is sync, but leadership.kind is none"},
+		{LEAD("replica: {mode: sync}\nleadership: {kind: manual}\n"),
+			"t.yaml:5:1: replica.listen: is missing, and replica.peer as well"},
+		{LEAD("replica: {mode: sync, peer: \"127.0.0.1:1\", listen: \"127.0.0.1:2\"}\n"
+		      "leadership: {kind: manual}\n"),
+			"t.yaml:5:23: replica.peer: is given beside replica.listen"},
+		{LEAD("replica: {mode: sync, peer: \"127.0.0.1:1\", lag_max: 5}\n"
+		      "leadership: {kind: manual}\n"),
+			"t.yaml:5:44: replica.lag_max: is for mode snapshots"},
+		{LEAD("replica: {mode: snapshots, peer: \"127.0.0.1:1\", timeout: 1s}\n"),
+			"t.yaml:5:49: replica.timeout: is for mode sync"},
+		{LEAD("replica: {mode: sync, peer: \"127.0.0.1:1\", timeout: 1ms}\n"),
+			"t.yaml:5:53: replica.timeout: 1ms is out of range 5ms..60s"},
+		{NODE_OK PORT_OK ADDRESS_OK
+			"jobs: [{name: j, id: 1, kind: train, workers: 2, consistency: asp, "
+			"optimizer: {lr: 1}}]\nreplica: {mode: sync, peer: \"127.0.0.1:1\"}\n"
+			"leadership: {kind: manual}\n",
+			"t.yaml:4:50: jobs[0].consistency: is not bsp, which replica.mode sync"},
 		{LEAD("replica: {mode: snapshots, peer: \"127.0.0.1:1\", tls: {" FILES "}}\n"),
 			"t.yaml:5:49: replica.tls.peer_name: is missing"},
 	};

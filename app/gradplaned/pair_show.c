@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What operators see of synchronous replication.
+#include "gradplaned.h"
+
+bool pair_waits(const struct node *n, const char **what, uint64_t *since)
+{
+	const struct pair *p = &n->pair;
+	if (!p->used || p->waits_since == 0)
+		return false;
+	enum gp_lead_why why = gp_lead_rules_why(&n->leader.rules);
+	*what = gp_lead_why_text(why == GP_LEAD_WHY_NOTHING ? GP_LEAD_WHY_REPLICA : why);
+	*since = p->waits_since;
+	return true;
+}
+
+// Generation of the job that is held on both sides, or here; null: none.
+static json_t *held_json(const struct node *n, uint32_t idx)
+{
+	const struct pair *p = &n->pair;
+	struct gp_feeder_view f;
+	struct gp_image_view v;
+	uint32_t step = GP_IMAGE_NONE;
+	if (p->feeder && gp_feeder_view(p->feeder, idx, &f) && f.based)
+		step = f.generation_out;
+	if (p->image && gp_image_find(p->image, (uint16_t)n->cfg.jobs[idx].id, &v) && v.based)
+		step = v.generation;
+	return step == GP_IMAGE_NONE ? json_null() : json_integer(step);
+}
+
+json_t *pair_json(const struct node *n)
+{
+	const struct gp_lead_rules *r = &n->leader.rules;
+	bool paired = r->role != GP_LEAD_OUT && r->mine.record.backup != GP_LEAD_NODE_NONE;
+	struct gp_link_status st = {0};
+	if (n->pair.link)
+		gp_link_status(n->pair.link, &st);
+	json_t *held = json_object();
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		json_object_set_new(held, n->cfg.jobs[i].name, held_json(n, i));
+	json_t *o = json_pack("{s:s,s:b,s:b,s:o}", "mode", "sync", "connected", st.connected,
+		"paired", paired, "held", held);
+	if (o && st.last_error[0])
+		json_object_set_new(o, "last_error", json_string(st.last_error));
+	return o;
+}
+
+static void link_write(struct gp_metrics_writer *w, const struct node *n)
+{
+	const struct gp_metrics_family families[] = {
+		{"gradplane_replica_connected", GP_METRICS_GAUGE, NULL, "1: the peer answers."},
+		{"gradplane_replica_waiting_seconds", GP_METRICS_GAUGE, "seconds",
+			"How long something decided has waited for its release."},
+		{"gradplane_replica_sent_bytes", GP_METRICS_COUNTER, "bytes",
+			"Bytes sent to the peer."},
+		{"gradplane_replica_failures", GP_METRICS_COUNTER, NULL,
+			"Connections lost or refused."},
+		{"gradplane_replica_takeovers", GP_METRICS_COUNTER, NULL,
+			"Promotions of this node since its start."},
+		{"gradplane_replica_stalls", GP_METRICS_COUNTER, NULL,
+			"Pauses of this node after which it looked who leads."},
+	};
+	const struct pair *p = &n->pair;
+	struct gp_link_status st;
+	gp_link_status(p->link, &st);
+	double waiting = p->waits_since ? (double)(clock_now() - p->waits_since) / 1e9 : 0;
+	const double values[] = {st.connected, waiting, (double)st.bytes_out, (double)st.failures,
+		(double)p->takeovers, (double)p->stalls};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(families); i++) {
+		gp_metrics_family(w, &families[i]);
+		gp_metrics_f64(w, NULL, values[i]);
+	}
+}
+
+static void lag_write(struct gp_metrics_writer *w, const struct node *n)
+{
+	static const struct gp_metrics_family families[] = {
+		{"gradplane_replica_lag_decisions", GP_METRICS_GAUGE, NULL,
+			"Decisions that the replica has not acknowledged."},
+		{"gradplane_replica_lag_bytes", GP_METRICS_GAUGE, "bytes",
+			"Bytes sent to the replica that it does not hold yet."},
+	};
+	for (uint32_t k = 0; k < GP_ARRAY_SIZE(families); k++) {
+		gp_metrics_family(w, &families[k]);
+		for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+			struct gp_feeder_view v;
+			if (!gp_feeder_view(n->pair.feeder, i, &v) || !v.based)
+				continue;
+			gp_metrics_u64(w, GP_METRICS_LABELS({"job", n->cfg.jobs[i].name}),
+				k == 0 ? v.taken - v.acked : v.unheld_bytes);
+		}
+	}
+}
+
+void pair_metrics_write(struct gp_metrics_writer *w, const struct node *n)
+{
+	if (!n->pair.link)
+		return;
+	link_write(w, n);
+	if (n->pair.feeder)
+		lag_write(w, n);
+}
