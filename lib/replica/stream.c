@@ -15,7 +15,7 @@ struct gp_stream {
 	struct gp_follower *follower;
 	bool open, greeted;
 	uint64_t sum_in, sum_out; // of the frame before
-	uint32_t epoch_out;	  // of the last frame
+	uint32_t epoch_told;	  // to the peer's follower by a message of its own
 	uint8_t *frame;		  // begun
 	size_t frame_len;
 	bool holds_valid;    // the peer has asked to be fed on this connection
@@ -92,7 +92,6 @@ uint8_t *stream_begin(struct gp_stream *s, enum message_type type, size_t len)
 void stream_end(struct gp_stream *s)
 {
 	GP_ASSERT(s->frame);
-	s->epoch_out = gp_load32(s->frame + 12);
 	s->sum_out = XXH3_64bits_withSeed(s->frame, s->frame_len, s->sum_out);
 	gp_store64(s->frame + s->frame_len, s->sum_out);
 	s->sink.commit(s->sink.arg, s->frame_len + GP_STREAM_SUM_SIZE);
@@ -165,7 +164,7 @@ int gp_stream_open(
 	s->open = true;
 	s->greeted = s->holds_valid = false;
 	s->sum_in = s->sum_out = 0;
-	s->epoch_out = 0;
+	s->epoch_told = 0;
 	hello_put(body, self);
 	return send_urgent(s, MSG_HELLO, body, sizeof(body), err);
 }
@@ -365,9 +364,12 @@ int gp_stream_turn(struct gp_stream *s, struct gp_stream_error *err)
 		follower_turn(s->follower);
 	if (s->feeder)
 		rc = feeder_turn(s->feeder, err);
-	// The peer acts by the epoch of our frames, also when there is nothing else to say.
-	if (rc == 0 && epoch_now(s) != s->epoch_out)
+	// The peer acts by the epoch of our frames to its follower, also when there is nothing
+	// else to say to that: a record in the new epoch may have gone before.
+	if (rc == 0 && epoch_now(s) != s->epoch_told) {
+		s->epoch_told = epoch_now(s);
 		rc = send_urgent(s, MSG_EPOCH, NULL, 0, err);
+	}
 	return rc;
 }
 
