@@ -15,6 +15,15 @@ static void confirm(struct gp_ccore *c)
 		c->confirmed = c->known;
 }
 
+// A result of another view than the commit's: it is asked for again.
+static void result_void(struct gp_ccore *c, uint32_t block)
+{
+	struct cc_lane *l = cc_block_lane(c, block);
+	cc_block_set(c, block, CC_ACCEPTED);
+	l->low = GP_MIN(l->low, block / c->lanes_count);
+	l->pull_at = c->now;
+}
+
 static void commit_block(struct gp_ccore *c, uint32_t block, uint32_t view)
 {
 	struct cc_block *b = &c->blocks[block];
@@ -26,7 +35,7 @@ static void commit_block(struct gp_ccore *c, uint32_t block, uint32_t view)
 		return;
 	}
 	if (b->state == CC_RESULT)
-		cc_block_set(c, block, CC_ACCEPTED);
+		result_void(c, block);
 	c->uncollected++;
 }
 
@@ -51,11 +60,12 @@ static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
 }
 
 // Every unit of the step is committed, says home. What this rank does not know of was committed
-// before it entered the view, in the middle of the step; the results of those units are in no view
-// of its own.
+// before it entered the view, in the middle of the step (the results of those units are in no view
+// of its own), or before it asked for the initial parameters.
 void cc_step_committed(struct gp_ccore *c, uint32_t generation)
 {
-	if (!c->laid_out || c->mode != CC_STEP || cc_is_async(c) || gp_before(c->known, c->seen) ||
+	bool counts = c->mode == CC_INIT_ZERO ? c->running : c->mode == CC_STEP && !cc_is_async(c);
+	if (!c->laid_out || !counts || gp_before(c->known, c->seen) ||
 		gp_before(generation, c->round_step))
 		return;
 	for (uint32_t u = 0; u < c->layout.units_count; u++) {

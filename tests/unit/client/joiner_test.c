@@ -153,3 +153,43 @@ Test(joiner, a_rank_with_nothing_in_hand_goes_on_with_the_view)
 	cr_assert_eq(gp_ccore_init(f.core, out), -EBUSY);
 	cr_assert_eq(gp_ccore_pull(f.core, out), -EBUSY);
 }
+
+// Commits of step 0 came before the program asked for it; a core that had not heard of one yet said
+// that its result was tentative.
+Test(joiner, initial_parameters_that_were_committed_before_it_asked_are_asked_for_again)
+{
+	fx_open(&f, 1472);
+	f.w.kind = GP_KIND_TRAIN;
+	f.w.next_step = 0;
+	fx_member(&f);
+	const struct gp_commit_entry second = {.kind = GP_DECISION_VIEW,
+		.flags = GP_COMMIT_MEMBER,
+		.ranks = 2,
+		.view = 2,
+		.lowest = 1};
+	fx_decide(&f, &second);
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		const struct gp_commit_entry e = {
+			.kind = GP_DECISION_COMMIT, .ranks = 2, .unit = b, .view = 2};
+		fx_decide(&f, &e);
+	}
+	cr_assert_eq(gp_ccore_init(f.core, params), 0);
+	fx_tick(&f, 0);
+	for (uint32_t b = 0; b < BLOCKS; b++)
+		fx_result(&f, b, 0, 2, b == 2, (float)b);
+	cr_assert_eq(f.core->todo, 1);
+	fx_skip(&f);
+	const struct gp_heartbeat_reply r = {
+		.generation = 0, .view = 2, .members = 2, .missing_rank = GP_WIRE_RANK_NONE};
+	uint8_t body[64];
+	struct gp_header h = {.type = GP_WIRE_HEARTBEAT_REPLY, .session = SESSION};
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_heartbeat_reply(body, &r));
+	fx_tick(&f, 0);
+	uint32_t step;
+	cr_assert_eq(pull_next(&step).block, 2);
+	cr_assert_eq(step, 0);
+	fx_result(&f, 2, 0, 2, false, 2);
+	cr_assert(gp_ccore_done(f.core));
+	cr_assert_eq(gp_ccore_pull_end(f.core), 0);
+	cr_assert_eq(gp_ccore_step(f.core), 1);
+}
