@@ -21,6 +21,7 @@ struct options {
 	const char *path;
 	const char *config; // instead of the one in the file
 	bool json;
+	bool aborts;	  // a failed assertion of the engine ends the program
 	uint64_t stop_at; // round to stop before in a debugger, UINT64_MAX: none
 };
 
@@ -31,6 +32,7 @@ static int help_print(void)
 	       "record dump, SIGUSR1, a failed assertion) and compares verdicts and decisions.\n\n"
 	       "  --config FILE  this configuration instead of the one in FILE\n"
 	       "  --break N      raise SIGTRAP before round N: for a run under gdb\n"
+	       "  --abort        abort where the engine fails an assertion: likewise\n"
 	       "  --json         one object for programs\n\n"
 	       "exit status: 0 the same again, 1 it differs or cannot be replayed, 2 wrong "
 	       "usage\n");
@@ -47,8 +49,8 @@ static int usage_error(const char *text)
 static int options_parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
-		{"break", required_argument, NULL, 'b'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'}, {0}};
+		{"break", required_argument, NULL, 'b'}, {"abort", no_argument, NULL, 'a'},
+		{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
 	int c;
 	*o = (struct options){.stop_at = UINT64_MAX};
 	optind = 1;
@@ -60,6 +62,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 			o->config = optarg;
 		else if (c == 'j')
 			o->json = true;
+		else if (c == 'a')
+			o->aborts = true;
 		else if (c == 'b')
 			o->stop_at = strtoull(optarg, &end, 10);
 		else
@@ -164,22 +168,33 @@ static void result_print(const struct gp_replay_result *x, bool payloads)
 	if (x->missing[0])
 		printf("not replayed: %s (more recorder.cells reach back further)\n", x->missing);
 	if (x->differs)
-		printf("DIFFERS in round %llu: %s\n", (unsigned long long)x->rounds, x->text);
+		printf("%s in round %llu: %s\n", x->fails ? "FAILS" : "DIFFERS",
+			(unsigned long long)x->rounds, x->text);
 	else
 		printf("the same verdicts and decisions%s\n",
 			payloads && !x->wrapped ? ", with the bytes that came" : "");
 }
 
+// What an assertion says may hold quotes.
+static void json_text(const char *name, const char *text, const char *after)
+{
+	printf("\"%s\":\"", name);
+	for (; *text; text++)
+		printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+	printf("\"%s", after);
+}
+
 static void result_json(const struct gp_replay_result *x)
 {
 	printf("{\"rounds\":%llu,\"datagrams\":%llu,\"filled\":%llu,\"taken\":%llu,\"before\":%llu,"
-	       "\"decisions\":%llu,\"wrapped\":%s,\"missing\":\"%s\",\"differs\":%s,\"text\":\"%"
-	       "s\"}"
-	       "\n",
+	       "\"decisions\":%llu,\"wrapped\":%s,\"differs\":%s,\"fails\":%s,",
 		(unsigned long long)x->rounds, (unsigned long long)x->datagrams,
 		(unsigned long long)x->filled, (unsigned long long)x->taken,
 		(unsigned long long)x->before, (unsigned long long)x->decisions,
-		x->wrapped ? "true" : "false", x->missing, x->differs ? "true" : "false", x->text);
+		x->wrapped ? "true" : "false", x->differs ? "true" : "false",
+		x->fails ? "true" : "false");
+	json_text("missing", x->missing, ",");
+	json_text("text", x->text, "}\n");
 }
 
 static int replay_run(const struct options *o, const struct gp_flight_file *f,
@@ -202,6 +217,8 @@ static int replay_run(const struct options *o, const struct gp_flight_file *f,
 		free(jobs);
 		return EXIT_FAILED;
 	}
+	if (o->aborts)
+		gp_replay_unguard(r);
 	const struct gp_replay_result *x = gp_replay_result(r);
 	do {
 		if (x->rounds == o->stop_at)

@@ -30,6 +30,10 @@
 _Noreturn void gp_assert_fail(const char *cond, const char *file, int line);
 // Called once, before abort, from the thread that failed.
 void gp_assert_set_hook(void (*hook)(void *arg), void *arg);
+// Of this thread: instead of all that, for who drives code with data that may be forged. It does
+// not return. `text`: the condition and its place. NULL ends it.
+typedef void gp_assert_catch(const char *text);
+void gp_assert_set_catch(gp_assert_catch *catch);
 
 #define GP_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define GP_MAX(a, b) ((a) > (b) ? (a) : (b))

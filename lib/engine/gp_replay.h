@@ -13,8 +13,12 @@
 //
 // A ring that has overwritten its beginning is entered at its first mark (a step committed in all
 // units while no cut was under way): each job begins on each core there, with zeros for parameters.
-// Asynchronous jobs, whose cores hand each other more than is recorded, and standbys are refused by
-// name.
+// An asynchronous job has no such moment: its ranks never have nothing under way together. It is
+// driven from its own beginning only (`missing` says so), and refused by name where that was a
+// snapshot, since a dump does not say how far each rank was in it. Standbys are refused too.
+//
+// A dump may be forged: what trips an assertion of the engine ends the replay with a text, unless
+// gp_replay_unguard has let the program end there, for a debugger.
 //
 // Memory: from gp_engine_config.take and give. Threads: one. Errors: -errno with a text.
 #ifndef GP_REPLAY_H
@@ -36,8 +40,9 @@ struct gp_replay_result {
 	uint64_t decisions; // of homes, compared
 	bool wrapped;	    // it began at marks
 	bool differs;
+	bool fails;			// an assertion of the engine; it differs too
 	char text[GP_REPLAY_TEXT_SIZE]; // the first difference
-	char missing[128];		// a job that could not be driven at some core
+	char missing[160];		// a job that could not be driven at some core
 };
 
 // What a dump says of the node that wrote it.
@@ -62,6 +67,8 @@ int gp_replay_create(struct gp_replay **out, const struct gp_flight_file *f,
 void gp_replay_destroy(struct gp_replay *r); // takes NULL
 // One round of one core: where a debugger wants to stop. False at the end, or at a difference.
 bool gp_replay_round(struct gp_replay *r);
+// From now on a failed assertion aborts.
+void gp_replay_unguard(struct gp_replay *r);
 const struct gp_replay_result *gp_replay_result(const struct gp_replay *r);
 // For a look inside; its cores rest.
 struct gp_engine *gp_replay_engine(struct gp_replay *r);

@@ -145,13 +145,20 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 		return false;
 	if (x->core != UINT8_MAX && x->core >= r->cfg.cores_count)
 		return false;
+	if (session_idx(x->session) >= r->cfg.sessions_max)
+		return false;
 	if (x->type == CMD_BIND)
-		return session_idx(x->session) < r->cfg.sessions_max;
+		return true;
 	const struct gp_job *j =
 		x->job <= GP_ENGINE_JOBS_MAX ? gp_rcu_dereference(&r->e->jobs[x->job]) : NULL;
 	bool of_home = x->type != CMD_JOB_READY && x->type != CMD_CUT_END;
-	return j && x->rank < j->cfg->workers && (!of_home || j->home_core == core) &&
-	       (x->type != CMD_PART_DONE || x->unit < j->units_count);
+	bool told = x->core != UINT8_MAX || x->type == CMD_JOB_READY ||
+		    r->cores[core].ready[x->job] || r->e->cores[core].jobs[x->job];
+	if (!j || !told || x->rank >= j->cfg->workers || (of_home && j->home_core != core))
+		return false;
+	if (x->type == CMD_PART_DONE) // asynchronous: of a rank
+		return x->unit < (cfg_is_async(j->cfg) ? j->cfg->workers : j->units_count);
+	return x->type != CMD_APPLIED || (cfg_is_async(j->cfg) && x->core < r->cfg.cores_count);
 }
 
 static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
@@ -163,12 +170,12 @@ static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_fl
 	memcpy(&x, rec->bytes, sizeof(x));
 	if (x.job != 0 && !replay_job_need(r, x.job))
 		return;
-	if (!command_legal(r, core, &x)) {
-		differ(r, core, rec, "command %u is not legal", x.type);
+	if (x.type != CMD_BIND && x.job <= GP_ENGINE_JOBS_MAX && !r->cores[core].started[x.job]) {
+		r->result.before++;
 		return;
 	}
-	if (x.type != CMD_BIND && !r->cores[core].started[x.job]) {
-		r->result.before++;
+	if (!command_legal(r, core, &x)) {
+		differ(r, core, rec, "command %u is not legal", x.type);
 		return;
 	}
 	struct cmd cmd = {.type = x.type,
@@ -181,8 +188,10 @@ static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_fl
 		.session = x.session};
 	if (x.type == CMD_BIND)
 		cmd.addr = replay_addr(&x.addr);
-	if (x.type == CMD_JOB_READY)
+	if (x.type == CMD_JOB_READY) {
 		cmd.ptr = gp_rcu_dereference(&r->e->jobs[x.job]);
+		r->cores[core].ready[x.job] = true;
+	}
 	if (rec->head.kind == FLIGHT_LOST)
 		gp_rcu_dereference(&r->e->jobs[x.job])->home->rank_session[x.rank] = x.session;
 	// Home notices a loss after all commands of the round: the last ring is read last.
@@ -212,8 +221,12 @@ static void decision_drive(struct gp_replay *r, uint32_t core, const struct gp_f
 		return;
 	}
 	*told = x.d.number;
+	if (!replay_decision_legal(j, &x.d)) {
+		differ(r, core, rec, "decision %u is not legal", x.d.number);
+		return;
+	}
 	const struct job_core *jc = &j->cores[core];
-	bool commit = x.d.kind == GP_DECIDED_COMMIT;
+	bool commit = x.d.kind == GP_DECIDED_COMMIT && !cfg_is_async(j->cfg);
 	if (commit && (x.d.unit >= j->units_count ||
 			      jc->unit_done[x.d.unit] != jc->unit_blocks[x.d.unit])) {
 		differ(r, core, rec,
@@ -276,6 +289,12 @@ static void mark_read(struct gp_replay *r, uint32_t core, const struct gp_flight
 		!replay_job_need(r, m.job))
 		return;
 	const struct gp_job *j = gp_rcu_dereference(&r->e->jobs[m.job]);
+	if (!replay_mark_legal(j, &m)) {
+		differ(r, core, rec, "the mark of job %s is not legal", j->cfg->name);
+		return;
+	}
+	if (cfg_is_async(j->cfg)) // there is no moment at which its ranks have nothing under way
+		return;
 	replay_mark(r, core, &m);
 	rc->marked = m.job;
 	rc->mark_generation[m.job] = m.generation;
@@ -294,6 +313,11 @@ static void home_read(struct gp_replay *r, uint32_t core, const struct gp_flight
 	memcpy(&h, rec->bytes, rec->kept);
 	if (h.job == 0 || h.job != rc->marked || rc->started[h.job] || !h.whole)
 		return;
+	const struct gp_job *j = gp_rcu_dereference(&r->e->jobs[h.job]);
+	if (j->home_core != core || !replay_home_legal(r, j, &h)) {
+		differ(r, core, rec, "home of job %s is not legal", j->cfg->name);
+		return;
+	}
 	replay_home(r, &h);
 	core_start(r, core, h.job);
 }
@@ -369,7 +393,8 @@ static void round_compare(
 }
 
 // What the core did in rounds without a record: with each grace period blocks that waited for a
-// version were completed, home was told, versions of ended cuts came back.
+// version were completed, home was told, versions of ended cuts came back. Nothing in them was due
+// by time: a decision that is would be on record.
 static void idle_run(struct gp_replay *r, uint32_t core, const struct gp_flight_head *next)
 {
 	struct gp_core *c = &r->e->cores[core];
@@ -379,7 +404,7 @@ static void idle_run(struct gp_replay *r, uint32_t core, const struct gp_flight_
 		clock_set(r, core, k);
 		// Twice at least: home is told at the beginning of the round after.
 		for (uint32_t i = 0, work = 1; (work > 0 && i < IDLE_ROUNDS) || i < 2; i++) {
-			work = gp_core_tick(c, next->now);
+			work = gp_core_tick(c, rc->last);
 			rings_drain(r, core);
 		}
 	}
@@ -389,6 +414,8 @@ static void idle_run(struct gp_replay *r, uint32_t core, const struct gp_flight_
 static void round_run(struct gp_replay *r, uint32_t core, uint64_t now)
 {
 	struct replay_core *rc = &r->cores[core];
+	if (rc->last == 0)
+		rc->last = now;
 	bool loud = ring_time(&rc->main) == now;
 	const struct gp_flight_record *first = loud ? &rc->main.next : &rc->quiet.next;
 	rc->again = rc->main;
@@ -402,6 +429,7 @@ static void round_run(struct gp_replay *r, uint32_t core, uint64_t now)
 	gp_core_tick(&r->e->cores[core], now);
 	control_drain(r, core);
 	round_compare(r, core, &rc->again, now);
+	rc->last = now;
 	r->result.rounds++;
 }
 
@@ -417,18 +445,28 @@ static void control_run(struct gp_replay *r, uint64_t now)
 	}
 }
 
+static void missing_say(struct gp_replay *r, const struct gp_job_config *cfg, uint32_t core)
+{
+	if (cfg_is_async(cfg))
+		snprintf(r->result.missing, sizeof(r->result.missing),
+			"job %s is asynchronous: only from its beginning, which core %u has not",
+			cfg->name, core);
+	else
+		snprintf(r->result.missing, sizeof(r->result.missing),
+			"job %s begins nowhere in the records of core %u", cfg->name, core);
+}
+
 // Jobs that a wrapped ring gave no mark for.
 static void missing_note(struct gp_replay *r)
 {
 	for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++)
 		for (uint32_t k = 0; r->jobs[id].layout && k < r->cfg.cores_count; k++)
 			if (!r->cores[k].started[id] && r->result.missing[0] == '\0')
-				snprintf(r->result.missing, sizeof(r->result.missing),
-					"job %s begins nowhere in the records of core %u",
-					r->e->jobs_cfg[r->e->job_idx[id]].name, k);
+				missing_say(r, &r->e->jobs_cfg[r->e->job_idx[id]], k);
 }
 
-bool gp_replay_round(struct gp_replay *r)
+// 1: there was one.
+static int round_next(struct gp_replay *r)
 {
 	uint32_t core = 0;
 	for (uint32_t i = 1; i < r->cfg.cores_count; i++)
@@ -437,11 +475,28 @@ bool gp_replay_round(struct gp_replay *r)
 	uint64_t now = core_time(&r->cores[core]);
 	if (now == UINT64_MAX || r->result.differs) {
 		missing_note(r);
-		return false;
+		return 0;
 	}
 	control_run(r, now);
 	round_run(r, core, now);
 	return !r->result.differs;
+}
+
+bool gp_replay_round(struct gp_replay *r)
+{
+	int more = 0;
+	if (r->failed)
+		return false;
+	if (replay_guarded(r, round_next, &more, r->result.text))
+		return more > 0;
+	r->result.differs = true;
+	r->result.fails = true;
+	return false;
+}
+
+void gp_replay_unguard(struct gp_replay *r)
+{
+	r->unguarded = true;
 }
 
 // ---- begin and end
@@ -509,8 +564,9 @@ static void *zeros_take(struct gp_replay *r, size_t size)
 	return r->cfg.take(r->cfg.mem_arg, size);
 }
 
-static int engine_make(struct gp_replay *r, const struct gp_engine_config *cfg)
+static int engine_make(struct gp_replay *r)
 {
+	const struct gp_engine_config *cfg = &r->cfg;
 	struct gp_xport *xports[GP_ENGINE_CORES_MAX];
 	const struct flight_node *n = &r->node;
 	r->sessions = zeros_take(r, sizeof(*r->sessions) * n->sessions_max);
@@ -575,6 +631,20 @@ static void sessions_begin(struct gp_replay *r, const struct gp_flight_file *f)
 	ring_step(&r->control);
 }
 
+static int replay_make(struct gp_replay *r)
+{
+	int rc = engine_make(r);
+	if (rc != 0)
+		snprintf(r->err, sizeof(r->err), "the engine cannot be made: %s", strerror(-rc));
+	if (rc == 0)
+		rc = replay_jobs_read(r, r->f, r->err);
+	if (rc != 0)
+		return rc;
+	cores_begin(r, r->f);
+	sessions_begin(r, r->f);
+	return 0;
+}
+
 int gp_replay_create(struct gp_replay **out, const struct gp_flight_file *f,
 	const struct gp_engine_config *cfg, char err[GP_REPLAY_TEXT_SIZE])
 {
@@ -588,40 +658,34 @@ int gp_replay_create(struct gp_replay **out, const struct gp_flight_file *f,
 	struct gp_replay *r = cfg->take(cfg->mem_arg, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	r->cfg = *cfg;
-	r->node = n;
-	rc = engine_make(r, cfg);
-	if (rc != 0)
-		snprintf(err, GP_REPLAY_TEXT_SIZE, "the engine cannot be made: %s", strerror(-rc));
-	if (rc == 0)
-		rc = replay_jobs_read(r, f, err);
-	if (rc != 0) {
-		gp_replay_destroy(r);
-		return rc;
+	*r = (struct gp_replay){.cfg = *cfg,
+		.f = f,
+		.node = n,
+		.take = cfg->take,
+		.give = cfg->give,
+		.mem_arg = cfg->mem_arg};
+	r->cfg.take = replay_take;
+	r->cfg.give = replay_give;
+	r->cfg.mem_arg = r;
+	if (!replay_guarded(r, replay_make, &rc, r->err))
+		rc = -EINVAL;
+	if (rc == 0) {
+		*out = r;
+		return 0;
 	}
-	cores_begin(r, f);
-	sessions_begin(r, f);
-	*out = r;
-	return 0;
+	memcpy(err, r->err, GP_REPLAY_TEXT_SIZE);
+	gp_replay_destroy(r);
+	return rc;
 }
 
 void gp_replay_destroy(struct gp_replay *r)
 {
 	if (!r)
 		return;
-	void (*give)(void *, void *) = r->cfg.give;
-	void *arg = r->cfg.mem_arg;
-	for (uint32_t id = 1; r->e && id <= GP_ENGINE_JOBS_MAX; id++) {
-		struct gp_job *j = gp_rcu_dereference(&r->e->jobs[id]);
-		for (uint32_t k = 0; j && k < r->cfg.cores_count; k++)
-			slot_clear_all(&r->e->cores[k], &j->cores[k]);
-		give(arg, r->jobs[id].zeros);
-	}
-	gp_engine_destroy(r->e);
-	give(arg, r->sessions);
-	give(arg, r->cores);
-	give(arg, r->jobs_cfg);
-	give(arg, r);
+	if (!r->failed)
+		gp_engine_destroy(r->e);
+	replay_give_all(r);
+	r->give(r->mem_arg, r);
 }
 
 const struct gp_replay_result *gp_replay_result(const struct gp_replay *r)

@@ -20,10 +20,12 @@ struct replay_core {
 	struct replay_ring main, quiet;
 	struct replay_ring again; // main from the beginning of the round
 	bool started[GP_ENGINE_JOBS_MAX + 1];
+	bool ready[GP_ENGINE_JOBS_MAX + 1];    // control's word of the job is in the core's ring
 	uint32_t told[GP_ENGINE_JOBS_MAX + 1]; // last decision that is not to be compared
 	uint32_t mark_generation[GP_ENGINE_JOBS_MAX + 1];
 	bool from_mark[GP_ENGINE_JOBS_MAX + 1];
 	uint64_t clock;	 // grace periods that had passed
+	uint64_t last;	 // time of its last round
 	uint32_t marked; // job whose mark is being read, 0: none
 };
 
@@ -38,8 +40,18 @@ struct replay_job {
 	void *zeros;
 };
 
+struct replay_piece;
+
 struct gp_replay {
-	struct gp_engine_config cfg;
+	struct gp_engine_config cfg; // its memory is replay_take's
+	const struct gp_flight_file *f;
+	void *(*take)(void *arg, size_t size); // the caller's
+	void (*give)(void *arg, void *mem);
+	void *mem_arg;
+	struct replay_piece *pieces;
+	bool unguarded;
+	bool failed; // an assertion: what the engine holds is in no order
+	char err[GP_REPLAY_TEXT_SIZE];
 	struct gp_engine *e;
 	struct flight_node node;
 	struct gp_replay_result result;
@@ -50,6 +62,20 @@ struct gp_replay {
 	struct gp_job_config *jobs_cfg;
 	struct replay_core *cores;
 };
+
+// replay_guard.c
+void *replay_take(void *arg, size_t size);
+void replay_give(void *arg, void *mem);
+void replay_give_all(struct gp_replay *r);
+// Runs it; false, with a text, when an assertion failed inside.
+bool replay_guarded(struct gp_replay *r, int (*run)(struct gp_replay *), int *rc,
+	char text[GP_REPLAY_TEXT_SIZE]) GP_MUST_CHECK;
+
+bool replay_ranks_legal(const struct gp_ranks *ranks, uint32_t workers);
+bool replay_decision_legal(const struct gp_job *j, const struct gp_decision *d);
+bool replay_mark_legal(const struct gp_job *j, const struct flight_mark *m);
+bool replay_home_legal(
+	const struct gp_replay *r, const struct gp_job *j, const struct flight_home *h);
 
 // replay_state.c
 int replay_jobs_read(struct gp_replay *r, const struct gp_flight_file *f, char *err);

@@ -37,9 +37,10 @@ static int job_read(struct gp_replay *r, const struct gp_flight_part *p, char *e
 		return -EINVAL;
 	}
 	const struct gp_job_config *cfg = &r->e->jobs_cfg[r->e->job_idx[p->id]];
-	if (cfg->consistency != GP_CONSIST_BSP) {
+	if (cfg_is_async(cfg) && cfg->kind == GP_KIND_TRAIN && l->first_generation != UINT32_MAX) {
 		snprintf(err, GP_REPLAY_TEXT_SIZE,
-			"job %s is asynchronous: only bulk-synchronous jobs are replayed",
+			"job %s is asynchronous and began with a snapshot: how far each rank was "
+			"then is not in the dump",
 			cfg->name);
 		return -EINVAL;
 	}

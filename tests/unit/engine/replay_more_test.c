@@ -14,6 +14,8 @@
 
 #define CELLS 1024
 
+static char last_text[GP_REPLAY_TEXT_SIZE];
+
 // 0, or what refused it; `differs` tells whether the replay found a difference.
 static int replay_run(
 	const struct rig *r, const struct buffer *b, char err[GP_REPLAY_TEXT_SIZE], bool *differs)
@@ -37,6 +39,7 @@ static int replay_run(
 	for (uint32_t i = 0; i < 100000 && gp_replay_round(replay); i++)
 		;
 	*differs = gp_replay_result(replay)->differs;
+	strcpy(last_text, gp_replay_result(replay)->text);
 	cr_assert(!*differs || gp_replay_result(replay)->text[0] != '\0', "it says what differs");
 	gp_replay_destroy(replay);
 	return 0;
@@ -205,12 +208,74 @@ Test(replay_more, a_node_or_layout_that_cannot_be_is_refused_by_name)
 	FORGED(r, &b, t, dims[0], UINT64_MAX, "its layout is not legal");
 	FORGED(r, &b, t, dims[0], UINT64_C(1) << 41, "its layout is not legal");
 	r->jobs[0].consistency = GP_CONSIST_ASP;
-	refused(r, &b, "only bulk-synchronous jobs are replayed");
+	FORGED(r, &b, j, first_generation, 100, "is asynchronous and began with a snapshot");
 	r->jobs[0].consistency = GP_CONSIST_BSP;
 	char err[GP_REPLAY_TEXT_SIZE];
 	bool differs;
 	cr_assert_eq(replay_run(r, &b, err, &differs), 0, "and as it was it passes: %s", err);
 	cr_assert_not(differs);
+	free(b.bytes);
+	rig_free(r);
+}
+
+// Whatever it says, a replay ends: with a text where it cannot go on.
+Test(replay_more, bytes_that_nobody_wrote_end_with_a_text)
+{
+	struct rig *r = rig_recorded(2, true);
+	run_short(r);
+	struct buffer b = dump(r);
+	uint8_t *kept = malloc(b.len);
+	memcpy(kept, b.bytes, b.len);
+	uint64_t x = 88172645463325252u;
+	uint32_t differ = 0;
+	for (uint32_t i = 0; i < 200; i++) {
+		char err[GP_REPLAY_TEXT_SIZE];
+		bool differs;
+		for (uint32_t n = 0; n < 4; n++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			b.bytes[x % (b.len - 8)] ^= (uint8_t)(1u << (x >> 40) % 8);
+		}
+		checksum_fit(&b);
+		int rc = replay_run(r, &b, err, &differs);
+		differ += rc != 0 || differs;
+		memcpy(b.bytes, kept, b.len);
+	}
+	cr_assert_gt(differ, 10);
+	free(kept);
+	free(b.bytes);
+	rig_free(r);
+}
+
+// An assertion deep inside is an answer too.
+Test(replay_more, what_the_engine_cannot_bear_is_an_error)
+{
+	struct rig *r = rig_recorded(1, true);
+	run_short(r);
+	struct buffer b = dump(r);
+	struct gp_flight_file f;
+	struct gp_flight_part p;
+	char err[GP_REPLAY_TEXT_SIZE];
+	bool differs;
+	static struct gp_flight_record rec;
+	uint8_t *at = NULL;
+	cr_assert_eq(gp_flight_open(&f, b.bytes, b.len, err), 0);
+	for (uint64_t pos = 0; gp_flight_next(&f, &pos, &p) && !at;) {
+		struct gp_flight_cursor c;
+		if (p.type != GP_FLIGHT_RING || p.id != 0)
+			continue;
+		gp_flight_cursor_init(&c, &p);
+		while (gp_flight_record_next(&c, &rec) && !at)
+			if (rec.head.kind == FLIGHT_COMMAND && rec.bytes[0] == CMD_MEMBER_JOIN)
+				at = memmem(b.bytes, b.len, rec.bytes, rec.kept);
+	}
+	cr_assert(at);
+	*at = CMD_CUT_END; // of a cut that never was
+	checksum_fit(&b);
+	cr_assert_eq(replay_run(r, &b, err, &differs), 0);
+	cr_assert(differs);
+	cr_assert(strstr(last_text, "the engine fails: i < n at"), "%s", last_text);
 	free(b.bytes);
 	rig_free(r);
 }
