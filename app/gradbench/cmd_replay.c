@@ -172,7 +172,9 @@ static void result_print(const struct gp_replay_result *x, bool payloads)
 			(unsigned long long)x->rounds, x->text);
 	else
 		printf("the same verdicts and decisions%s\n",
-			payloads && !x->wrapped ? ", with the bytes that came" : "");
+			payloads && !x->wrapped && x->short_of_memory == 0
+				? ", with the bytes that came"
+				: "");
 }
 
 // What an assertion says may hold quotes.
@@ -187,12 +189,13 @@ static void json_text(const char *name, const char *text, const char *after)
 static void result_json(const struct gp_replay_result *x)
 {
 	printf("{\"rounds\":%llu,\"datagrams\":%llu,\"filled\":%llu,\"taken\":%llu,\"before\":%llu,"
-	       "\"decisions\":%llu,\"wrapped\":%s,\"differs\":%s,\"fails\":%s,",
+	       "\"short_of_memory\":%llu,\"decisions\":%llu,\"wrapped\":%s,\"differs\":%s,"
+	       "\"fails\":%s,",
 		(unsigned long long)x->rounds, (unsigned long long)x->datagrams,
 		(unsigned long long)x->filled, (unsigned long long)x->taken,
-		(unsigned long long)x->before, (unsigned long long)x->decisions,
-		x->wrapped ? "true" : "false", x->differs ? "true" : "false",
-		x->fails ? "true" : "false");
+		(unsigned long long)x->before, (unsigned long long)x->short_of_memory,
+		(unsigned long long)x->decisions, x->wrapped ? "true" : "false",
+		x->differs ? "true" : "false", x->fails ? "true" : "false");
 	json_text("missing", x->missing, ",");
 	json_text("text", x->text, "}\n");
 }

@@ -7,9 +7,11 @@
 // Reproduced: the verdict of every datagram inside a session, the decisions of every home, slots,
 // views, steps, when versions could be used again. With whole datagrams (gp_engine_config.
 // flight_payloads) from the first one on, parameters and optimizer state too, byte for byte.
-// Taken as recorded: hello and join (cookies are not written down), the silence of a member, when a
-// core saw a session end, datagrams that were not kept whole except contributions, whose payloads
-// are zeros of the same codec and length. Not reproduced: answers, and full rings and pools.
+// In an asynchronous job a contribution that found no free version there is applied here at once;
+// then updates may come in another order. Taken as recorded: hello and join (cookies are not
+// written down), the silence of a member, when a core saw a session end, datagrams that were not
+// kept whole except contributions, whose payloads are zeros of the same codec and length. Not
+// reproduced: answers, and full rings and pools.
 //
 // A ring that has overwritten its beginning is entered at its first mark (a step committed in all
 // units while no cut was under way): each job begins on each core there, with zeros for parameters.
@@ -38,7 +40,9 @@ struct gp_replay_result {
 	uint64_t taken;	    // not driven: their effect is taken as recorded
 	uint64_t before;    // records before the first mark of their job
 	uint64_t decisions; // of homes, compared
-	bool wrapped;	    // it began at marks
+	uint64_t
+		short_of_memory; // contributions of asynchronous jobs that had to wait for it there
+	bool wrapped;		 // it began at marks
 	bool differs;
 	bool fails;			// an assertion of the engine; it differs too
 	char text[GP_REPLAY_TEXT_SIZE]; // the first difference

@@ -7,15 +7,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define CELLS_OWN     1024	       // of the recorder that reads the replay's verdicts
-#define NEVER_NS      (UINT64_MAX / 4) // the silence of members is taken as recorded
-#define IDLE_PERIODS  8		       // grace periods after which nothing waits for one
+#define IDLE_PERIODS  8 // grace periods after which nothing waits for one
 #define IDLE_ROUNDS   256
 #define COMMANDS_LAST CMD_RELEASE // that a core takes
 
 // ---- rings of the file
 
-static void ring_step(struct replay_ring *ring)
+void replay_ring_step(struct replay_ring *ring)
 {
 	ring->there = gp_flight_record_next(&ring->cursor, &ring->next);
 }
@@ -25,7 +23,7 @@ static uint64_t ring_time(const struct replay_ring *ring)
 	return ring->there ? ring->next.head.now : UINT64_MAX;
 }
 
-static uint64_t core_time(const struct replay_core *rc)
+uint64_t replay_core_time(const struct replay_core *rc)
 {
 	return GP_MIN(ring_time(&rc->main), ring_time(&rc->quiet));
 }
@@ -97,6 +95,25 @@ static void session_follow(struct gp_replay *r, uint32_t core, const struct gp_f
 		session_bind(c, s->id, s->payload_max, &f->peer);
 }
 
+// In an asynchronous job a core without a free version answers BUSY: its frames in transmission
+// held them, and here there are none. What it then took later is there already.
+static bool memory_was_short(struct gp_replay *r, struct replay_core *rc, uint32_t job,
+	uint8_t recorded, uint8_t replayed)
+{
+	const struct gp_job *j =
+		job <= GP_ENGINE_JOBS_MAX ? gp_rcu_dereference(&r->e->jobs[job]) : NULL;
+	if (!j || !cfg_is_async(j->cfg))
+		return false;
+	bool taken = replayed == GP_VERDICT_PUSH || replayed == GP_VERDICT_PUSH_DUPLICATE;
+	if (recorded == GP_VERDICT_PUSH_BUSY && taken) {
+		r->result.short_of_memory++;
+		rc->full[job] = true;
+		return true;
+	}
+	return rc->full[job] && recorded == GP_VERDICT_PUSH &&
+	       replayed == GP_VERDICT_PUSH_DUPLICATE;
+}
+
 static void datagram_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
 {
 	struct replay_core *rc = &r->cores[core];
@@ -120,7 +137,8 @@ static void datagram_drive(struct gp_replay *r, uint32_t core, const struct gp_f
 	r->result.datagrams++;
 	gp_core_rx(c, &f, 1, rec->head.now);
 	uint8_t v = gp_flight_verdict_of(c->flight->hand);
-	if (rec->head.verdict == GP_FLIGHT_IN_HAND || v == rec->head.verdict || past)
+	if (rec->head.verdict == GP_FLIGHT_IN_HAND || v == rec->head.verdict || past ||
+		(type == GP_WIRE_PUSH && memory_was_short(r, rc, job, rec->head.verdict, v)))
 		return;
 	differ(r, core, rec,
 		"%s of rank %u, job %u, step %u, packet %llu: recorded %s, replayed %s",
@@ -387,7 +405,7 @@ static void record_drive(struct gp_replay *r, uint32_t core, const struct gp_fli
 static void round_compare(
 	struct gp_replay *r, uint32_t core, struct replay_ring *ring, uint64_t now)
 {
-	for (; ring_time(ring) == now && !r->result.differs; ring_step(ring))
+	for (; ring_time(ring) == now && !r->result.differs; replay_ring_step(ring))
 		if (ring->next.head.kind == FLIGHT_DECISION)
 			decision_compare(r, core, &ring->next);
 }
@@ -421,10 +439,10 @@ static void round_run(struct gp_replay *r, uint32_t core, uint64_t now)
 	rc->again = rc->main;
 	rings_drain(r, core);
 	idle_run(r, core, &first->head);
-	for (; ring_time(&rc->quiet) == now; ring_step(&rc->quiet))
+	for (; ring_time(&rc->quiet) == now; replay_ring_step(&rc->quiet))
 		if (rc->quiet.next.head.kind == FLIGHT_DATAGRAM)
 			datagram_drive(r, core, &rc->quiet.next);
-	for (; ring_time(&rc->main) == now && !r->result.differs; ring_step(&rc->main))
+	for (; ring_time(&rc->main) == now && !r->result.differs; replay_ring_step(&rc->main))
 		record_drive(r, core, &rc->main.next);
 	gp_core_tick(&r->e->cores[core], now);
 	control_drain(r, core);
@@ -435,7 +453,7 @@ static void round_run(struct gp_replay *r, uint32_t core, uint64_t now)
 
 static void control_run(struct gp_replay *r, uint64_t now)
 {
-	for (; ring_time(&r->control) <= now && r->control.there; ring_step(&r->control)) {
+	for (; ring_time(&r->control) <= now && r->control.there; replay_ring_step(&r->control)) {
 		const struct gp_flight_record *rec = &r->control.next;
 		struct flight_session s;
 		if (rec->head.kind != FLIGHT_SESSION || rec->kept != sizeof(s))
@@ -470,9 +488,9 @@ static int round_next(struct gp_replay *r)
 {
 	uint32_t core = 0;
 	for (uint32_t i = 1; i < r->cfg.cores_count; i++)
-		if (core_time(&r->cores[i]) < core_time(&r->cores[core]))
+		if (replay_core_time(&r->cores[i]) < replay_core_time(&r->cores[core]))
 			core = i;
-	uint64_t now = core_time(&r->cores[core]);
+	uint64_t now = replay_core_time(&r->cores[core]);
 	if (now == UINT64_MAX || r->result.differs) {
 		missing_note(r);
 		return 0;
@@ -497,203 +515,4 @@ bool gp_replay_round(struct gp_replay *r)
 void gp_replay_unguard(struct gp_replay *r)
 {
 	r->unguarded = true;
-}
-
-// ---- begin and end
-
-static int refuse(char err[GP_REPLAY_TEXT_SIZE], const char *why)
-{
-	snprintf(err, GP_REPLAY_TEXT_SIZE, "%s", why);
-	return -EINVAL;
-}
-
-static bool part_find(
-	const struct gp_flight_file *f, uint32_t type, uint32_t id, struct gp_flight_part *p)
-{
-	for (uint64_t pos = 0; gp_flight_next(f, &pos, p);)
-		if (p->type == type && p->id == id)
-			return true;
-	return false;
-}
-
-static int node_read(
-	const struct gp_flight_file *f, struct flight_node *n, char err[GP_REPLAY_TEXT_SIZE])
-{
-	struct gp_flight_part p;
-	if (!part_find(f, GP_FLIGHT_NODE, 0, &p) || p.size != sizeof(*n))
-		return refuse(err, "no node in it, or one of another release");
-	memcpy(n, p.bytes, sizeof(*n));
-	n->version[sizeof(n->version) - 1] = '\0';
-	n->text[sizeof(n->text) - 1] = '\0';
-	if (n->decision_size != sizeof(struct flight_decision) ||
-		n->command_size != sizeof(struct flight_command))
-		return refuse(
-			err, "another release of gradplane wrote it: replay it with that one");
-	if (n->cores_count < 1 || n->cores_count > GP_ENGINE_CORES_MAX)
-		return refuse(err, "the number of cores is not legal");
-	if (n->ring_size > 1u << 20 || n->sessions_max > GP_ENGINE_SESSIONS_MAX ||
-		n->payload_max > GP_WIRE_DATAGRAM_MAX)
-		return refuse(err, "the limits of the node are not legal");
-	return 0;
-}
-
-int gp_replay_node_of(
-	const struct gp_flight_file *f, struct gp_replay_node *out, char err[GP_REPLAY_TEXT_SIZE])
-{
-	struct flight_node n;
-	struct gp_flight_part config;
-	int rc = node_read(f, &n, err);
-	if (rc != 0)
-		return rc;
-	*out = (struct gp_replay_node){.cores_count = n.cores_count,
-		.epoch = n.epoch,
-		.payload_max = n.payload_max,
-		.payloads = n.payloads,
-		.cause = n.cause};
-	memcpy(out->version, n.version, sizeof(n.version));
-	memcpy(out->text, n.text, sizeof(n.text));
-	if (part_find(f, GP_FLIGHT_CONFIG, 0, &config)) {
-		out->config = (const char *)config.bytes;
-		out->config_len = config.size;
-	}
-	return 0;
-}
-
-static void *zeros_take(struct gp_replay *r, size_t size)
-{
-	return r->cfg.take(r->cfg.mem_arg, size);
-}
-
-static int engine_make(struct gp_replay *r)
-{
-	const struct gp_engine_config *cfg = &r->cfg;
-	struct gp_xport *xports[GP_ENGINE_CORES_MAX];
-	const struct flight_node *n = &r->node;
-	r->sessions = zeros_take(r, sizeof(*r->sessions) * n->sessions_max);
-	r->cores = zeros_take(r, sizeof(*r->cores) * n->cores_count);
-	r->jobs_cfg = zeros_take(r, sizeof(*r->jobs_cfg) * cfg->jobs_count);
-	if (!r->sessions || !r->cores || !r->jobs_cfg)
-		return -ENOMEM;
-	memcpy(r->jobs_cfg, cfg->jobs, sizeof(*r->jobs_cfg) * cfg->jobs_count);
-	for (uint32_t i = 0; i < cfg->jobs_count; i++)
-		r->jobs_cfg[i].timeout_ns = NEVER_NS;
-	for (uint32_t i = 0; i < n->cores_count; i++) {
-		r->cores[i].r = r;
-		r->cores[i].xport =
-			(struct gp_xport){.ops = &replay_xport_ops, .mtu = GP_WIRE_DATAGRAM_MAX};
-		xports[i] = &r->cores[i].xport;
-	}
-	r->cfg.jobs = r->jobs_cfg;
-	r->cfg.cores_count = n->cores_count;
-	r->cfg.epoch = n->epoch;
-	r->cfg.sessions_max = n->sessions_max;
-	r->cfg.ring_size = n->ring_size;
-	r->cfg.payload_max = n->payload_max;
-	r->cfg.base_port = n->base_port;
-	r->cfg.hello_rate = 1;
-	r->cfg.seed = 1;
-	r->cfg.flight_cells = CELLS_OWN;
-	r->cfg.flight_payloads = false;
-	return gp_engine_create(&r->e, &r->cfg, xports);
-}
-
-static void cores_begin(struct gp_replay *r, const struct gp_flight_file *f)
-{
-	struct gp_flight_part p;
-	r->begin = UINT64_MAX;
-	for (uint32_t i = 0; i < r->cfg.cores_count; i++) {
-		struct replay_core *rc = &r->cores[i];
-		if (part_find(f, GP_FLIGHT_RING, i, &p)) {
-			gp_flight_cursor_init(&rc->main.cursor, &p);
-			ring_step(&rc->main);
-		}
-		if (part_find(f, GP_FLIGHT_RING, FLIGHT_RING_QUIET + i, &p)) {
-			gp_flight_cursor_init(&rc->quiet.cursor, &p);
-			ring_step(&rc->quiet);
-		}
-		r->result.wrapped |= rc->main.cursor.wrapped;
-		for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++) {
-			rc->started[id] = !rc->main.cursor.wrapped;
-			rc->told[id] = r->jobs[id].layout ? r->jobs[id].layout->first_decision : 0;
-		}
-		r->begin = GP_MIN(r->begin, core_time(rc));
-	}
-}
-
-static void sessions_begin(struct gp_replay *r, const struct gp_flight_file *f)
-{
-	struct gp_flight_part present = {0}, control;
-	(void)part_find(f, GP_FLIGHT_SESSION, 0, &present);
-	if (!part_find(f, GP_FLIGHT_RING, FLIGHT_RING_CONTROL, &control))
-		return;
-	replay_sessions_read(r, &present, &control);
-	gp_flight_cursor_init(&r->control.cursor, &control);
-	ring_step(&r->control);
-}
-
-static int replay_make(struct gp_replay *r)
-{
-	int rc = engine_make(r);
-	if (rc != 0)
-		snprintf(r->err, sizeof(r->err), "the engine cannot be made: %s", strerror(-rc));
-	if (rc == 0)
-		rc = replay_jobs_read(r, r->f, r->err);
-	if (rc != 0)
-		return rc;
-	cores_begin(r, r->f);
-	sessions_begin(r, r->f);
-	return 0;
-}
-
-int gp_replay_create(struct gp_replay **out, const struct gp_flight_file *f,
-	const struct gp_engine_config *cfg, char err[GP_REPLAY_TEXT_SIZE])
-{
-	struct flight_node n;
-	*out = NULL;
-	int rc = node_read(f, &n, err);
-	if (rc != 0)
-		return rc;
-	if (n.standby)
-		return refuse(err, "it is of a standby, which decides nothing");
-	struct gp_replay *r = cfg->take(cfg->mem_arg, sizeof(*r));
-	if (!r)
-		return -ENOMEM;
-	*r = (struct gp_replay){.cfg = *cfg,
-		.f = f,
-		.node = n,
-		.take = cfg->take,
-		.give = cfg->give,
-		.mem_arg = cfg->mem_arg};
-	r->cfg.take = replay_take;
-	r->cfg.give = replay_give;
-	r->cfg.mem_arg = r;
-	if (!replay_guarded(r, replay_make, &rc, r->err))
-		rc = -EINVAL;
-	if (rc == 0) {
-		*out = r;
-		return 0;
-	}
-	memcpy(err, r->err, GP_REPLAY_TEXT_SIZE);
-	gp_replay_destroy(r);
-	return rc;
-}
-
-void gp_replay_destroy(struct gp_replay *r)
-{
-	if (!r)
-		return;
-	if (!r->failed)
-		gp_engine_destroy(r->e);
-	replay_give_all(r);
-	r->give(r->mem_arg, r);
-}
-
-const struct gp_replay_result *gp_replay_result(const struct gp_replay *r)
-{
-	return &r->result;
-}
-
-struct gp_engine *gp_replay_engine(struct gp_replay *r)
-{
-	return r->e;
 }

@@ -24,9 +24,10 @@ struct replay_core {
 	uint32_t told[GP_ENGINE_JOBS_MAX + 1]; // last decision that is not to be compared
 	uint32_t mark_generation[GP_ENGINE_JOBS_MAX + 1];
 	bool from_mark[GP_ENGINE_JOBS_MAX + 1];
-	uint64_t clock;	 // grace periods that had passed
-	uint64_t last;	 // time of its last round
-	uint32_t marked; // job whose mark is being read, 0: none
+	uint64_t clock;			   // grace periods that had passed
+	uint64_t last;			   // time of its last round
+	bool full[GP_ENGINE_JOBS_MAX + 1]; // memory was once short there and is not here
+	uint32_t marked;		   // job whose mark is being read, 0: none
 };
 
 struct replay_session {
@@ -62,6 +63,10 @@ struct gp_replay {
 	struct gp_job_config *jobs_cfg;
 	struct replay_core *cores;
 };
+
+// replay.c
+void replay_ring_step(struct replay_ring *ring);
+uint64_t replay_core_time(const struct replay_core *rc); // of its next record, UINT64_MAX: none
 
 // replay_guard.c
 void *replay_take(void *arg, size_t size);
