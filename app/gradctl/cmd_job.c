@@ -18,6 +18,7 @@ static void job_print(const json_t *job, FILE *out)
 		fprintf(out, "bound %s\n", field_format(job, "bound", FORM_PLAIN, text));
 	}
 	fprintf(out, "step %s, ", field_format(job, "step", FORM_PLAIN, text));
+	fprintf(out, "generation %s, ", field_format(job, "generation", FORM_PLAIN, text));
 	fprintf(out, "decision %s, ", field_format(job, "decision", FORM_PLAIN, text));
 	fprintf(out, "view %s, ", field_format(job, "view", FORM_PLAIN, text));
 	fprintf(out, "digest %s\n", field_format(job, "digest", FORM_PLAIN, text));

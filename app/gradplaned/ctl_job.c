@@ -88,11 +88,11 @@ static json_t *job_json(const struct node *n, uint32_t idx)
 	struct gp_job_view v;
 	gp_engine_job_view(n->engine, idx, &v);
 	json_t *o = json_pack(
-		"{s:s,s:i,s:s,s:s,s:s,s:s,s:i,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:o,s:o}", "name",
+		"{s:s,s:i,s:s,s:s,s:s,s:s,s:i,s:o,s:o,s:I,s:I,s:o,s:I,s:I,s:I,s:I,s:o,s:o}", "name",
 		v.name, "id", v.id, "kind", gp_job_kind_name(job->kind), "state",
 		job_state_name(&v), "consistency", gp_consistency_name(job->consistency),
 		"atomicity", gp_atomicity_name(job->atomicity), "workers", (int)v.workers, "step",
-		v.initialised ? json_integer((json_int_t)v.generation) : json_null(), "decision",
+		job_step_json(&v), "generation", job_generation_json(&v), "decision",
 		(json_int_t)v.decision, "view", (json_int_t)v.view, "digest", digest_json(n, idx),
 		"memory_used", (json_int_t)v.memory_used, "memory_max", (json_int_t)v.memory_max,
 		"block_elems", (json_int_t)v.block_elems, "blocks", (json_int_t)v.blocks_count,

@@ -49,15 +49,31 @@ const char *job_state_name(const struct gp_job_view *v)
 	return v->state < GP_ARRAY_SIZE(names) ? names[v->state] : "unknown";
 }
 
+// Where the workers are: of an asynchronous job, whose generations are cuts, the step that all have
+// done; in a quorum the one that was closed last.
+json_t *job_step_json(const struct gp_job_view *v)
+{
+	if (!v->initialised)
+		return json_null();
+	if (v->consistency == GP_CONSIST_BSP)
+		return u64(v->generation);
+	return u64(v->consistency == GP_CONSIST_QUORUM ? v->clock_max : v->clock_min);
+}
+
+json_t *job_generation_json(const struct gp_job_view *v)
+{
+	return v->initialised ? u64(v->generation) : json_null();
+}
+
 static json_t *job_json(const struct node *n, uint32_t i)
 {
 	struct gp_job_view v;
 	gp_engine_job_view(n->engine, i, &v);
-	return json_pack("{s:s,s:i,s:s,s:s,s:i,s:i,s:i,s:o,s:I,s:i}", "name", v.name, "id", v.id,
-		"kind", gp_job_kind_name(n->cfg.jobs[i].kind), "state", job_state_name(&v),
+	return json_pack("{s:s,s:i,s:s,s:s,s:i,s:i,s:i,s:o,s:o,s:I,s:i}", "name", v.name, "id",
+		v.id, "kind", gp_job_kind_name(n->cfg.jobs[i].kind), "state", job_state_name(&v),
 		"joined", (int)v.joined, "workers", (int)v.workers, "readers", (int)v.readers,
-		"step", v.initialised ? u64(v.generation) : json_null(), "view", (json_int_t)v.view,
-		"members", (int)v.members);
+		"step", job_step_json(&v), "generation", job_generation_json(&v), "view",
+		(json_int_t)v.view, "members", (int)v.members);
 }
 
 static json_t *snapshot_json(const struct node *n)

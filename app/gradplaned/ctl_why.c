@@ -102,6 +102,10 @@ static json_t *worker_json(const struct query *q, uint32_t rank)
 	json_object_set_new(o, "retransmits", json_integer((json_int_t)w.repeats));
 	json_object_set_new(o, "busy", json_integer((json_int_t)w.busy));
 	json_object_set_new(o, "refused", json_integer((json_int_t)w.refused));
+	if (w.parked)
+		json_object_set_new(o, "read",
+			json_pack("{s:I,s:f}", "step", (json_int_t)w.reads, "parked_ms",
+				(double)age(q, w.parked_since) / 1e6));
 	return o;
 }
 
@@ -320,6 +324,12 @@ static void block_say(struct query *q)
 	}
 }
 
+// replica.lag_max: nobody may contribute to a step that is so far beyond what the replica holds.
+static bool lags(const struct query *q, uint32_t step)
+{
+	return q->v.lag_max > 0 && gp_before(q->v.backed + q->v.lag_max, step);
+}
+
 static void running_say(struct query *q)
 {
 	struct waits w = waits_find(q);
@@ -330,6 +340,12 @@ static void running_say(struct query *q)
 		say(&t, "job %s is running: step %u, its lowest block moved ", q->v.name, w.step);
 		say_time(&t, waited);
 		say(&t, " ago");
+	} else if (lags(q, w.step)) {
+		say(&t,
+			"job %s waits at step %u for the replica, which holds step %u "
+			"(replica.lag_max %u), since ",
+			q->v.name, w.step, q->v.backed, q->v.lag_max);
+		say_time(&t, waited);
 	} else if (missing == 0) {
 		say(&t, "job %s waits at step %u, complete, for memory or its home, since ",
 			q->v.name, w.step);
@@ -344,10 +360,32 @@ static void running_say(struct query *q)
 	bool narrow = q->tensor || q->block >= 0;
 	if (narrow)
 		block_say(q);
-	if (narrow || waited >= STILL_NS)
+	bool nobodys = lags(q, w.step); // fault among the workers
+	if (narrow || (waited >= STILL_NS && !nobodys))
 		places_say(q, !narrow);
-	if (waited >= STILL_NS && q->rank < 0)
+	if (waited >= STILL_NS && !nobodys && q->rank < 0)
 		workers_say(q, &w.missing);
+}
+
+// Workers whose read waits until the others have come far enough.
+static void parked_say(struct query *q)
+{
+	struct gp_worker_view w;
+	uint32_t said = 0;
+	for (uint32_t r = 0; r < q->v.workers && said < RANKS_SAID; r++) {
+		struct text t = {0};
+		if (!gp_engine_worker_view(q->n->engine, q->job, r, &w) || !w.parked)
+			continue;
+		said++;
+		say(&t, "  rank %u waits to begin step %u since ", r, w.reads);
+		say_time(&t, age(q, w.parked_since));
+		if (q->v.joined < q->n->cfg.jobs[q->job].workers_min)
+			say(&t, ": there are too few workers");
+		else if (q->v.bound != GP_WIRE_BOUND_NONE)
+			say(&t, ": until all have done step %u (bound %u), the slowest has done %u",
+				w.reads - q->v.bound - 1, q->v.bound, q->v.clock_min);
+		line_end(q, &t);
+	}
 }
 
 // Nobody waits for a block; who reads may wait for the slowest rank.
@@ -369,12 +407,14 @@ static void async_say(struct query *q)
 		}
 		any = true;
 	}
-	say(&t, "job %s is running asynchronously: generation %u", q->v.name, q->v.generation);
+	say(&t, "job %s is running asynchronously: steps %u..%u done, generation %u", q->v.name,
+		q->v.clock_min, q->v.clock_max, q->v.generation);
 	if (any) {
 		say(&t, "; slowest at step %u: ", step);
 		say_ranks(&t, &slowest);
 	}
 	line_end(q, &t);
+	parked_say(q);
 	if (q->rank < 0)
 		workers_say(q, &slowest);
 }

@@ -108,6 +108,10 @@ static void on_decided(void *arg, uint16_t job, const struct gp_decision *d)
 static void on_bound_moved(void *arg, uint16_t job, const struct gp_bound_move *why)
 {
 	struct node *n = arg;
+	if (why->lost > 0)
+		gp_warn("job %s: %u moves of the staleness bound are not in this log: control was "
+			"busy",
+			n->cfg.jobs[node_job_idx(n, job)].name, why->lost);
 	gp_info("job %s: staleness bound %u -> %u: reads waited %.1f %% of the time, the slowest "
 		"rank takes %.2f times the median's time for a step, staleness %.2f steps",
 		n->cfg.jobs[node_job_idx(n, job)].name, why->from, why->to,

@@ -212,6 +212,8 @@ int ctl_record_dump(struct gp_ctl_request *req, const json_t *args, json_t **res
 int ctl_stop(struct gp_ctl_request *req, const json_t *args, json_t **result,
 	struct gp_ctl_error *err) GP_MUST_CHECK;
 const char *job_state_name(const struct gp_job_view *v);
+json_t *job_step_json(const struct gp_job_view *v); // null before there is one, like the next
+json_t *job_generation_json(const struct gp_job_view *v);
 
 // ---- node.c
 
@@ -244,7 +246,8 @@ struct node {
 
 // Engine and polled cores; the port is up.
 int node_up(struct node *n) GP_MUST_CHECK;
-void node_down(struct node *n); // the port too: queued frames refer to the engine's tables
+// The port too: queued frames refer to the engine's tables. False: what was counted does not add up.
+bool node_down(struct node *n);
 // Index of a job by its number on the wire.
 uint32_t node_job_idx(const struct node *n, uint16_t id);
 

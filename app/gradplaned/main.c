@@ -106,7 +106,8 @@ static int node_run(struct node *n)
 		status = EXIT_OK;
 	control_down(n);
 	recorder_stop(n);
-	node_down(n);
+	if (!node_down(n))
+		status = EXIT_FAILED;
 port:
 	port_down(n);
 views:

@@ -178,12 +178,17 @@ engine:
 	return rc;
 }
 
-void node_down(struct node *n)
+bool node_down(struct node *n)
 {
+	char why[200];
 	lcores_stop(n);
 	// What is still queued, here or in the driver, refers to versions and counts down their
 	// holds as it is dropped: the tables outlive the port.
 	gp_dpdk_port_destroy(n->port);
 	n->port = NULL;
+	bool sound = gp_engine_audit(n->engine, why, sizeof(why));
+	if (!sound)
+		gp_error("the accounts of the engine do not add up: %s", why);
 	gp_engine_destroy(n->engine);
+	return sound;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The home of an asynchronous job: which generation a reader may have, when, and which cuts live.
+#include "watch.h"
+
 #include "engine_priv.h"
 
 #define RESERVED_TIMEOUTS 4 // of workers, without a pull
@@ -248,11 +250,20 @@ static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session
 	return true;
 }
 
-static void unpark(struct async_home *a, struct read_wait *w)
+static void park(struct gp_core *c, struct async_home *a, struct read_wait *w)
 {
-	if (w->parked)
-		a->parked--;
+	w->parked = true;
+	a->parked++;
+	watch_read(c, w->session, true, w->clock);
+}
+
+static void unpark(struct gp_core *c, struct async_home *a, struct read_wait *w)
+{
+	if (!w->parked)
+		return;
+	a->parked--;
 	w->parked = false;
+	watch_read(c, w->session, false, 0);
 }
 
 enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
@@ -275,17 +286,15 @@ enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const st
 		return GP_VERDICT_READ;
 	}
 	if (w->session != cs->id || w->request != x.request) {
-		unpark(a, w);
+		unpark(c, a, w);
 		(void)reserved_release(a, cs->id);
 		*w = (struct read_wait){.session = cs->id,
 			.request = x.request,
 			.clock = x.clock,
 			.reserve = (x.flags & GP_READ_RESERVE) != 0,
 			.since = c->now};
-		if (!read_try(c, jc, cs, w, s->rank)) {
-			w->parked = true;
-			a->parked++;
-		}
+		if (!read_try(c, jc, cs, w, s->rank))
+			park(c, a, w);
 	}
 	const struct gp_read_reply r = reply_fill(jc, w, s->rank);
 	reply_send(c, cs, jc, &r);
@@ -301,7 +310,7 @@ static void parked_answer(struct gp_core *c, struct job_core *jc)
 		if (!w->parked)
 			continue;
 		if (!session_here(c, w->session)) {
-			unpark(a, w);
+			unpark(c, a, w);
 			continue;
 		}
 		const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[i]);
@@ -309,7 +318,7 @@ static void parked_answer(struct gp_core *c, struct job_core *jc)
 		if (!read_try(c, jc, cs, w, s->rank))
 			continue;
 		gp_adaptive_waited(&a->adaptive, c->now - w->since);
-		unpark(a, w);
+		unpark(c, a, w);
 		const struct gp_read_reply r = reply_fill(jc, w, s->rank);
 		reply_send(c, cs, jc, &r);
 	}
@@ -346,6 +355,21 @@ void async_part_done(struct job_core *jc, const struct cmd *cmd)
 	(void)gp_async_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
 }
 
+// For the audit log. Where there is no place left the oldest goes, and the next one says so.
+static void move_keep(struct async_home *a, const struct gp_adaptive_move *m)
+{
+	if (a->moves_count == MOVES_KEPT) {
+		uint32_t lost = a->moves[0].lost + 1;
+		memmove(a->moves, a->moves + 1, sizeof(a->moves[0]) * --a->moves_count);
+		a->moves[0].lost = lost;
+	}
+	a->moves[a->moves_count++] = (struct gp_bound_move){.from = m->from,
+		.to = m->to,
+		.waited_permille = m->waited_permille,
+		.straggling_permille = m->straggling_permille,
+		.staleness_milli = m->staleness_milli};
+}
+
 // What the decisions since the last look mean for the bound.
 static void commits_note(struct gp_core *c, struct job_core *jc, uint32_t from)
 {
@@ -364,27 +388,21 @@ static void commits_note(struct gp_core *c, struct job_core *jc, uint32_t from)
 			continue;
 		struct gp_adaptive_move move;
 		if (gp_adaptive_commit(&a->adaptive, d->unit, d->staleness, &h->consist.members,
-			    c->now, &move)) {
-			a->move = move;
-			a->move_due = true;
-		}
+			    c->now, &move))
+			move_keep(a, &move);
 	}
 }
 
-static void move_tell(struct gp_core *c, struct job_core *jc)
+static void moves_tell(struct gp_core *c, struct job_core *jc)
 {
 	struct async_home *a = jc->job->home->async;
-	if (!a->move_due)
-		return;
-	const struct cmd cmd = {.type = CMD_BOUND_MOVED,
-		.job = jc->job->cfg->id,
-		.unit = a->move.from,
-		.step = a->move.to,
-		.view = a->move.waited_permille,
-		.rank = a->move.straggling_permille,
-		.session = a->move.staleness_milli};
-	if (core_tell_control(c, &cmd))
-		a->move_due = false;
+	struct cmd cmd = {.type = CMD_BOUND_MOVED, .job = jc->job->cfg->id};
+	while (a->moves_count > 0) {
+		cmd.move = a->moves[0];
+		if (!core_tell_control(c, &cmd))
+			return;
+		memmove(a->moves, a->moves + 1, sizeof(a->moves[0]) * --a->moves_count);
+	}
 }
 
 void async_home_tick(struct gp_core *c, struct job_core *jc)
@@ -402,7 +420,7 @@ void async_home_tick(struct gp_core *c, struct job_core *jc)
 		(void)gp_async_try_close(&h->consist, c->now);
 	commits_note(c, jc, a->noted + 1);
 	a->noted = h->consist.decision;
-	move_tell(c, jc);
+	moves_tell(c, jc);
 	pins_release(c, jc);
 	if (a->parked > 0)
 		parked_answer(c, jc);

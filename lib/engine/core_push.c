@@ -76,6 +76,8 @@ static uint32_t slot_gather(struct gp_core *c, struct job_core *jc, const struct
 {
 	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
 	uint32_t n = 0;
+	// Each member's contribution once, and nobody else's.
+	GP_ASSERT(slot_is_initial(jc, slot) || gp_ranks_equal(&slot->ranks, &jc->members));
 	gp_ranks_foreach(r, &slot->ranks)
 	{
 		if (parts[r].weight == 0) // it passes

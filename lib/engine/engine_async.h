@@ -89,10 +89,12 @@ struct read_wait {
 	uint64_t since;
 };
 
+#define MOVES_KEPT 4 // of the bound, while control has no time
+
 struct async_home {
 	struct gp_adaptive adaptive;
-	struct gp_adaptive_move move; // control has not been told yet
-	bool move_due;
+	struct gp_bound_move moves[MOVES_KEPT]; // control has not been told yet, oldest first
+	uint32_t moves_count;
 	bool applying[GP_ENGINE_CORES_MAX]; // a staged commit: gets no decision before it is done
 	uint32_t parked;
 	uint32_t last_commit; // decision

@@ -30,7 +30,7 @@ enum cmd_type {
 	CMD_EXPEL,	   // core -> control: session that contributed NaN or infinity
 	CMD_LOST,	   // home -> control: session
 	CMD_CUT_READY,	   // home -> control: step, decision
-	CMD_BOUND_MOVED,   // home -> control: struct gp_adaptive_move, from unit on
+	CMD_BOUND_MOVED,   // home -> control: move
 	CMD_BASE,	   // home -> replicating thread: decision as unit, generation as step, gate
 };
 
@@ -47,6 +47,7 @@ struct cmd {
 	union {
 		struct gp_addr addr;
 		struct gp_decision decision;
+		struct gp_bound_move move;
 	};
 };
 

@@ -167,6 +167,7 @@ struct gp_bound_move {
 	uint32_t waited_permille;
 	uint32_t straggling_permille;
 	uint32_t staleness_milli;
+	uint32_t lost; // moves before this one that control was too busy to hear of
 };
 
 // Events that the owner of the registrar wants to know, called from gp_registrar_poll.
@@ -232,6 +233,8 @@ struct gp_job_view {
 	bool cut_active;
 	uint32_t shortages; // how often a completion found all memory held, by cuts too; wraps
 	uint8_t consistency;
+	uint32_t lag_max;   // of the configuration: steps beyond `backed`, 0 = any number
+	uint32_t backed;    // generation that the replica holds, where there is one
 	uint32_t bound;	    // asynchronous: staleness bound now, GP_WIRE_BOUND_NONE
 	uint32_t clock_min; // asynchronous: steps that the slowest and the fastest member have done
 	uint32_t clock_max;
@@ -294,7 +297,10 @@ struct gp_core_stats {
 	struct gp_counter polls_busy;
 };
 const struct gp_core_stats *gp_core_stats(const struct gp_core *c);
-// Whether every frame, slot and version of a resting engine is back; names what is not (simulator).
+// Whether what cores count adds up: a verdict for each datagram, a place for each version; names
+// what does not. No core may run meanwhile.
+bool gp_engine_audit(const struct gp_engine *e, char *why, size_t why_size);
+// As that, and every slot and held pull of a resting engine is over (simulator).
 bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size);
 
 #endif

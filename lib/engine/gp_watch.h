@@ -38,6 +38,9 @@ struct gp_worker_view {
 	uint64_t repeats;   // contributions that were there already: what it sent again
 	uint64_t busy;	    // contributions that came too early
 	uint64_t refused;   // other view, stale, not finite ...
+	bool parked;	    // its read waits: asynchronous jobs with a bound, or too few workers
+	uint32_t reads;	    // for this step; parked
+	uint64_t parked_since;
 };
 // False when nobody holds the rank.
 bool gp_engine_worker_view(

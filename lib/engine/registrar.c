@@ -250,13 +250,10 @@ static void message_handle(struct gp_registrar *r, uint32_t core, const struct c
 	case CMD_DECISION:
 		r->events.decided(r->events.arg, cmd->job, &cmd->decision);
 		return;
-	case CMD_BOUND_MOVED: {
-		const struct gp_bound_move why = {
-			cmd->unit, cmd->step, cmd->view, cmd->rank, cmd->session};
+	case CMD_BOUND_MOVED:
 		if (r->events.bound_moved)
-			r->events.bound_moved(r->events.arg, cmd->job, &why);
+			r->events.bound_moved(r->events.arg, cmd->job, &cmd->move);
 		return;
-	}
 	case CMD_CUT_READY:
 		if (r->events.cut_ready)
 			r->events.cut_ready(r->events.arg, cmd->job, cmd->step, cmd->unit);

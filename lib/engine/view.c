@@ -42,6 +42,8 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 		.decision = atomic_load_explicit(&st->decision, memory_order_relaxed),
 		.cut_active = atomic_load_explicit(&st->cut_active, memory_order_relaxed),
 		.consistency = cfg->consistency,
+		.lag_max = cfg->lag_max,
+		.backed = atomic_load_explicit(&st->backed, memory_order_relaxed),
 		.bound = atomic_load_explicit(&st->bound, memory_order_relaxed),
 		.clock_min = atomic_load_explicit(&st->clock_min, memory_order_relaxed),
 		.clock_max = atomic_load_explicit(&st->clock_max, memory_order_relaxed),
@@ -173,7 +175,7 @@ int gp_engine_digest(const struct gp_engine *e, uint32_t job_idx, uint32_t step,
 	return 0;
 }
 
-// ---- simulator
+// ---- accounts
 
 // Those of sessions that have ended are dropped when their place or their turn comes.
 static uint32_t pulls_held(const struct gp_core *c, const struct job_core *jc)
@@ -184,16 +186,9 @@ static uint32_t pulls_held(const struct gp_core *c, const struct job_core *jc)
 	return held;
 }
 
-static bool core_at_rest(const struct gp_job *j, uint32_t core, char *why, size_t size)
+static bool versions_there(const struct gp_job *j, uint32_t core, char *why, size_t size)
 {
-	const struct job_core *jc = &j->cores[core];
-	const struct gp_table *t = &jc->table;
-	uint32_t held = pulls_held(&j->engine->cores[core], jc);
-	if (jc->slots_open > 0 || jc->deferred_count > 0 || held > 0) {
-		snprintf(why, size, "job %s core %u: %u slots open, %u deferred, %u pulls held",
-			j->cfg->name, core, jc->slots_open, jc->deferred_count, held);
-		return false;
-	}
+	const struct gp_table *t = &j->cores[core].table;
 	uint32_t named = 0;
 	for (uint32_t i = 0; i < t->blocks_count; i++) {
 		const struct gp_block *b = &t->blocks[i];
@@ -202,13 +197,47 @@ static bool core_at_rest(const struct gp_job *j, uint32_t core, char *why, size_
 		for (; v; v = atomic_load_explicit(&v->older, memory_order_relaxed))
 			named++;
 	}
-	if (named + t->free_count + t->retired_count != t->versions_count) {
-		snprintf(why, size, "job %s core %u: %u versions named, %u free, %u retired of %u",
-			j->cfg->name, core, named, t->free_count, t->retired_count,
-			t->versions_count);
-		return false;
+	if (named + t->free_count + t->retired_count == t->versions_count)
+		return true;
+	snprintf(why, size, "job %s core %u: %u versions named, %u free, %u retired of %u",
+		j->cfg->name, core, named, t->free_count, t->retired_count, t->versions_count);
+	return false;
+}
+
+static bool verdicts_there(const struct gp_core *c, char *why, size_t size)
+{
+	uint64_t sum = 0, rx = gp_counter_read(&c->stats.rx_datagrams);
+	for (uint32_t v = 0; v < GP_VERDICT_COUNT; v++)
+		sum += gp_counter_read(&c->stats.verdicts[v]);
+	if (sum == rx)
+		return true;
+	snprintf(why, size, "core %u: %llu verdicts for %llu datagrams", c->idx,
+		(unsigned long long)sum, (unsigned long long)rx);
+	return false;
+}
+
+bool gp_engine_audit(const struct gp_engine *e, char *why, size_t why_size)
+{
+	bool ok = true;
+	for (uint32_t k = 0; ok && k < e->cfg.cores_count; k++)
+		ok = verdicts_there(&e->cores[k], why, why_size);
+	for (uint32_t i = 0; ok && i < e->cfg.jobs_count; i++) {
+		const struct gp_job *j = job_at(e, i);
+		for (uint32_t k = 0; ok && j && k < e->cfg.cores_count; k++)
+			ok = versions_there(j, k, why, why_size);
 	}
-	return true;
+	return ok;
+}
+
+static bool core_at_rest(const struct gp_job *j, uint32_t core, char *why, size_t size)
+{
+	const struct job_core *jc = &j->cores[core];
+	uint32_t held = pulls_held(&j->engine->cores[core], jc);
+	if (jc->slots_open == 0 && jc->deferred_count == 0 && held == 0)
+		return true;
+	snprintf(why, size, "job %s core %u: %u slots open, %u deferred, %u pulls held",
+		j->cfg->name, core, jc->slots_open, jc->deferred_count, held);
+	return false;
 }
 
 bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size)
@@ -219,16 +248,5 @@ bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size)
 			if (!core_at_rest(j, k, why, why_size))
 				return false;
 	}
-	for (uint32_t k = 0; k < e->cfg.cores_count; k++) {
-		uint64_t sum = 0;
-		for (uint32_t v = 0; v < GP_VERDICT_COUNT; v++)
-			sum += gp_counter_read(&e->cores[k].stats.verdicts[v]);
-		uint64_t rx = gp_counter_read(&e->cores[k].stats.rx_datagrams);
-		if (sum != rx) {
-			snprintf(why, why_size, "core %u: %llu verdicts for %llu datagrams", k,
-				(unsigned long long)sum, (unsigned long long)rx);
-			return false;
-		}
-	}
-	return true;
+	return gp_engine_audit(e, why, why_size);
 }

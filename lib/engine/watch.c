@@ -135,6 +135,7 @@ static void session_begin(struct session_watch *w, uint32_t id)
 	store(&w->session, 0);
 	store(&w->pushed, 0);
 	store(&w->rtt_us, 0);
+	store(&w->parked, 0);
 	gp_counter_set(&w->datagrams, 0);
 	gp_counter_set(&w->repeats, 0);
 	gp_counter_set(&w->busy, 0);
@@ -172,6 +173,21 @@ void watch_session(
 	}
 }
 
+void watch_read(struct gp_core *c, uint32_t session, bool parked, uint32_t clock)
+{
+	struct session_watch *w = session_of(c->engine, c->idx, session_idx(session));
+	if (load(&w->session) != session) {
+		if (!parked)
+			return;
+		session_begin(w, session);
+	}
+	if (parked) {
+		store(&w->reads, clock);
+		atomic_store_explicit(&w->parked_since, c->now, memory_order_relaxed);
+	}
+	store(&w->parked, parked);
+}
+
 bool gp_engine_worker_view(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t rank, struct gp_worker_view *v)
 {
@@ -189,6 +205,12 @@ bool gp_engine_worker_view(
 		v->busy += gp_counter_read(&w->busy);
 		v->refused += gp_counter_read(&w->refused);
 		v->rtt_us = GP_MAX(v->rtt_us, load(&w->rtt_us));
+		if (load(&w->parked)) {
+			v->parked = true;
+			v->reads = load(&w->reads);
+			v->parked_since =
+				atomic_load_explicit(&w->parked_since, memory_order_relaxed);
+		}
 		if (!load(&w->pushed) || (v->pushed && !gp_before(v->step, load(&w->step))))
 			continue;
 		v->pushed = true;

@@ -27,6 +27,9 @@ struct session_watch {
 	struct gp_counter repeats;
 	struct gp_counter busy;
 	struct gp_counter refused;
+	_Atomic uint32_t reads; // home: the step for which its read waits for the bound
+	_Atomic uint32_t parked;
+	_Atomic uint64_t parked_since;
 };
 _Static_assert(sizeof(struct session_watch) == GP_CACHE_LINE, "a line a session");
 
@@ -38,5 +41,7 @@ void watch_place(struct gp_core *c, const struct job_core *jc);
 // A datagram of a session and what became of it.
 void watch_session(struct gp_core *c, const struct core_session *cs, const struct gp_msg *m,
 	enum gp_verdict v);
+// By home: the session's read for step `clock` waits, or no longer.
+void watch_read(struct gp_core *c, uint32_t session, bool parked, uint32_t clock);
 
 #endif

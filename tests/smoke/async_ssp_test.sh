@@ -24,6 +24,10 @@ fastest=$(job .clock_max)
 for _ in {1..20}; do
 	expect "fastest while one stands still" "$fastest" "$(job .clock_max)"
 done
+"$GRADCTL" --socket "$RUN_DIR/primary.sock" why >"$RUN_DIR/why.out"
+grep -qE '^  rank 0 waits to begin step [0-9]+ since .*: until all have done step [0-9]+ \(bound 2\), the slowest has done [0-9]+$' \
+	"$RUN_DIR/why.out" || fail "$(<"$RUN_DIR/why.out")"
+expect "step, of all" "$((fastest - 3))" "$(job .step)"
 proc_signal worker2 CONT
 workers_end 60
 expect_accuracy 0.7

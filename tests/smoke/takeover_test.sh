@@ -12,6 +12,11 @@ replica_serves() {
 	[ "$(ctl replica status | jq '.replica.step // 0')" -ge 100 ]
 }
 
+why_says() { # REGEX
+	"$GRADCTL" --socket "$RUN_DIR/primary.sock" why >"$RUN_DIR/why.out" 2>&1 &&
+		grep -qE "$1" "$RUN_DIR/why.out"
+}
+
 smoke_begin 2 1500
 CORES=1
 "$ROOT/scripts/test-ca" "$RUN_DIR" primary replica
@@ -27,6 +32,10 @@ for r in 0 1; do
 		--reconnect-ms 60000
 done
 wait_for 30 replica_serves || fail "no snapshot within 30 s"
+kill -STOP "${PROC_PID[replica]}"
+wait_for 30 why_says 'at step [0-9]+ for the replica, which holds step [0-9]+ \(replica.lag_max 200\), since' ||
+	fail "no word of the replica in: $(<"$RUN_DIR/why.out")"
+kill -CONT "${PROC_PID[replica]}"
 proc_kill primary
 ctl replica leader promote --peer-is-fenced | grep '"primary": 1'
 wait_line replica 'this node leads it from step [0-9]*1 on' 10

@@ -2,7 +2,7 @@
 //
 // Rings that are full and ports without frames: nobody waits for them in a core, nothing is lost,
 // and when there is room again everything goes on as if nothing had been.
-#include "driver.h"
+#include "async_rig.h"
 
 #include <errno.h>
 
@@ -289,6 +289,58 @@ Test(full, an_asynchronous_job_waits_for_a_home_that_sleeps)
 	rig_run(r);
 	cr_assert_gt(rig_job(r).clock_max, 60);
 	rig_free(r);
+}
+
+static struct {
+	uint32_t heard, lost, bound;
+} moves;
+
+static void on_move(void *arg, uint16_t job, const struct gp_bound_move *m)
+{
+	(void)arg, (void)job;
+	moves.lost += m->lost;
+	cr_assert(
+		m->lost > 0 || m->from == moves.bound, "from %u, it was %u", m->from, moves.bound);
+	moves.bound = m->to;
+	moves.heard++;
+}
+
+// The ranks take turns in being late, by so much that each of two windows votes for a wider bound.
+static void bound_widen(struct rig *r, uint32_t *step, uint32_t until)
+{
+	for (uint32_t i = 0; i < 600 && rig_job(r).bound < until; i++, (*step)++) {
+		struct worker *first = &r->w[*step % 2], *late = &r->w[1 - *step % 2];
+		push_step(first, *step);
+		worker_read(first, *step, *step + 1 + rig_job(r).bound, 0);
+		rig_wait(r, 200 * RIG_MS, 3);
+		push_step(late, *step);
+		r->now += 10 * RIG_MS;
+	}
+	cr_assert_geq(rig_job(r).bound, until);
+}
+
+Test(full, every_move_of_the_bound_is_told_or_counted)
+{
+	struct rig *r = async_new(GP_CONSIST_ADAPTIVE, GP_ATOM_BLOCK, 2);
+	r->cfg.ring_size = 64;
+	r->jobs[0].bound_min = 0;
+	r->jobs[0].bound = 64;
+	async_up(r);
+	memset(&moves, 0, sizeof(moves));
+	const struct gp_registrar_events ev = {.bound_moved = on_move};
+	gp_registrar_set_events(r->reg, &ev);
+	uint32_t step = 1;
+	bound_widen(r, &step, 1);
+	cr_assert(moves.heard == 1 && moves.bound == 1);
+	control_fill(r);
+	bound_widen(r, &step, 64); // 2, 4, 8, 16, 32, 64: four are kept
+	cr_assert_eq(moves.heard, 1);
+	r->no_control = false;
+	rig_run(r);
+	cr_assert_eq(moves.heard, 5);
+	cr_assert_eq(moves.lost, 2);
+	cr_assert_eq(moves.bound, 64);
+	rig_free_busy(r);
 }
 
 Test(full, an_asynchronous_job_stops_like_any_other)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Who is missing, where, since when: as the cores publish it.
-#include "driver.h"
+#include "async_rig.h"
 
 #include <gp_watch.h>
 
@@ -130,5 +130,27 @@ Test(watch, a_worker_by_its_session)
 	cr_assert_eq(watched(r, 1).repeats, 0);
 	cr_assert_eq(watched(r, 1).rtt_us, 0);
 	cr_assert(!watched(r, 1).pushed);
+	rig_free_busy(r);
+}
+
+// An asynchronous job: whose read waits, for which step, since when.
+Test(watch, a_read_that_waits_for_its_bound)
+{
+	struct rig *r = async_new(GP_CONSIST_SSP, GP_ATOM_BLOCK, 2);
+	r->cfg.cores_count = 2;
+	async_up(r);
+	push_step(&r->w[0], 1);
+	push_step(&r->w[0], 2);
+	cr_assert_not(watched(r, 0).parked);
+	uint64_t before = r->now;
+	cr_assert_eq(read_now(&r->w[0], 1, 3, 0).state, GP_READ_PARKED);
+	struct gp_worker_view v = watched(r, 0);
+	cr_assert(v.parked);
+	cr_assert_eq(v.reads, 3);
+	cr_assert_geq(v.parked_since, before);
+	cr_assert_not(watched(r, 1).parked);
+	push_step(&r->w[1], 1);
+	cr_assert_eq(read_reply(&r->w[0]).state, GP_READ_GRANTED);
+	cr_assert_not(watched(r, 0).parked);
 	rig_free_busy(r);
 }
