@@ -52,7 +52,8 @@ static const char status_text[] =
 // A tensor's name comes from a worker: it must not drive the operator's terminal.
 static const char job_sample[] =
 	"{\"name\":\"mnist\",\"id\":1,\"kind\":\"train\",\"state\":\"running\","
-	"\"atomicity\":\"unit\",\"consistency\":\"bsp\",\"workers\":2,\"step\":1200,"
+	"\"atomicity\":\"unit\",\"consistency\":\"bsp\",\"workers\":2,\"step\":1200,\"generation\":"
+	"1200,"
 	"\"decision\":2400,\"view\":4,\"digest\":\"8f3a\",\"memory_used\":1610612736,"
 	"\"memory_max\":2147483648,"
 	"\"tensors\":[{\"name\":\"fc1.weight\",\"dims\":[784,256],\"elements\":200704,"
@@ -64,7 +65,7 @@ static const char job_sample[] =
 
 static const char job_text[] = "mnist: id 1, train, running\n"
 			       "consistency bsp, atomicity unit, workers 2\n"
-			       "step 1200, decision 2400, view 4, digest 8f3a\n"
+			       "step 1200, generation 1200, decision 2400, view 4, digest 8f3a\n"
 			       "memory 1.5 GiB of 2.0 GiB\n"
 			       "\n"
 			       "TENSOR         DIMS  ELEMENTS  BLOCKS\n"
