@@ -15,6 +15,11 @@ static const struct command *const commands[] = {
 	&command_overlap,
 	&command_allreduce,
 	&command_machine,
+	&command_sockets,
+	&command_e2e,
+#ifdef GRADBENCH_DPDK
+	&command_forward,
+#endif
 #endif
 	&command_codec,
 };

@@ -44,6 +44,7 @@ static bool round_run(struct lcore *l, uint64_t now)
 {
 	struct gp_frame *frames[GP_ENGINE_BURST_MAX];
 	uint32_t n = gp_xport_dpdk_poll(l->xport, frames, l->burst);
+	bool received = gp_xport_dpdk_received(l->xport) > 0; // also what was answered there
 	if (n > 0)
 		gp_core_rx(l->core, frames, n, now);
 	uint32_t work = gp_core_tick(l->core, now);
@@ -51,7 +52,7 @@ static bool round_run(struct lcore *l, uint64_t now)
 	gp_rcu_quiescent();
 	if (gp_core_backup_wake(l->core))
 		pair_wake(l->node);
-	return n > 0 || work > 0 || queued > 0;
+	return n > 0 || received || work > 0 || queued > 0;
 }
 
 static uint64_t idle_sleep(struct lcore *l, uint64_t sleep_ns)

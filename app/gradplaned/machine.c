@@ -125,8 +125,10 @@ static bool memif_socket_fits(const char *path)
 static bool device_fits(const struct gp_config *c)
 {
 	const char *device = c->port.device;
-	if (c->port.driver == GP_PORT_MEMIF)
+	if (c->port.driver == GP_PORT_MEMIF) {
+		machine_directory_make(device);
 		return memif_socket_fits(device);
+	}
 	bool exists = if_nametoindex(device) != 0;
 	if (c->port.driver == GP_PORT_TAP && exists) {
 		gp_error("port.device %s exists already: stop the gradplaned that uses it, remove "

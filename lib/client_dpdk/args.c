@@ -3,6 +3,7 @@
 // The text of a transport: keys of ours are taken out, all others are the driver's.
 #include "client_dpdk_priv.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,12 +57,18 @@ static bool ip_parse(const char *value, struct gp_addr *out)
 	return ok;
 }
 
-static bool mac_parse(const char *value, uint8_t mac[6])
+static bool mac_parse(const char *text, uint8_t mac[6])
 {
-	int end = 0;
-	return sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2],
-		       &mac[3], &mac[4], &mac[5], &end) == 6 &&
-	       value[end] == '\0';
+	for (uint32_t i = 0; i < 6; i++) {
+		char *end;
+		unsigned long v = strtoul(text, &end, 16);
+		bool digits = isxdigit((unsigned char)text[0]) && end - text <= 2;
+		if (!digits || *end != (i < 5 ? ':' : '\0'))
+			return false;
+		mac[i] = (uint8_t)v;
+		text = end + 1;
+	}
+	return true;
 }
 
 static bool number_parse(const char *value, uint32_t min, uint32_t max, uint32_t *out)

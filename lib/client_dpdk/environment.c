@@ -19,14 +19,13 @@ static bool started;
 
 static uint64_t hugepages_free_mib(void)
 {
-	unsigned long pages = 0;
+	char line[32] = "";
 	FILE *f = fopen(HUGE_FREE, "re");
 	if (!f)
 		return 0;
-	if (fscanf(f, "%lu", &pages) != 1)
-		pages = 0;
+	bool read = fgets(line, sizeof(line), f) != NULL;
 	fclose(f);
-	return 2 * (uint64_t)pages;
+	return read ? 2 * strtoull(line, NULL, 10) : 0;
 }
 
 // "0@(1,3)": the one lcore may run where the calling thread may.
@@ -44,16 +43,9 @@ static void lcores_format(char *text, size_t size)
 	text[len - 1] = ')';
 }
 
-static int eal_start(const struct cd_args *a, char text[GP_CARRIER_TEXT_SIZE])
+static int eal_init(const struct cd_args *a, bool huge)
 {
 	char prefix[32], lcores[4096];
-	bool enough = hugepages_free_mib() >= a->memory_mib;
-	if (a->huge == CD_HUGE_ON && !enough) {
-		(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
-			"transport: huge=on, but %lu MiB of huge pages are free and memory is %u",
-			hugepages_free_mib(), a->memory_mib);
-		return -ENOMEM;
-	}
 	(void)snprintf(prefix, sizeof(prefix), "gradplane-worker-%d", (int)getpid());
 	lcores_format(lcores, sizeof(lcores));
 	// memif shares memory with its peer by file: one file for all of it, or zero-copy refuses.
@@ -66,12 +58,27 @@ static int eal_start(const struct cd_args *a, char text[GP_CARRIER_TEXT_SIZE])
 		.file_prefix = prefix,
 		.lcores = lcores,
 		.memory_mib = a->memory_mib,
-		.no_huge = a->huge == CD_HUGE_OFF || !enough,
+		.no_huge = !huge,
 		.no_pci = a->is_virtual,
 		.allow = a->is_virtual ? NULL : allow,
 		.extra = extra,
 	};
-	int rc = gp_dpdk_eal_init(&opts);
+	return gp_dpdk_eal_init(&opts);
+}
+
+// Somebody else may take the huge pages that were free a moment ago: `auto` then goes without.
+static int eal_start(const struct cd_args *a, char text[GP_CARRIER_TEXT_SIZE])
+{
+	bool enough = hugepages_free_mib() >= a->memory_mib;
+	if (a->huge == CD_HUGE_ON && !enough) {
+		(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
+			"transport: huge=on, but %lu MiB of huge pages are free and memory is %u",
+			hugepages_free_mib(), a->memory_mib);
+		return -ENOMEM;
+	}
+	int rc = eal_init(a, enough && a->huge != CD_HUGE_OFF);
+	if (rc && enough && a->huge == CD_HUGE_AUTO)
+		rc = eal_init(a, false);
 	if (rc)
 		(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
 			"transport: DPDK does not start: %s (the lines above say why)",

@@ -113,12 +113,10 @@ struct gp_config_eal {
 struct gp_config_port {
 	enum gp_port_driver driver;
 	char device[108]; // tap: interface to make; af_*: interface; memif: socket path; pci: BDF
-	char devargs[GP_CONFIG_TEXT_SIZE]; // appended to the device's arguments
-	uint32_t mtu;			   // IP MTU
-	uint32_t rx_descriptors;	   // per queue
-	uint32_t tx_descriptors;
-	uint32_t mbufs; // per polled core
-	uint32_t links; // memif: workers' ends, ids 0..links-1
+	char devargs[GP_CONFIG_TEXT_SIZE];	 // appended to the device's arguments
+	uint32_t mtu;				 // IP MTU
+	uint32_t rx_descriptors, tx_descriptors; // per queue
+	uint32_t mbufs, links; // per polled core; memif: workers' ends, ids 0..links-1
 	enum gp_steering steering;
 	bool mac_present;
 	uint8_t mac[6];

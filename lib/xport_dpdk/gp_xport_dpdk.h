@@ -138,6 +138,8 @@ struct gp_xport *gp_xport_dpdk_base(struct gp_xport_dpdk *x);
 // Up to `max` datagrams for this core's port; each frame carries one reference. Its data is the UDP
 // payload, its peer the sender.
 uint32_t gp_xport_dpdk_poll(struct gp_xport_dpdk *x, struct gp_frame **frames, uint32_t max);
+// Frames that the last poll took from drivers, of whatever kind.
+uint32_t gp_xport_dpdk_received(const struct gp_xport_dpdk *x);
 // Hands what is queued to the driver; returns what is still queued.
 uint32_t gp_xport_dpdk_flush(struct gp_xport_dpdk *x);
 // Queues a gratuitous ARP or unsolicited neighbour advertisement for each of our addresses: at

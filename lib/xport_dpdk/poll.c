@@ -115,6 +115,7 @@ static uint32_t receive(
 	}
 	if (got == 0)
 		return 0;
+	x->received += got;
 	count(&x->counters.rx_frames, got);
 	count(&x->counters.rx_bytes, bytes);
 	if (x->port->cores_count > 1)
@@ -163,12 +164,18 @@ uint32_t gp_xport_dpdk_poll(struct gp_xport_dpdk *x, struct gp_frame **frames, u
 	uint32_t kept = 0;
 	GP_ASSERT(max > 0);
 	x->poll_turn++;
+	x->received = 0;
 	// Half of the burst at most, so that neither source starves the other.
 	if (x->port->cores_count > 1)
 		kept = take_over(x, frames, own ? max / 2 : max);
 	if (own)
 		kept += links_receive(x, frames + kept, max - kept);
 	return kept;
+}
+
+uint32_t gp_xport_dpdk_received(const struct gp_xport_dpdk *x)
+{
+	return x->received;
 }
 
 // A frame of discovery: its buffer, and how it leaves.

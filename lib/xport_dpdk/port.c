@@ -134,7 +134,8 @@ static int links_take(struct gp_xport_dpdk *x, const struct gp_dpdk_port_opts *o
 	uint32_t len = tx_queue_len(o);
 	for (; x->links_count < p->links_count; x->links_count++) {
 		uint16_t via = link_core(p, x->idx, x->links_count);
-		struct rte_mbuf **tx = rte_zmalloc("gp_tx", len * sizeof(*tx), GP_CACHE_LINE);
+		struct rte_mbuf **tx =
+			rte_zmalloc("gp_tx", len * sizeof(struct rte_mbuf *), GP_CACHE_LINE);
 		if (!tx)
 			return -ENOMEM;
 		struct core_link *l = &x->links[x->links_count];

@@ -76,6 +76,7 @@ struct gp_xport_dpdk {
 	uint16_t payload_off;
 	uint32_t parse_flags;
 	uint32_t poll_turn;
+	uint32_t received; // by the last poll
 	uint32_t links_count;
 	uint32_t polled_count; // of them polled by this core
 	bool connected;

@@ -26,6 +26,7 @@ expect '.sums == "checked" and (.rows | map(.sessions) | max == 1024)' \
 	scale --table-mb 2 --rounds 1 --packets 5000 --tensors-max 100
 expect '.sums == "checked" and (.rows | length == 2) and .bytes > 2000000' \
 	snapshot --table-mb 1 --rounds 1
+expect '(.rows | length == 4) and all(.rows[]; .lost == 0)' sockets --packets 640 --rounds 1
 expect '.sums == "checked" and .bytes > 0' snapshot --table-mb 1 --rounds 1 --level 1 --mtu 1500
 expect '(.rows | length) > 20' codec --elems 5000 --repeats 1
 expect '(.add | length == 8) and (.sparse | length == 9)' codec --server --block 100 --repeats 1
@@ -59,7 +60,8 @@ refused 1 "the line is longer than 510 bytes" "$(printf '%0600d' 0)"
 
 for wrong in "" "nothing" "engine --workers 0" "engine --skew 64 --slots 64" "roofline --rounds 0" \
 	"snapshot --level 20" \
-	"overlap --network /nothing" "overlap --network $CONF/resnet50.csv --jobs a" "allreduce --sizes 3x1"; do
+	"overlap --network /nothing" "overlap --network $CONF/resnet50.csv --jobs a" "allreduce --sizes 3x1" \
+	"e2e" "e2e --server 127.0.0.1:9 --job j --world 1 --rank 0 --loss 600000" "sockets --size 0" "forward --size 10"; do
 	# shellcheck disable=SC2086
 	if "$BENCH" $wrong >/dev/null 2>&1; then
 		echo "gradbench $wrong: accepted" && exit 1
