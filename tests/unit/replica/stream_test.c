@@ -184,6 +184,24 @@ Test(stream, only_the_epoch_of_both_is_acknowledged)
 	stream_rig_free(r);
 }
 
+// A heartbeat says the new epoch in its head, and does not reach the follower.
+Test(stream, a_heartbeat_first_does_not_hide_a_new_epoch)
+{
+	struct stream_rig *r = paired(1, 1);
+	struct gp_stream_error err;
+	stream_base(r, 0);
+	stream_connect(r);
+	stream_decide(r, 0, 4);
+	stream_run(r);
+	cr_assert_eq(stream_fed(r, 0).acked_epoch, EPOCH);
+	gp_feeder_epoch(r->feeder, EPOCH + 1);
+	gp_follower_epoch(r->follower, EPOCH + 1);
+	cr_assert_eq(gp_stream_ping(r->primary.stream, 1, &err), 0);
+	stream_run(r);
+	cr_assert_eq(stream_fed(r, 0).acked_epoch, EPOCH + 1);
+	stream_rig_free(r);
+}
+
 Test(stream, an_acknowledgement_of_an_old_epoch_releases_nothing)
 {
 	struct stream_rig *r = paired(1, 1);
