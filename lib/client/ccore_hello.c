@@ -293,6 +293,7 @@ void cc_welcome(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m)
 			return;
 		session_open(c, &w, &m->h);
 	}
+	c->heard = c->now;
 	if (lane_open(c, l))
 		cc_fail(c, -ENOMEM, "no memory for %u packets in flight", c->w.window);
 }

@@ -586,8 +586,6 @@ static void round_end_call(struct client *k)
 		call_check(k, gp_ccore_step_end(k->c));
 }
 
-// ---- a server as it should be
-
 static void lane_up(struct client *k, uint32_t lane)
 {
 	do_tick(k, lane);
@@ -605,7 +603,7 @@ static void client_up(struct client *k, uint32_t stage)
 		for (uint32_t i = 0; i < k->w.cores; i++)
 			lane_up(k, i);
 	if (stage >= 2) {
-		register_call(k); // refused where it is had again
+		register_call(k);
 		do_tick(k, 0);
 		do_layout(k, k->w.home);
 	}

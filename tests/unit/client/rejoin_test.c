@@ -243,3 +243,27 @@ Test(rejoin, a_word_that_nobody_listens_ends_a_silent_session)
 	cr_assert(gp_ccore_error(f.core));
 	cr_assert_eq(gp_ccore_error(f.core)->code, -ECONNREFUSED);
 }
+
+// What was waited for the rank is not the server's silence.
+Test(rejoin, a_rank_that_was_taken_for_long_is_had_in_the_end)
+{
+	const struct gp_ccore_again how = {
+		.server = "10.0.0.2:9700", .v4 = true, .incarnation = 6, .nonce = 77};
+	const struct gp_refuse taken = {
+		.reason = GP_REFUSAL_RANK_TAKEN, .about = GP_WIRE_JOIN, .nonce = 77, .age_ms = 10};
+	lose();
+	gp_ccore_again(f.core, &how, &f.base);
+	f.core->cfg.silence_ns = 50 * MS;
+	f.w.timeout_us = 20000;
+	f.w.incarnation = 6;
+	f.w.decision = f.decision;
+	fx_tick(&f, 0);
+	fx_hello_reply(&f, f.base.mtu, GP_WIRE_VERSION);
+	fx_tick(&f, 0);
+	fx_refuse(&f, &taken);
+	fx_tick(&f, 100 * MS);
+	fx_welcome(&f);
+	fx_tick(&f, 0);
+	cr_assert_not(gp_ccore_error(f.core));
+	cr_assert_eq(gp_ccore_phase(f.core), GP_CCORE_JOINED);
+}
