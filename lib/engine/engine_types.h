@@ -128,10 +128,8 @@ struct job_core {
 	uint32_t admitted; // serial of the latest session that may be in the view
 	uint32_t stop_step;
 	bool stopping;
-	struct gp_ranks members;
-	struct gp_ranks counted;       // whose contributions are in all units of the generation
-	struct gp_ranks counted_ahead; // ... and in those that are a step further
-	uint32_t *deferred;	       // slots
+	struct gp_ranks members, counted, counted_ahead; // of the last two see struct gp_restore
+	uint32_t *deferred;				 // slots
 	uint32_t deferred_count;
 	uint32_t *done_queue; // units whose part is done and not yet told to home
 	uint32_t done_first;
