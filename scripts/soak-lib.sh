@@ -30,6 +30,19 @@ part_sim() {
 	figures sim "$seeds seeds, $datagrams datagrams, $((SECONDS - begin)) s"
 }
 
+# Pairs of servers, with seeds that scripts/test never takes; as many takeovers whatever the limit.
+part_takeovers() {
+	local out begin=$SECONDS first=$((1000001 + RANDOM * 32768 + RANDOM))
+	out=$(mktemp)
+	"$RELEASE/tests/sim/gradsim" --takeovers 20000 --seeds "$first..$((first + 100000))" --json >"$out" || {
+		tail -n 30 "$out"
+		rm -f "$out"
+		return 1
+	}
+	figures takeovers "$(jq -r '"\(.takeovers) takeovers in \(.histories) histories"' "$out") from seed $first, $((SECONDS - begin)) s"
+	rm -f "$out"
+}
+
 part_fuzz() {
 	local dir seconds=$((MINUTES ? MINUTES * 60 : 600)) targets=() log=$RELEASE/soak-fuzz.txt
 	mapfile -t targets < <(find "$ROOT/tests/fuzz/corpus" -mindepth 1 -maxdepth 1 -printf 'fuzz_%f\n')

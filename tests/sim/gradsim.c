@@ -2,6 +2,7 @@
 //
 // gradsim: runs simulated histories and says which failed. Exit 0: all held; 1: one did not (the
 // last line replays it); 2: usage.
+#include "pair_runner.h"
 #include "runner.h"
 
 #include <gp_rcu.h>
@@ -19,28 +20,32 @@ struct args {
 	uint32_t jobs;
 	uint32_t wall_ms;
 	uint32_t shrink_ms;
+	uint32_t takeovers;
 	bool trace, log, json;
 	const char *regressions;
 };
 
 static void usage(FILE *f)
 {
-	fprintf(f, "usage: gradsim [--seeds A..B] [--jobs N] [--wall S] [--json] [limits]\n"
-		   "       gradsim --trace SEED [--log] [limits]\n"
-		   "       gradsim --regressions FILE\n"
-		   "  --seeds A..B     histories to run (1..100)\n"
-		   "  --jobs N         processes that share them (1)\n"
-		   "  --wall S         ends after S seconds\n"
-		   "  --json           the figures as one JSON object\n"
-		   "  --shrink S       seconds to make a failing history smaller (60)\n"
-		   "  --trace SEED     one history, twice, with its properties\n"
-		   "  --log            and every datagram of it\n"
-		   "  --regressions F  a history for each line of F, as --trace and limits\n"
-		   "limits, otherwise by seed:\n"
-		   "  --workers LIST --cores LIST  one of these numbers\n"
-		   "  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive\n"
-		   "  --steps N --datagrams N --tensors N --readers N  at most\n"
-		   "  --faults LIST    of the seed's faults only these (all, none)\n");
+	fprintf(f,
+		"usage: gradsim [--seeds A..B] [--jobs N] [--wall S] [--json] [limits]\n"
+		"       gradsim --trace SEED [--log] [limits]\n"
+		"       gradsim --regressions FILE\n"
+		"       gradsim --takeovers N [--seeds A..B | --trace SEED] [--json]\n"
+		"  --seeds A..B     histories to run (1..100)\n"
+		"  --jobs N         processes that share them (1)\n"
+		"  --wall S         ends after S seconds\n"
+		"  --json           the figures as one JSON object\n"
+		"  --shrink S       seconds to make a failing history smaller (60)\n"
+		"  --trace SEED     one history, twice, with its properties\n"
+		"  --log            and every datagram of it\n"
+		"  --regressions F  a history for each line of F, as --trace and limits\n"
+		"  --takeovers N    pairs of servers instead, from seed A on, until N takeovers\n"
+		"limits, otherwise by seed:\n"
+		"  --workers LIST --cores LIST  one of these numbers\n"
+		"  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive\n"
+		"  --steps N --datagrams N --tensors N --readers N  at most\n"
+		"  --faults LIST    of the seed's faults only these (all, none)\n");
 }
 
 // "A..B"
@@ -137,6 +142,8 @@ static bool option_take(struct args *a, int o, const char *text)
 	case 'x':
 		a->regressions = text;
 		return true;
+	case 'p':
+		return number_parse(text, &a->takeovers) && a->takeovers > 0;
 	case 'l':
 		a->log = true;
 		return true;
@@ -155,8 +162,9 @@ static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
 	{"mode", required_argument, NULL, 'm'}, {"steps", required_argument, NULL, 'n'},
 	{"datagrams", required_argument, NULL, 'd'}, {"tensors", required_argument, NULL, 'e'},
 	{"readers", required_argument, NULL, 'r'}, {"faults", required_argument, NULL, 'f'},
-	{"regressions", required_argument, NULL, 'x'}, {"log", no_argument, NULL, 'l'},
-	{"json", no_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
+	{"regressions", required_argument, NULL, 'x'}, {"takeovers", required_argument, NULL, 'p'},
+	{"log", no_argument, NULL, 'l'}, {"json", no_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'}, {0}};
 
 static void args_default(struct args *a)
 {
@@ -281,6 +289,20 @@ static int regressions_run(const struct args *a)
 	return failed || count == 0;
 }
 
+static int takeovers_run(const struct args *a)
+{
+	struct pair_totals t;
+	uint64_t began = runner_clock_ms();
+	bool one = a->trace;
+	bool ok = pair_histories(
+		a->first, one ? a->first : UINT64_MAX, one ? UINT64_MAX : a->takeovers, &t);
+	pair_totals_print(&t, runner_clock_ms() - began, a->json);
+	if (!ok)
+		printf("seed %" PRIu64 ": %s\nreplay: gradsim --takeovers 1 --trace %" PRIu64 "\n",
+			t.seed, t.why, t.seed);
+	return !ok;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a;
@@ -289,6 +311,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	if (a.takeovers)
+		return takeovers_run(&a);
 	if (a.regressions)
 		return regressions_run(&a);
 	return a.trace ? trace_run(&a) : histories_run(&a);

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The judge. What anybody but the backup could hear of are decisions, in one order over all
+// leaderships; each is worked out by the oracle when it comes out, and never taken back: who is
+// promoted holds them all. Beyond them it may hold what its predecessor had decided and nobody had
+// heard of; that comes out with the promotion.
+#include "pair.h"
+
+static bool decision_same(const struct gp_decision *a, const struct gp_decision *b)
+{
+	return a->number == b->number && a->kind == b->kind && a->unit == b->unit &&
+	       a->step == b->step && a->view == b->view && a->ranks == b->ranks &&
+	       gp_ranks_equal(&a->members, &b->members);
+}
+
+static void commit_feed(struct pair_sim *s, const struct gp_decision *d)
+{
+	struct gp_ranks *in = &s->counted[d->step % GP_ARRAY_SIZE(s->counted)];
+	if (s->oracle.units_next == 0)
+		*in = s->oracle.members;
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(in->w); i++)
+		in->w[i] &= s->oracle.members.w[i];
+	oracle_commit(&s->oracle, d->unit, d->step, d->view, d->ranks);
+}
+
+static void decision_feed(struct pair_sim *s, const struct gp_decision *d)
+{
+	static const uint64_t lives[SIM_WORKERS_MAX] = {1, 1, 1, 1};
+	if (d->number != s->decision + 1)
+		pair_broken(s, "decision %u comes out after decision %u", d->number, s->decision);
+	s->decision = d->number;
+	s->out[d->number % PAIR_DECISIONS_MAX] = *d;
+	if (d->kind == GP_DECIDED_VIEW)
+		oracle_view(&s->oracle, d->view, d->step, &d->members, lives);
+	else if (d->kind == GP_DECIDED_COMMIT)
+		commit_feed(s, d);
+}
+
+void pair_check_told(struct pair_node *n, const struct gp_decision *d)
+{
+	n->told[d->number % PAIR_DECISIONS_MAX] = *d;
+}
+
+// In an epoch one node releases; the other one's are those that its successor held before.
+void pair_check_out(struct pair_node *n, const struct gp_decision *d)
+{
+	struct pair_sim *s = n->s;
+	if (n->life == s->owner) {
+		uint32_t *who = &s->released[n->rules.mine.record.epoch % 64];
+		if (*who != 0 && *who != n->idx + 1)
+			pair_broken(
+				s, "both nodes release in epoch %u", n->rules.mine.record.epoch);
+		*who = n->idx + 1;
+		decision_feed(s, d);
+		return;
+	}
+	if (gp_before(s->base, d->number) ||
+		!decision_same(d, &s->out[d->number % PAIR_DECISIONS_MAX]))
+		pair_broken(s,
+			"node %u lets decision %u out, after its peer has taken over behind %u",
+			n->idx, d->number, s->base);
+}
+
+static void image_check(struct pair_node *n, const struct gp_image_view *v)
+{
+	struct pair_sim *s = n->s;
+	const struct oracle *k = &s->oracle;
+	if (v->generation != k->generation || v->units_ahead != k->units_next)
+		pair_broken(s, "node %u takes over at generation %u and %u units, it is %u and %u",
+			n->idx, v->generation, v->units_ahead, k->generation, k->units_next);
+	for (uint32_t u = 0; u < k->units_count && !s->why[0]; u++) {
+		uint32_t step, elems;
+		float weight;
+		if (!gp_image_unit_step(n->image, v->id, u, &step) || step == GP_IMAGE_NONE)
+			continue;
+		for (uint32_t b = k->units[u].first; b < k->units[u].first + k->units[u].count;
+			b++) {
+			const float *x =
+				gp_image_block(n->image, v->id, b, step, 0, &elems, &weight);
+			if (!s->o.train && step == 0)
+				continue;
+			if (!x)
+				pair_broken(s, "block %u of step %u is not in the image", b, step);
+			else
+				oracle_check_block(&s->oracle, x, elems, step, b, "image", n->idx);
+		}
+	}
+}
+
+void pair_check_promoted(struct pair_node *n, const struct gp_image_view *v)
+{
+	struct pair_sim *s = n->s;
+	const struct gp_decision *told = s->node[1 - n->idx].told;
+	uint32_t last = v ? v->point.decision : 0;
+	if (s->owner != 0) {
+		s->takeovers++;
+		s->stats.takeovers++;
+	}
+	if (!v && s->oracle.commits > 0)
+		pair_broken(s, "node %u takes over with nothing, %llu units were committed", n->idx,
+			(unsigned long long)s->oracle.commits);
+	if (v && gp_before(last, s->decision))
+		pair_broken(s, "node %u takes over behind decision %u, %u had come out", n->idx,
+			last, s->decision);
+	while (v && !s->why[0] && gp_before(s->decision, last)) {
+		const struct gp_decision *d = &told[(s->decision + 1) % PAIR_DECISIONS_MAX];
+		decision_feed(s, d);
+	}
+	s->owner = n->life;
+	s->base = last;
+	s->decision = last;
+	s->oracle.view = 0;
+	if (v && !s->why[0])
+		image_check(n, v);
+}
+
+// What is there when all is over is what the reference has.
+void pair_check_end(struct pair_sim *s)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		struct pair_node *n = &s->node[i];
+		if (!n->alive || !n->leading || n->life != s->owner)
+			continue;
+		for (uint32_t b = 0; b < s->oracle.blocks_count; b++) {
+			uint32_t elems;
+			const float *v =
+				gp_engine_block(n->engine, 0, b, s->oracle.generation, 0, &elems);
+			if (v)
+				oracle_check_block(
+					&s->oracle, v, elems, s->oracle.generation, b, "node", i);
+			else
+				pair_broken(s, "block %u of generation %u is gone", b,
+					s->oracle.generation);
+		}
+		return;
+	}
+	pair_broken(s, "nobody leads in the end");
+}

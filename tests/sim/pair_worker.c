@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pair.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ATTEMPT_NS (6 * MS)
+#define SILENCE_NS (5 * MS)
+#define LIFE	   1 // of all: who comes back contributes the same
+
+static void *mem_take(void *arg, size_t size)
+{
+	(void)arg;
+	size = gp_align_up(size, GP_CACHE_LINE);
+	void *mem = aligned_alloc(GP_CACHE_LINE, size);
+	return mem ? memset(mem, 0, size) : NULL;
+}
+
+static void mem_give(void *arg, void *mem)
+{
+	(void)arg;
+	free(mem);
+}
+
+static void connect_to(struct pair_worker *w, uint32_t server)
+{
+	w->server = server;
+	w->lanes = 1;
+	w->give_up_at = w->s->now + ATTEMPT_NS;
+	gp_sim_connect(w->x[0], gp_sim_addr(w->s->node[server].x[0]));
+}
+
+void pair_worker_start(struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	struct gp_ccore_config cfg = {
+		.job = "sim",
+		.server = "node",
+		.v4 = true,
+		.rank = (uint16_t)w->rank,
+		.world = (uint16_t)s->o.workers,
+		.incarnation = rng_next(&s->rng) | 1,
+		.previous = w->life,
+		.nonce = rng_next(&s->rng) | 1,
+		.silence_ns = SILENCE_NS,
+		.compress = {.codec = GP_CLIENT_F32},
+		.take = mem_take,
+		.give = mem_give,
+	};
+	w->life = cfg.incarnation;
+	w->phase = PAIR_JOINS;
+	w->told = false;
+	connect_to(w, w->server);
+	if (gp_ccore_create(&w->core, &cfg, w->x[0]) != 0)
+		pair_broken(s, "no memory");
+}
+
+void pair_worker_kill(struct pair_worker *w, uint64_t down_ns)
+{
+	gp_ccore_destroy(w->core);
+	w->core = NULL;
+	w->phase = PAIR_DEAD;
+	w->back_at = w->s->now + down_ns;
+}
+
+static void session_lost(struct pair_worker *w)
+{
+	struct gp_ccore_again how = {.v4 = true,
+		.incarnation = rng_next(&w->s->rng) | 1,
+		.nonce = rng_next(&w->s->rng) | 1,
+		.server = "node"};
+	const struct gp_client_error *e = gp_ccore_error(w->core);
+	uint32_t next = e && e->code == -ECONNRESET ? w->server : 1 - w->server;
+	if (e && e->code == -ESTALE)
+		pair_broken(w->s, "worker %u: %s", w->rank, e->text);
+	if (gp_ccore_can_again(w->core)) {
+		w->life = how.incarnation;
+		w->told = false;
+		connect_to(w, next);
+		gp_ccore_again(w->core, &how, w->x[0]);
+		w->s->stats.rejoins++;
+		return;
+	}
+	gp_ccore_destroy(w->core);
+	w->server = next;
+	pair_worker_start(w);
+}
+
+static void tensors_register(struct pair_worker *w)
+{
+	struct gp_client_tensor d[MODEL_TENSORS_MAX] = {0};
+	const struct model *m = &w->s->model;
+	for (uint32_t t = 0; t < m->tensors_count; t++) {
+		(void)snprintf(d[t].name, sizeof(d[t].name), "t%u", t);
+		d[t].dims_count = 1;
+		d[t].dims[0] = m->elems[t];
+		d[t].priority = m->tensors_count - t;
+	}
+	if (gp_ccore_register(w->core, d, m->tensors_count) != 0)
+		pair_broken(w->s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
+	w->phase = PAIR_REGISTERS;
+}
+
+static void init_begin(struct pair_worker *w)
+{
+	model_initial(&w->s->model, w->rank, w->params);
+	if (gp_ccore_init(w->core, w->outs) != 0)
+		pair_broken(w->s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
+	w->pushed = 0;
+	w->phase = PAIR_INITS;
+}
+
+static void init_end(struct pair_worker *w)
+{
+	(void)gp_ccore_pull_end(w->core);
+	uint32_t step = gp_ccore_step(w->core);
+	if (w->s->o.train)
+		oracle_check_mixed(&w->s->oracle, w->params, step - 1, "init of worker", w->rank);
+	if (step <= w->done)
+		pair_broken(w->s, "worker %u was told step %u is done, and begins with step %u",
+			w->rank, w->done, step);
+	w->first = step;
+	w->phase = PAIR_STEPS;
+}
+
+static void tensor_push(struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	const struct model *m = &s->model;
+	uint32_t t = m->tensors_count - 1 - w->pushed, step = gp_ccore_step(w->core);
+	float *grad = w->grad + m->from[t], *out = w->params + m->from[t];
+	model_gradient(m, w->rank, step, t, out, grad);
+	if (gp_ccore_push(w->core, t, grad, model_weight(m, w->rank), out) != 0) {
+		if (!gp_ccore_error(w->core))
+			pair_broken(
+				s, "worker %u: push: %s", w->rank, gp_ccore_last(w->core)->text);
+		return;
+	}
+	oracle_contribution(&s->oracle, w->rank, LIFE, step, t, grad);
+	w->pushed++;
+	w->next_at = s->now + rng_below(&s->rng, s->o.compute_ns);
+}
+
+static void step_turn(struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	if (s->calm && gp_before(s->last_step, gp_ccore_step(w->core)) && w->pushed == 0) {
+		w->phase = PAIR_OVER;
+		return;
+	}
+	if (w->pushed < s->model.tensors_count) {
+		if (s->now >= w->next_at)
+			tensor_push(w);
+		return;
+	}
+	if (!gp_ccore_done(w->core))
+		return;
+	w->done = gp_ccore_step(w->core);
+	oracle_check(&s->oracle, w->params, w->done, 0, "worker", w->rank);
+	const struct gp_ranks *in = &s->counted[w->done % GP_ARRAY_SIZE(s->counted)];
+	if (w->done != w->first && !gp_ranks_has(in, w->rank))
+		pair_broken(s, "worker %u was told that step %u has its contribution", w->rank,
+			w->done);
+	if (gp_ccore_step_end(w->core) != 0)
+		pair_broken(s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
+	w->pushed = 0;
+}
+
+static void lanes_attach(struct pair_worker *w)
+{
+	if (gp_ccore_phase(w->core) != GP_CCORE_PORTS)
+		return;
+	for (; w->lanes < gp_ccore_lanes(w->core); w->lanes++) {
+		gp_sim_connect(w->x[w->lanes], gp_sim_addr(w->s->node[w->server].x[w->lanes]));
+		gp_ccore_attach(w->core, w->lanes, w->x[w->lanes]);
+	}
+}
+
+static void program(struct pair_worker *w)
+{
+	switch (w->phase) {
+	case PAIR_JOINS:
+		if (gp_ccore_phase(w->core) == GP_CCORE_JOINED)
+			tensors_register(w);
+		return;
+	case PAIR_REGISTERS:
+		if (gp_ccore_ready(w->core))
+			init_begin(w);
+		return;
+	case PAIR_INITS:
+		if (gp_ccore_done(w->core))
+			init_end(w);
+		return;
+	case PAIR_STEPS:
+		step_turn(w);
+		return;
+	default:
+		return;
+	}
+}
+
+uint64_t pair_worker_turn(struct pair_worker *w)
+{
+	if (w->phase == PAIR_DEAD) {
+		if (w->s->now >= w->back_at)
+			pair_worker_start(w);
+		return w->s->now + MS;
+	}
+	uint64_t at = gp_ccore_tick(w->core, w->s->now);
+	bool mute = gp_ccore_phase(w->core) == GP_CCORE_HELLO && w->s->now > w->give_up_at;
+	if (gp_ccore_error(w->core) || mute) {
+		session_lost(w);
+		return w->s->now;
+	}
+	lanes_attach(w);
+	if (gp_ccore_fate(w->core) == GP_CCORE_AGAIN)
+		return at;
+	if (gp_ccore_fate(w->core) == GP_CCORE_ROLLED_BACK && !w->told) {
+		w->told = true;
+		w->s->stats.rolled_back++;
+		init_begin(w);
+	}
+	program(w);
+	return at;
+}
