@@ -164,7 +164,7 @@ bool gp_xport_dpdk_answered(const struct gp_xport_dpdk *x, uint8_t mac[6]) GP_MU
 	X(tx_passed, "frames sent through the queue of another core")                              \
 	X(tx_queue_full, "dropped: this core's queue had no room")                                 \
 	X(tx_too_long, "dropped: longer than the port sends")                                      \
-	X(tx_unresolved, "dropped: no Ethernet address, or no address of that family")             \
+	X(tx_unresolved, "dropped: no Ethernet address, no address of that family, no such link")  \
 	X(tx_stuck, "dropped: the driver took nothing for long")                                   \
 	X(tx_gathered, "frames whose tail was attached")                                           \
 	X(tx_copied, "frames that were copied whole or in part before sending")                    \

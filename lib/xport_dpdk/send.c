@@ -176,8 +176,11 @@ static void dpdk_send(struct gp_xport *base, struct gp_frame *f)
 	const struct gp_dpdk_port *p = x->port;
 	if (x->connected)
 		f->peer = x->peer;
-	GP_ASSERT(f->peer.link < x->links_count);
 	uint32_t link = f->peer.link;
+	if (link >= x->links_count) { // of another node's port
+		frame_drop(f, &x->counters.tx_unresolved);
+		return;
+	}
 	bool v4 = gp_addr_is_v4(&f->peer);
 	uint64_t ip_len =
 		(uint64_t)f->len + f->tail_len + (v4 ? IP4_UDP_OVERHEAD : IP6_UDP_OVERHEAD);

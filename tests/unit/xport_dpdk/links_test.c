@@ -84,6 +84,16 @@ Test(links, an_answer_leaves_where_its_peer_was_heard)
 	cr_assert_eq(gp_load32(peer_parse(&frame, &p)), 4711);
 	cr_assert_eq(p.peer.port, PORT_BASE + 1);
 	cr_assert_gt(stats_of(&b, 1).tx_passed, 0);
+
+	f = x->ops->alloc(x);
+	f->len = 4;
+	f->peer = peer_addr(false);
+	f->peer.link = 3;
+	x->ops->send(x, f);
+	cr_assert_eq(stats_of(&b, 1).tx_unresolved, 1, "a link that is not there");
+	flush_all(&b, 2);
+	for (uint16_t l = 0; l < 3; l++)
+		cr_assert_not(wire_get(&b, l, &frame, NULL));
 	bench_close(&b);
 }
 
