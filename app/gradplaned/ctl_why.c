@@ -330,12 +330,28 @@ static bool lags(const struct query *q, uint32_t step)
 	return q->v.lag_max > 0 && gp_before(q->v.backed + q->v.lag_max, step);
 }
 
+// replica.mode sync: what is decided is not out before the replica holds it. False: it is.
+static bool release_say(struct query *q)
+{
+	struct text t = {0};
+	const char *what;
+	uint64_t since;
+	if (!pair_waits(q->n, &what, &since) || age(q, since) < STILL_NS)
+		return false;
+	say(&t, "job %s: what is decided waits for %s since ", q->v.name, what);
+	say_time(&t, age(q, since));
+	line_end(q, &t);
+	return true;
+}
+
 static void running_say(struct query *q)
 {
 	struct waits w = waits_find(q);
 	struct text t = {0};
 	uint64_t waited = age(q, w.since);
 	uint32_t missing = gp_ranks_count(&w.missing);
+	if (release_say(q))
+		return;
 	if (waited < STILL_NS || !w.any) {
 		say(&t, "job %s is running: step %u, its lowest block moved ", q->v.name, w.step);
 		say_time(&t, waited);
