@@ -45,6 +45,30 @@ static void tensors_print(const json_t *tensors, FILE *out)
 	table_print_fini(&t, out);
 }
 
+static void tables_print(const json_t *tables, FILE *out)
+{
+	static const struct column columns[] = {{"TABLE", false}, {"DIM", true}, {"ROWS", true},
+		{"ROWS MAX", true}, {"MEMORY", true}, {"EVICTED", true}, {"REFUSED", true},
+		{"KEPT", true}};
+	const json_t *one;
+	struct table t;
+	size_t i;
+
+	table_init(&t, columns, GP_ARRAY_SIZE(columns));
+	json_array_foreach(tables, i, one)
+	{
+		table_field(&t, one, "name", FORM_PLAIN);
+		table_field(&t, one, "dim", FORM_COUNT);
+		table_field(&t, one, "rows", FORM_COUNT);
+		table_field(&t, one, "rows_max", FORM_COUNT);
+		table_field(&t, one, "memory_used", FORM_BYTES);
+		table_field(&t, one, "evicted", FORM_COUNT);
+		table_field(&t, one, "refused", FORM_COUNT);
+		table_field(&t, one, "kept", FORM_COUNT);
+	}
+	table_print_fini(&t, out);
+}
+
 static void ranks_print(const json_t *ranks, FILE *out)
 {
 	static const struct column columns[] = {{"RANK", true}, {"ADDRESS", false},
@@ -69,14 +93,17 @@ static void ranks_print(const json_t *ranks, FILE *out)
 static void job_show_print(const json_t *result, FILE *out)
 {
 	job_print(result, out);
-	tensors_print(json_object_get(result, "tensors"), out);
+	if (json_object_get(result, "tables"))
+		tables_print(json_object_get(result, "tables"), out);
+	else
+		tensors_print(json_object_get(result, "tensors"), out);
 	ranks_print(json_object_get(result, "ranks"), out);
 }
 
 const struct command command_job_show = {
 	.name = "job show",
 	.operand = "name",
-	.help = "one job: its tensors and its ranks",
+	.help = "one job: its tensors or tables, and its ranks",
 	.timeout_ms = 5000,
 	.print = job_show_print,
 };

@@ -23,6 +23,21 @@ static json_t *tensors_json(const struct node *n, uint32_t idx)
 	return all;
 }
 
+// Of an embed job: what is in its tables.
+static json_t *tables_json(const struct node *n, uint32_t idx)
+{
+	json_t *all = json_array();
+	struct gp_table_view v;
+	for (uint32_t t = 0; gp_engine_table_view(n->engine, idx, t, &v); t++)
+		json_array_append_new(all,
+			json_pack("{s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:i,s:i}", "name", v.name, "dim",
+				(int)v.dim, "rows", (json_int_t)v.rows, "rows_max",
+				(json_int_t)v.rows_max, "memory_used", (json_int_t)v.memory_used,
+				"evicted", (json_int_t)v.evicted, "refused", (json_int_t)v.refused,
+				"kept", (int)v.kept, "kept_max", (int)v.kept_max));
+	return all;
+}
+
 static json_t *rank_json(
 	const struct node *n, uint32_t idx, const struct gp_rank_view *v, uint64_t now)
 {
@@ -99,6 +114,8 @@ static json_t *job_json(const struct node *n, uint32_t idx)
 		"tensors", tensors_json(n, idx), "ranks", ranks_json(n, idx));
 	if (o)
 		clocks_json(o, &v);
+	if (o && v.kind == GP_KIND_EMBED)
+		json_object_set_new(o, "tables", tables_json(n, idx));
 	return o;
 }
 

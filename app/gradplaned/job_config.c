@@ -43,11 +43,40 @@ static uint32_t codec_hint(const struct gp_config_job *j)
 	return ids[j->codec] | (gp_codec_is_topk(ids[j->codec]) ? ratio << 8 : 0);
 }
 
+static void tables_fill(struct gp_job_config *out, const struct gp_config_job *j)
+{
+	static const enum gp_rows_initial initials[] = {[GP_INITIAL_ZEROS] = GP_ROWS_ZEROS,
+		[GP_INITIAL_UNIFORM] = GP_ROWS_UNIFORM,
+		[GP_INITIAL_NORMAL] = GP_ROWS_NORMAL};
+	static const enum gp_rows_eviction evictions[] = {[GP_EVICTION_NONE] = GP_ROWS_EVICT_NONE,
+		[GP_EVICTION_AGE] = GP_ROWS_EVICT_AGE,
+		[GP_EVICTION_STEP] = GP_ROWS_EVICT_STEP};
+	_Static_assert(GP_CONFIG_TABLES_MAX == GP_ENGINE_TABLES_MAX, "one limit");
+	out->push_max = j->push_max;
+	out->tables_count = j->tables_count;
+	for (uint32_t i = 0; i < j->tables_count; i++) {
+		const struct gp_config_table *t = &j->tables[i];
+		out->tables[i] = (struct gp_job_table){
+			.rows_max = t->rows_max,
+			.dim = t->dim,
+			.bf16 = t->type == GP_TABLE_BF16,
+			.initial = initials[t->initial],
+			.initial_scale = t->initial_scale,
+			.seed = t->seed,
+			.eviction = evictions[t->eviction],
+			.evict_after = t->evict_after,
+			.kept_percent = t->kept,
+		};
+		snprintf(out->tables[i].name, sizeof(out->tables[i].name), "%s", t->name);
+	}
+}
+
 void job_config_fill(
 	struct gp_job_config *out, const struct gp_config_job *j, const struct gp_config *c)
 {
-	static const uint8_t kinds[] = {
-		[GP_JOB_REDUCE] = GP_KIND_REDUCE, [GP_JOB_TRAIN] = GP_KIND_TRAIN};
+	static const uint8_t kinds[] = {[GP_JOB_REDUCE] = GP_KIND_REDUCE,
+		[GP_JOB_TRAIN] = GP_KIND_TRAIN,
+		[GP_JOB_EMBED] = GP_KIND_EMBED};
 	static const uint8_t atomicities[] = {[GP_ATOMICITY_BLOCK] = GP_ATOM_BLOCK,
 		[GP_ATOMICITY_TENSOR] = GP_ATOM_TENSOR,
 		[GP_ATOMICITY_STEP] = GP_ATOM_STEP};
@@ -88,4 +117,5 @@ void job_config_fill(
 	};
 	snprintf(out->name, sizeof(out->name), "%s", j->name);
 	async_fill(out, j);
+	tables_fill(out, j);
 }

@@ -70,6 +70,41 @@ static void jobs_write(struct gp_metrics_writer *w, const struct node *n)
 	}
 }
 
+static double table_value(const struct gp_table_view *v, uint32_t which)
+{
+	const double values[] = {(double)v->rows, (double)v->rows_max, (double)v->memory_used,
+		(double)v->evicted, (double)v->refused, v->kept, v->kept_max};
+	GP_ASSERT(which < GP_ARRAY_SIZE(values));
+	return values[which];
+}
+
+static void tables_write(struct gp_metrics_writer *w, const struct node *n)
+{
+	static const struct gp_metrics_family families[] = {
+		{"gradplane_table_rows", GP_METRICS_GAUGE, NULL, "Rows in the table."},
+		{"gradplane_table_rows_max", GP_METRICS_GAUGE, NULL, "Rows that it may hold."},
+		{"gradplane_table_memory_used_bytes", GP_METRICS_GAUGE, "bytes",
+			"Memory of its rows and their index."},
+		{"gradplane_table_evicted", GP_METRICS_COUNTER, NULL, "Rows that were dropped."},
+		{"gradplane_table_refused", GP_METRICS_COUNTER, NULL,
+			"Rows of committed pushes that could not be made."},
+		{"gradplane_table_kept", GP_METRICS_GAUGE, NULL,
+			"Copies of rows for generations that are read."},
+		{"gradplane_table_kept_max", GP_METRICS_GAUGE, NULL, "Most such copies."},
+	};
+	for (uint32_t f = 0; f < GP_ARRAY_SIZE(families); f++) {
+		gp_metrics_family(w, &families[f]);
+		for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+			struct gp_table_view v;
+			for (uint32_t t = 0; gp_engine_table_view(n->engine, i, t, &v); t++)
+				gp_metrics_f64(w,
+					GP_METRICS_LABELS(
+						{"job", n->cfg.jobs[i].name}, {"table", v.name}),
+					table_value(&v, f));
+		}
+	}
+}
+
 static void snapshots_write(struct gp_metrics_writer *w, const struct node *n)
 {
 	static const struct gp_metrics_family last = {"gradplane_snapshot_last_step",
@@ -145,6 +180,7 @@ void metrics_state_write(struct gp_metrics_writer *w, const struct node *n)
 	node_write(w, n);
 	leader_metrics_write(w, n);
 	jobs_write(w, n);
+	tables_write(w, n);
 	snapshots_write(w, n);
 	pair_metrics_write(w, n);
 	if (n->replica.sender)

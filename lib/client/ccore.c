@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The core as a whole: its life, the dispatch of arrivals, the tick.
-#include "ccore_priv.h"
+#include "ccore_rows.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -73,6 +73,7 @@ void gp_ccore_destroy(struct gp_ccore *c)
 	if (!c)
 		return;
 	const struct gp_ccore_config cfg = c->cfg;
+	cc_rows_give(c);
 	void *const parts[] = {c->feedback, c->tensors, c->blocks, c->units, c->kept};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(parts); i++)
 		if (parts[i])
@@ -132,6 +133,9 @@ static void session_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_ms
 	case GP_WIRE_BUSY:
 		cc_busy(c, l, m);
 		return;
+	case GP_WIRE_ROWS:
+		cc_rows_answer(c, l, m);
+		return;
 	case GP_WIRE_READ_REPLY:
 		cc_read_reply(c, m);
 		return;
@@ -145,7 +149,8 @@ static bool is_server_type(uint8_t type)
 	return type == GP_WIRE_LAYOUT || type == GP_WIRE_RESULT || type == GP_WIRE_COMMIT ||
 	       type == GP_WIRE_ACK || type == GP_WIRE_HEARTBEAT_REPLY ||
 	       type == GP_WIRE_BARRIER_REPLY || type == GP_WIRE_LEAVE_REPLY ||
-	       type == GP_WIRE_NACK || type == GP_WIRE_BUSY || type == GP_WIRE_READ_REPLY;
+	       type == GP_WIRE_NACK || type == GP_WIRE_BUSY || type == GP_WIRE_READ_REPLY ||
+	       type == GP_WIRE_ROWS;
 }
 
 static void frame_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_frame *f)

@@ -2,7 +2,7 @@
 //
 // Asking for results: in a step only for those that seem to be lost; in rounds of init and pull for
 // everything, `window` blocks at a time.
-#include "ccore_priv.h"
+#include "ccore_rows.h"
 
 #define LATER	     (1 * MS) // no frame was free
 #define PULL_GAP_MIN (1 * MS)
@@ -106,7 +106,7 @@ static uint64_t bulk_tick(struct gp_ccore *c, struct cc_lane *l)
 		.run_max = c->mixed ? 1 : UINT16_MAX,
 		.flags = GP_WIRE_F_WANT,
 	};
-	int asked = pull_send(c, l, &w);
+	int asked = cc_embeds(c) ? cc_rows_ask(c, l, w.blocks_max) : pull_send(c, l, &w);
 	if (asked < 0)
 		return c->now + LATER;
 	c->stats.retransmits += l->asked > 0;
@@ -184,7 +184,8 @@ static bool gone_async(struct gp_ccore *c, const struct gp_refuse *r)
 // The generation is no longer there: init finds which blocks have moved on, a pull starts again.
 void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r)
 {
-	if (!c->laid_out || r->about != GP_WIRE_PULL || gone_async(c, r) || !c->running)
+	bool of_pull = r->about == GP_WIRE_PULL || r->about == GP_WIRE_PULL_ROWS;
+	if (!c->laid_out || !of_pull || gone_async(c, r) || !c->running)
 		return;
 	if (c->mode == CC_PULL && r->step == c->round_step && !c->generation_wanted) {
 		c->pulls_restarted++;

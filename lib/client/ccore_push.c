@@ -2,7 +2,7 @@
 //
 // Contributions on their way: in schedule order, within credit, not further than `slots` places
 // beyond the lowest that is missing. What was lost goes the same way again, from the same bytes.
-#include "ccore_priv.h"
+#include "ccore_rows.h"
 
 #define LATER (1 * MS) // no frame was free
 
@@ -21,6 +21,8 @@ static uint32_t lane_block(const struct gp_ccore *c, const struct cc_lane *l, ui
 
 static uint32_t lane_end(const struct gp_ccore *c, const struct cc_lane *l)
 {
+	if (cc_embeds(c)) // staged: no place waits for another
+		return l->places;
 	return (uint32_t)GP_MIN((uint64_t)l->low + c->w.slots, l->places);
 }
 
@@ -84,12 +86,13 @@ static uint32_t batch_write(
 		uint32_t block = lane_block(c, l, b->first + i);
 		struct cc_block *k = &c->blocks[block];
 		bool joins = before && run_goes_on(c, before, k);
+		bool passed = k->len == 0 && cc_embeds(c);
 		if (!joins)
 			s = (struct gp_section){
 				.block = block,
 				.len = (uint16_t)k->len,
 				.codec = k->codec,
-				.weight = c->tensors[k->tensor].weight,
+				.weight = passed ? 0 : c->tensors[k->tensor].weight,
 			};
 		s.run++;
 		gp_wire_put_section(o->frame->data, joins ? n - 1 : n++, &s);

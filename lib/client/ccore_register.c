@@ -2,7 +2,7 @@
 //
 // Registration: descriptors one datagram after the other, then questions for the layout until it is
 // final. The layout is proved before memory is taken for it.
-#include "ccore_priv.h"
+#include "ccore_rows.h"
 
 #define WAIT_MIN      (20 * MS)
 #define WAIT_MAX      (200 * MS)
@@ -177,6 +177,8 @@ static bool layout_same(const struct gp_layout *a, const struct gp_layout *b)
 static bool entry_legal(
 	const struct gp_ccore *c, const struct cc_tensor *t, const struct gp_layout_entry *e)
 {
+	if (cc_embeds(c))
+		return e->tensor < c->tensors_count && e->first_block == 0 && e->unit == 0;
 	uint64_t blocks = gp_div_up(t->elems, c->layout.block_elems);
 	uint64_t units = cc_atomicity(c) == GP_ATOM_BLOCK ? blocks : 1;
 	return e->first_block + blocks <= c->layout.blocks_count &&
@@ -194,6 +196,8 @@ static uint64_t blocks_sum(const struct gp_ccore *c)
 // All blocks belong to exactly one tensor each.
 static bool blocks_fill(struct gp_ccore *c)
 {
+	for (uint32_t i = 0; cc_embeds(c) && i < c->layout.blocks_count; i++)
+		c->blocks[i].elems = (uint16_t)c->layout.block_elems;
 	for (uint32_t i = 0; i < c->tensors_count; i++) {
 		const struct cc_tensor *t = &c->tensors[i];
 		for (uint32_t k = 0; k < t->blocks_count; k++) {
@@ -233,6 +237,8 @@ static size_t kept_size(const struct gp_ccore *c, const struct cc_tensor **longe
 {
 	size_t size = 0;
 	*longest = &c->tensors[0];
+	if (cc_embeds(c)) // of rows, in any codec
+		return sizeof(float) * c->layout.block_elems;
 	for (uint32_t i = 0; i < c->tensors_count; i++) {
 		size_t own = cc_codec_block_size(c, &c->tensors[i]);
 		if (own > size)
@@ -260,7 +266,9 @@ static int memory_take(struct gp_ccore *c)
 	c->units = take(c, sizeof(*c->units) * c->layout.units_count);
 	if (!cc_is_reader(c))
 		c->kept = take(c, stride * c->layout.blocks_count);
-	if (!cc_is_reader(c) && cc_codec_memory(c)) {
+	if (!cc_rows_take(c))
+		return -ENOMEM;
+	if (!cc_is_reader(c) && !cc_embeds(c) && cc_codec_memory(c)) {
 		cc_fail(c, -ENOMEM, "no memory for what the codecs keep back");
 		return -ENOMEM;
 	}
@@ -272,7 +280,8 @@ static int memory_take(struct gp_ccore *c)
 
 static bool layout_new(struct gp_ccore *c)
 {
-	bool whole = blocks_sum(c) == c->layout.blocks_count;
+	bool whole = cc_embeds(c) ? c->layout.blocks_count % c->lanes_count == 0
+				  : blocks_sum(c) == c->layout.blocks_count;
 	if (whole && memory_take(c))
 		return false;
 	if (!whole || !blocks_fill(c)) {
@@ -280,6 +289,8 @@ static bool layout_new(struct gp_ccore *c)
 			c->cfg.server);
 		return false;
 	}
+	if (cc_embeds(c)) // the places of a push are one run
+		c->tensors[0].blocks_count = c->layout.blocks_count;
 	units_fill(c);
 	c->formed = true;
 	return true;
@@ -326,8 +337,10 @@ static void entries_take(struct gp_ccore *c, const struct gp_msg *m, const struc
 		}
 		t->first_block = e.first_block;
 		t->unit = e.unit;
+		t->number = e.tensor;
 		cc_codec_choose(c, t, e.codec);
-		t->blocks_count = (uint32_t)gp_div_up(t->elems, l->block_elems);
+		t->blocks_count =
+			cc_embeds(c) ? 0 : (uint32_t)gp_div_up(t->elems, l->block_elems);
 	}
 }
 

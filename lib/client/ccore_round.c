@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Rounds: a step, the initial parameters, a pull of everything. And what a new view does to them.
-#include "ccore_priv.h"
+#include "ccore_rows.h"
 
 #include <math.h>
 
@@ -82,6 +82,8 @@ static int push_check(struct gp_ccore *c, uint32_t tensor, const float *grad, fl
 		return cc_refuse_call(c, -EINVAL, "a reader cannot contribute");
 	if (c->fate == GP_CCORE_AGAIN)
 		return cc_refuse_call(c, -EBUSY, "this rank is joining again");
+	if (cc_embeds(c))
+		return cc_refuse_call(c, -EINVAL, "an embed job takes rows, not tensors");
 	if (!c->laid_out || c->running)
 		return cc_refuse_call(c, -EINVAL,
 			"contributions begin after registration and initial parameters");
@@ -232,6 +234,8 @@ int gp_ccore_pull(struct gp_ccore *c, float *const *out)
 {
 	if (c->error.code)
 		return c->error.code;
+	if (cc_embeds(c))
+		return cc_refuse_call(c, -EINVAL, "an embed job gives rows, not tensors");
 	if (!c->laid_out || c->running || c->pushed > 0 || c->fate == GP_CCORE_AGAIN)
 		return cc_refuse_call(c, -EBUSY, "a pull comes after registration, between steps");
 	c->params = out;
@@ -256,7 +260,10 @@ void cc_round_read(struct gp_ccore *c, uint32_t clock, uint32_t flags)
 void cc_round_pull(struct gp_ccore *c, uint32_t generation)
 {
 	c->generation_wanted = false;
-	pull_begin(c, CC_PULL, generation);
+	if (cc_embeds(c))
+		cc_rows_fetch(c, generation);
+	else
+		pull_begin(c, CC_PULL, generation);
 }
 
 uint32_t gp_ccore_pull_end(struct gp_ccore *c)

@@ -154,6 +154,7 @@ struct cc_tensor {
 	uint32_t unit;
 	uint32_t open;	 // blocks of it that are asked for and not final
 	uint32_t unsent; // ... that wait to be sent
+	uint32_t number; // embed: of the table on the wire
 	bool known;	 // entry of the layout is here
 	bool pushed;	 // in this step
 	bool taken;	 // its result of this step is in use
@@ -273,6 +274,7 @@ struct gp_ccore {
 	struct cc_retry commit_retry;
 	struct cc_read read;
 	float *const *params;
+	struct cc_rows *rows; // embed jobs
 	// home
 	uint64_t home_sent;  // last datagram to home
 	uint64_t home_time;  // in the last HEARTBEAT; each has a later one

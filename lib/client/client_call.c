@@ -172,6 +172,7 @@ int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_er
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
 	if (c->lost)
 		return client_ended(c, err);
+	gp_ccore_rows_seal(c->core);
 	int rc = gp_ccore_step_whole(c->core);
 	if (rc)
 		return client_result(c, rc, err);

@@ -112,6 +112,14 @@ int gp_ccore_residual_get(struct gp_ccore *c, uint32_t tensor, float *values) GP
 int gp_ccore_residual_put(struct gp_ccore *c, uint32_t tensor, const float *values) GP_MUST_CHECK;
 bool gp_ccore_has_residuals(const struct gp_ccore *c);
 
+// Embed jobs, as gp_client_push_rows and gp_client_pull_rows; the latter's pointers must stay until
+// gp_ccore_done, then gp_ccore_pull_end. Seal: the step's rows are all there, they go out.
+int gp_ccore_push_rows(
+	struct gp_ccore *c, const struct gp_client_rows *rows, uint32_t count) GP_MUST_CHECK;
+void gp_ccore_rows_seal(struct gp_ccore *c);
+int gp_ccore_pull_rows(
+	struct gp_ccore *c, const struct gp_client_rows *rows, uint32_t count) GP_MUST_CHECK;
+
 int gp_ccore_barrier(struct gp_ccore *c, uint32_t name) GP_MUST_CHECK;
 bool gp_ccore_barrier_done(const struct gp_ccore *c);
 void gp_ccore_leave(struct gp_ccore *c);

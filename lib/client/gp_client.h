@@ -218,6 +218,29 @@ GP_CLIENT_API int gp_client_residual_get(
 GP_CLIENT_API int gp_client_residual_put(
 	struct gp_client *c, uint32_t tensor, const float *values, struct gp_client_error *err);
 
+// Rows of one table of an embed job: ids[count], values[count][dim] with dim the table's dimension
+// as registered (gp_client_register with the table's name and dims {dim}, for all of the job's
+// tables). Push: gradients, which are only read; pull: where the rows are written.
+struct gp_client_rows {
+	uint32_t table; // index as registered
+	uint32_t count;
+	const uint64_t *ids; // any order, perhaps some several times
+	float *values;
+};
+
+// Embed jobs (ssp, asp, adaptive; codec f32, bf16 or f16): adds the gradients of rows to this
+// step's push, as often as wanted; several of one row are summed. `rows` is read before the call
+// returns. gp_client_wait sends the push and returns when it is committed; a push of no rows (count
+// 0) is one too. -ENOSPC: more than the job's push_max; nothing of this call is in the push then. A
+// table that is full refuses the push, and the session ends with -ENOMEM and its name.
+GP_CLIENT_API int gp_client_push_rows(struct gp_client *c, const struct gp_client_rows *rows,
+	uint32_t count, struct gp_client_error *err);
+// Embed jobs, between steps: the rows as of one generation over all tables and cores, which holds
+// this rank's own pushes and what else the job's consistency demands; *generation (may be NULL) is
+// its number. Rows that were never pushed read as their initial values. -ENOSPC: too many at once.
+GP_CLIENT_API int gp_client_pull_rows(struct gp_client *c, const struct gp_client_rows *rows,
+	uint32_t count, uint32_t *generation, uint32_t timeout_ms, struct gp_client_error *err);
+
 // Until everything of this step is committed. -ETIMEDOUT: the text says what was missing.
 GP_CLIENT_API int gp_client_wait(
 	struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err);

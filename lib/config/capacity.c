@@ -21,6 +21,7 @@
 #define BLOCK_ALIGN	   16			// elements
 #define TABLE_HEADER	   64			// of a block, and of a version
 #define STAGED_HEADER	   12			// of a block of a push that waits for its commit
+#define EMBED_BYTES	   (1u << 20)		// an allowance for what an embed job has beside
 #define BLOCK_OVERHEAD	   (40 + 8 + 108) // IPv6, UDP, and what a datagram holds beside its block
 
 static const struct {
@@ -227,7 +228,37 @@ static uint32_t block_elements(uint32_t mtu)
 	return (mtu - BLOCK_OVERHEAD) / sizeof(float) / BLOCK_ALIGN * BLOCK_ALIGN;
 }
 
-static void job_rows(const struct gp_config_job *j, struct gp_capacity *cap)
+// Tables, and the pushes that wait for their commit.
+static void embed_rows(
+	const struct gp_config_job *j, uint32_t cores, uint32_t block, struct gp_capacity *cap)
+{
+	char what[sizeof(cap->rows[0].what)];
+	uint64_t places = gp_config_push_places(j, block);
+	uint64_t pushes = cores * places * async_block_bytes(j, block), all = pushes;
+	for (uint32_t i = 0; i < j->tables_count; i++) {
+		const struct gp_config_table *t = &j->tables[i];
+		uint64_t bytes = gp_config_table_bytes(j, t, cores);
+		struct gp_capacity_row *r = row_add(cap, "bytes",
+			"jobs[].tables[].rows_max, jobs[].tables[].kept, jobs[].memory_max", bytes,
+			j->memory_max);
+		snprintf(what, sizeof(what), "table %s of job %s", t->name, j->name);
+		row_text(r, what,
+			"%u rows of %u %s with optimizer state and index, %u %% of them kept for "
+			"readers",
+			t->rows_max, t->dim, t->type == GP_TABLE_BF16 ? "bf16" : "f32", t->kept);
+		all += bytes;
+	}
+	struct gp_capacity_row *r =
+		row_add(cap, "bytes", "jobs[].memory_max, jobs[].tables[], jobs[].push_max",
+			all + EMBED_BYTES, j->memory_max);
+	snprintf(what, sizeof(what), "memory of job %s", j->name);
+	row_text(r, what,
+		"its tables + %u cores x %u workers x %" PRIu64
+		" places of %u bytes in waiting = %" PRIu64 " + %u",
+		cores, j->workers, places, block * (uint32_t)sizeof(float), pushes, EMBED_BYTES);
+}
+
+static void job_rows(const struct gp_config_job *j, uint32_t cores, struct gp_capacity *cap)
 {
 	char what[sizeof(cap->rows[0].what)];
 	struct gp_capacity_row *r =
@@ -236,6 +267,10 @@ static void job_rows(const struct gp_config_job *j, struct gp_capacity *cap)
 	row_text(r, what, "window %u, slots %u: each datagram in flight may open a block",
 		j->window, j->slots);
 	uint32_t block = block_elements(j->path_mtu_min);
+	if (j->kind == GP_JOB_EMBED) {
+		embed_rows(j, cores, block, cap);
+		return;
+	}
 	uint64_t bytes = gp_config_group_bytes(j, block);
 	uint64_t fit = j->memory_max / bytes * GP_CONFIG_GROUP_BLOCKS * block;
 	r = row_add(cap, "parameters", "jobs[].memory_max", block, fit);
@@ -260,7 +295,7 @@ int gp_config_capacity(const struct gp_config *c, struct gp_capacity *out)
 	mbuf_rows(c, &t, out);
 	memory_rows(c, &t, out);
 	for (uint32_t i = 0; i < c->jobs_count; i++)
-		job_rows(&c->jobs[i], out);
+		job_rows(&c->jobs[i], c->cores.count, out);
 	return out->ok ? 0 : -ENOSPC;
 }
 

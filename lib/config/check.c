@@ -14,7 +14,7 @@ static void defaults_set(void *base, uint32_t job_flag)
 	char why[GP_CONFIG_WHY_SIZE];
 	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
 		const struct row *r = &gp_config_rows[i];
-		if (!r->def || (r->flags & ROW_JOB) != job_flag)
+		if (!r->def || (r->flags & (ROW_JOB | ROW_TABLE)) != job_flag)
 			continue;
 		void *field = (uint8_t *)base + r->offset;
 		GP_ASSERT(gp_config_value_parse(r, r->def, strlen(r->def), true, field, why) == 0);
@@ -32,7 +32,7 @@ void gp_config_job_init(struct gp_config_job *j, enum gp_job_kind kind)
 	memset(j, 0, sizeof(*j));
 	defaults_set(j, ROW_JOB);
 	j->kind = kind;
-	j->atomicity = kind == GP_JOB_TRAIN ? GP_ATOMICITY_STEP : GP_ATOMICITY_TENSOR;
+	j->atomicity = kind == GP_JOB_REDUCE ? GP_ATOMICITY_TENSOR : GP_ATOMICITY_STEP;
 }
 
 int gp_config_row_of(const char *path)
@@ -47,13 +47,12 @@ bool gp_config_given(const struct check *k, const char *path)
 	return k->l->marks[k->scope][gp_config_row_of(path)].line != 0;
 }
 
-static int required_check(const struct check *k)
+int gp_config_required_check(const struct check *k, uint32_t flag)
 {
-	uint32_t job_flag = k->job ? ROW_JOB : 0;
 	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
 		const struct row *r = &gp_config_rows[i];
 		char allowed[GP_CONFIG_WHY_SIZE];
-		if (!(r->flags & ROW_REQUIRED) || (r->flags & ROW_JOB) != job_flag ||
+		if (!(r->flags & ROW_REQUIRED) || (r->flags & (ROW_JOB | ROW_TABLE)) != flag ||
 			k->l->marks[k->scope][i].line != 0)
 			continue;
 		gp_config_allowed_text(r, allowed);
@@ -61,6 +60,11 @@ static int required_check(const struct check *k)
 			k->l, k->scope, (int)i, "is missing (allowed: %.200s)", allowed);
 	}
 	return 0;
+}
+
+static int required_check(const struct check *k)
+{
+	return gp_config_required_check(k, k->job ? ROW_JOB : 0);
 }
 
 static int node_check(const struct check *k)
@@ -209,18 +213,20 @@ static int optimizer_check(const struct check *k)
 	if (k->job->kind == GP_JOB_REDUCE) {
 		if (gp_config_given(k, "jobs[].optimizer"))
 			return REFUSE(k, "jobs[].optimizer",
-				"is for kind train; this job is of kind reduce");
+				"is for kinds train and embed; this job is of kind reduce");
 		return 0;
 	}
 	if (!gp_config_given(k, "jobs[].optimizer.lr"))
-		return REFUSE(k, "jobs[].optimizer.lr", "is missing; kind train needs it");
+		return REFUSE(k, "jobs[].optimizer.lr", "is missing; kind %s needs it",
+			gp_job_kind_name(k->job->kind));
 	int rc = optimizer_keys_check(k, o);
 	if (rc != 0)
 		return rc;
 	bool momentum = o->name == GP_OPTIMIZER_MOMENTUM || o->name == GP_OPTIMIZER_NESTEROV;
 	if (momentum && !gp_config_given(k, "jobs[].optimizer.momentum"))
 		o->momentum = 0.9f;
-	if (o->name == GP_OPTIMIZER_ADAGRAD && !gp_config_given(k, "jobs[].optimizer.epsilon"))
+	bool adagrad = o->name == GP_OPTIMIZER_ADAGRAD || o->name == GP_OPTIMIZER_ROWWISE_ADAGRAD;
+	if (adagrad && !gp_config_given(k, "jobs[].optimizer.epsilon"))
 		o->epsilon = 1e-10f;
 	if (o->name == GP_OPTIMIZER_ADAMW && !gp_config_given(k, "jobs[].optimizer.weight_decay"))
 		o->weight_decay = 0.01f;
@@ -258,6 +264,8 @@ static int job_check(const struct check *k)
 		rc = optimizer_check(k);
 	if (rc == 0)
 		rc = gp_config_consistency_check(k);
+	if (rc == 0)
+		rc = gp_config_embed_check(k);
 	if (rc != 0)
 		return rc;
 	if (j->workers_min > j->workers)

@@ -31,9 +31,10 @@ enum row_flags {
 	ROW_OPTIONAL = 1 << 1, // may be absent; then nothing is printed
 	ROW_OFF = 1 << 2,      // endpoint: "off" is allowed
 	ROW_POW2 = 1 << 3,
-	ROW_JOB = 1 << 4,  // offsets count from struct gp_config_job
-	ROW_AUTO = 1 << 5, // the word auto is allowed and means GP_CONFIG_UNSET
-	ROW_NONE = 1 << 6, // the word none, likewise
+	ROW_JOB = 1 << 4,   // offsets count from struct gp_config_job
+	ROW_AUTO = 1 << 5,  // the word auto is allowed and means GP_CONFIG_UNSET
+	ROW_NONE = 1 << 6,  // the word none, likewise
+	ROW_TABLE = 1 << 7, // offsets count from struct gp_config_table
 };
 
 // One key. Lists have a path that ends in "[]", at most `count_max` items of `size` bytes at
@@ -79,7 +80,33 @@ void gp_config_allowed_text(const struct row *r, char out[GP_CONFIG_WHY_SIZE]);
 // `s` cut to a length fit for an error, with '?' for what is not printable.
 void gp_config_quote(const char *s, size_t len, char *out, size_t size);
 
-// Where each key stood in the file. Scope 0 is the node, scope 1 + i is jobs[i].
+// Where each key stood in the file. Scope 0 is the node, scope 1 + i is jobs[i], then come the
+// tables of each job.
+#define GP_CONFIG_SCOPES (1 + GP_CONFIG_JOBS_MAX * (1 + GP_CONFIG_TABLES_MAX))
+
+static inline bool gp_config_scope_is_table(uint32_t scope)
+{
+	return scope > GP_CONFIG_JOBS_MAX;
+}
+
+static inline uint32_t gp_config_table_scope(uint32_t job_scope, uint32_t table)
+{
+	return 1 + GP_CONFIG_JOBS_MAX + (job_scope - 1) * GP_CONFIG_TABLES_MAX + table;
+}
+
+// Of a job's scope or one of its tables'.
+static inline uint32_t gp_config_scope_job(uint32_t scope)
+{
+	return gp_config_scope_is_table(scope)
+		       ? (scope - 1 - GP_CONFIG_JOBS_MAX) / GP_CONFIG_TABLES_MAX
+		       : scope - 1;
+}
+
+static inline uint32_t gp_config_scope_table(uint32_t scope)
+{
+	return (scope - 1 - GP_CONFIG_JOBS_MAX) % GP_CONFIG_TABLES_MAX;
+}
+
 struct mark {
 	uint32_t line; // from 1; 0 = the key is not in the file
 	uint32_t column;
@@ -90,7 +117,7 @@ struct loader {
 	struct gp_config *config;
 	char *err;
 	size_t err_size;
-	struct mark marks[1 + GP_CONFIG_JOBS_MAX][GP_CONFIG_ROWS_MAX];
+	struct mark marks[GP_CONFIG_SCOPES][GP_CONFIG_ROWS_MAX];
 };
 
 // Fills defaults that depend on other keys and refuses what cannot go together. 0 or -EINVAL with
@@ -131,6 +158,13 @@ bool gp_config_consistency_takes(
 // Whether `r` means something to this optimizer and schedule; if not, *why says for which it does.
 bool gp_config_optimizer_takes(
 	const struct gp_config_optimizer *o, const struct row *r, char why[GP_CONFIG_WHY_SIZE]);
+
+// Whether `r` means something to a job of this kind.
+bool gp_config_embed_takes(enum gp_job_kind kind, const struct row *r);
+// tables.c: after this an embed job is one that lib/engine takes.
+int gp_config_embed_check(const struct check *k) GP_MUST_CHECK;
+// check.c: the required rows of a kind: 0, ROW_JOB or ROW_TABLE.
+int gp_config_required_check(const struct check *k, uint32_t flag) GP_MUST_CHECK;
 
 // lead.c
 int gp_config_leadership_check(const struct check *k) GP_MUST_CHECK;

@@ -50,9 +50,10 @@ static void defaults_set(const struct check *k)
 	bool apart = (FREE & BIT(j->consistency)) != 0;
 	if (!gp_config_given(k, "jobs[].atomicity")) {
 		bool step = j->kind == GP_JOB_TRAIN || j->consistency == GP_CONSISTENCY_QUORUM;
-		j->atomicity = apart  ? GP_ATOMICITY_BLOCK
-			       : step ? GP_ATOMICITY_STEP
-				      : GP_ATOMICITY_TENSOR;
+		j->atomicity = j->kind == GP_JOB_EMBED ? GP_ATOMICITY_STEP
+			       : apart		       ? GP_ATOMICITY_BLOCK
+			       : step		       ? GP_ATOMICITY_STEP
+						       : GP_ATOMICITY_TENSOR;
 	}
 	if (!gp_config_given(k, "jobs[].deterministic") && j->consistency != GP_CONSISTENCY_BSP)
 		j->deterministic = false;
@@ -78,7 +79,7 @@ static int mode_check(const struct check *k)
 	const struct gp_config_job *j = k->job;
 	const char *name = gp_consistency_name(j->consistency);
 	bool apart = (FREE & BIT(j->consistency)) != 0;
-	if (apart && j->kind != GP_JOB_TRAIN)
+	if (apart && j->kind == GP_JOB_REDUCE)
 		return REFUSE(k, "jobs[].consistency",
 			"%s is for kind train; this job is of kind reduce", name);
 	if (apart && j->atomicity == GP_ATOMICITY_TENSOR)

@@ -4,7 +4,7 @@
 // over struct gp_config, no look at the machine; every row carries its formula with its numbers, so
 // an operator can check it by hand and see which key to change.
 //
-// Threads: no state. Memory: the caller's struct (about 60 KiB: give it static or heap memory).
+// Threads: no state. Memory: the caller's struct (about 300 KiB: give it static or heap memory).
 #ifndef GP_CAPACITY_H
 #define GP_CAPACITY_H
 
@@ -19,7 +19,7 @@
 // `available` where nothing in the configuration limits the row.
 #define GP_CAPACITY_UNLIMITED UINT64_MAX
 
-#define GP_CAPACITY_ROWS_MAX (8 + 2 * GP_CONFIG_JOBS_MAX)
+#define GP_CAPACITY_ROWS_MAX (8 + (2 + GP_CONFIG_TABLES_MAX) * GP_CONFIG_JOBS_MAX)
 
 struct gp_capacity_row {
 	char what[128];
@@ -54,6 +54,12 @@ uint32_t gp_config_group_versions(const struct gp_config_job *j);
 // optimizer state, the 64-byte heads of blocks and versions, and in asynchronous jobs the pushes
 // that wait for their commit (atomicity step) and what each rank read last (delay compensation).
 uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements);
+// Bytes that a table of an embed job takes on so many cores: rows with their optimizer state,
+// index, and copies for generations that are read. At least what lib/table takes, and hardly more.
+uint64_t gp_config_table_bytes(
+	const struct gp_config_job *j, const struct gp_config_table *t, uint32_t cores);
+// Places of a push at each core, of `elements` f32.
+uint32_t gp_config_push_places(const struct gp_config_job *j, uint32_t elements);
 // True where any queue may receive datagrams of any core (no hardware steering): frames then cross
 // between cores by ring, and one queue has to take the windows of all.
 bool gp_config_queues_mixed(const struct gp_config *c);

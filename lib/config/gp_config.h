@@ -17,6 +17,8 @@
 
 #include <gp_base.h>
 #include <gp_config_lead.h>
+#include <gp_config_optimizer.h>
+#include <gp_config_tables.h>
 #include <gp_optim.h>
 
 #include <stdio.h>
@@ -30,7 +32,6 @@
 #define GP_CONFIG_SESSIONS_MAX	1024
 #define GP_CONFIG_IPV6_MAX	4
 #define GP_CONFIG_ARGS_MAX	16
-#define GP_CONFIG_NAME_SIZE	64
 #define GP_CONFIG_TEXT_SIZE	256
 #define GP_CONFIG_PATH_SIZE	256
 // A number that the file gives as a word (auto, none).
@@ -52,7 +53,7 @@ enum gp_config_restore { GP_RESTORE_LATEST, GP_RESTORE_NONE, GP_RESTORE_PATH };
 enum gp_compression { GP_COMPRESSION_NONE, GP_COMPRESSION_ZSTD };
 enum gp_recorder_mode { GP_RECORDER_OFF, GP_RECORDER_HEADERS, GP_RECORDER_PAYLOADS };
 enum gp_on_full { GP_ON_FULL_THROTTLE, GP_ON_FULL_ABORT };
-enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN };
+enum gp_job_kind { GP_JOB_REDUCE, GP_JOB_TRAIN, GP_JOB_EMBED };
 enum gp_atomicity { GP_ATOMICITY_BLOCK, GP_ATOMICITY_TENSOR, GP_ATOMICITY_STEP };
 enum gp_consistency {
 	GP_CONSISTENCY_BSP,
@@ -74,17 +75,6 @@ enum gp_config_codec {
 	GP_CONFIG_CODEC_TOPK_F16,
 	GP_CONFIG_CODEC_AUTO,
 };
-enum gp_optimizer {
-	GP_OPTIMIZER_SGD,
-	GP_OPTIMIZER_MOMENTUM,
-	GP_OPTIMIZER_NESTEROV,
-	GP_OPTIMIZER_ADAGRAD,
-	GP_OPTIMIZER_ADAM,
-	GP_OPTIMIZER_ADAMW,
-	GP_OPTIMIZER_FTRL,
-	GP_OPTIMIZER_COUNT,
-};
-enum gp_schedule { GP_SCHEDULE_CONSTANT, GP_SCHEDULE_STEP, GP_SCHEDULE_COSINE };
 
 // Address with prefix length. Not given: present is false, all bytes 0. IPv4 uses addr[0..4).
 struct gp_config_ip {
@@ -167,26 +157,6 @@ struct gp_config_limits {
 	uint32_t sessions;
 };
 
-struct gp_config_optimizer {
-	enum gp_optimizer name;
-	float lr;
-	float momentum; // 0 but for momentum and nesterov
-	float weight_decay;
-	float beta1;
-	float beta2;
-	float epsilon;
-	float initial_accumulator;
-	float ftrl_beta;
-	float l1;
-	float l2;
-	float delay_compensation;
-	enum gp_schedule schedule;
-	uint32_t warmup_steps;
-	uint32_t schedule_steps;
-	float gamma;
-	float lr_min;
-};
-
 // Of asynchronous jobs: how far ranks may drift apart, and what becomes of what is late.
 struct gp_config_staleness {
 	uint32_t bound;	    // ssp; adaptive: the largest
@@ -229,7 +199,7 @@ struct gp_config_job {
 	enum gp_config_codec codec;	      // that workers use when they choose none
 	float topk_ratio;		      // of it, where it is top-k
 	float norm_max;			      // of a contribution to a block; 0: no limit
-	struct gp_config_optimizer optimizer; // kind train
+	struct gp_config_optimizer optimizer; // kinds train and embed
 	uint64_t memory_max;		      // bytes, parameters and all their versions
 	uint32_t slots;			      // open blocks per core; power of two
 	uint32_t window;		      // datagrams in flight per worker and core (credit)
@@ -237,6 +207,9 @@ struct gp_config_job {
 	uint32_t path_mtu_min;		      // blocks fit this IP MTU; not given = port.mtu
 	uint32_t tensors_max;
 	char views_log[GP_CONFIG_PATH_SIZE]; // empty: none
+	uint64_t push_max;		     // bytes of one push to a core; kind embed
+	uint32_t tables_count;		     // kind embed
+	struct gp_config_table tables[GP_CONFIG_TABLES_MAX];
 };
 
 struct gp_config {

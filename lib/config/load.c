@@ -55,16 +55,23 @@ static void path_text(uint32_t scope, int index, int64_t item, char out[GP_CONFI
 	out[0] = '\0';
 	if (index < 0)
 		return;
-	const char *path = gp_config_rows[index].path;
-	const char *rest = strstr(path, "[]");
-	size_t len = rest ? (size_t)(rest - path) : strlen(path);
-	char number[24] = "";
+	int64_t numbers[2] = {item, item};
 	if (scope > 0)
-		snprintf(number, sizeof(number), "[%u]", scope - 1);
-	else if (rest && item >= 0)
-		snprintf(number, sizeof(number), "[%u]", (uint32_t)item);
-	snprintf(
-		out, GP_CONFIG_PATH_SIZE, "%.*s%s%s", (int)len, path, number, rest ? rest + 2 : "");
+		numbers[0] = gp_config_scope_job(scope);
+	if (gp_config_scope_is_table(scope))
+		numbers[1] = gp_config_scope_table(scope);
+	size_t at = 0;
+	uint32_t n = 0;
+	for (const char *s = gp_config_rows[index].path; *s && at < GP_CONFIG_PATH_SIZE - 24;) {
+		bool list = strncmp(s, "[]", 2) == 0 && n < 2;
+		if (!list)
+			out[at++] = *s;
+		else if (numbers[n] >= 0)
+			at += (size_t)snprintf(out + at, 24, "[%u]", (uint32_t)numbers[n]);
+		n += list;
+		s += list ? 2 : 1;
+	}
+	out[at] = '\0';
 }
 
 int gp_config_refuse(struct loader *l, uint32_t scope, int index, const char *fmt, ...)
@@ -74,7 +81,7 @@ int gp_config_refuse(struct loader *l, uint32_t scope, int index, const char *fm
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	GP_ASSERT(scope <= GP_CONFIG_JOBS_MAX && index >= 0);
+	GP_ASSERT(scope < GP_CONFIG_SCOPES && index >= 0);
 	path_text(scope, index, -1, path);
 	// A key that is not there is reported where the mapping that misses it stands.
 	struct mark m = l->marks[scope][index];
@@ -97,13 +104,19 @@ static void push(struct walk *w, struct frame f)
 	w->frames[w->depth++] = f;
 }
 
+static uint8_t *base_of(struct walk *w, uint32_t scope, const struct row *r)
+{
+	struct gp_config *c = w->loader->config;
+	if (r->flags & ROW_TABLE)
+		return (uint8_t *)&c->jobs[gp_config_scope_job(scope)]
+			.tables[gp_config_scope_table(scope)];
+	return r->flags & ROW_JOB ? (uint8_t *)&c->jobs[scope - 1] : (uint8_t *)c;
+}
+
 // Where a row's field is; for lists the item's.
 static void *field_of(struct walk *w, uint32_t scope, const struct row *r, uint32_t item)
 {
-	uint8_t *base = (uint8_t *)w->loader->config;
-	if (r->flags & ROW_JOB)
-		base = (uint8_t *)&w->loader->config->jobs[scope - 1];
-	return base + r->offset + (size_t)item * r->size;
+	return base_of(w, scope, r) + r->offset + (size_t)item * r->size;
 }
 
 static int key_unknown(struct walk *w, const char *key, size_t len)
@@ -187,7 +200,7 @@ static void value_done(struct walk *w)
 	if (f->list) {
 		const struct row *r = &gp_config_rows[f->row];
 		f->items++;
-		memcpy((uint8_t *)w->loader->config + r->count_offset, &f->items, sizeof(f->items));
+		memcpy(base_of(w, f->scope, r) + r->count_offset, &f->items, sizeof(f->items));
 	}
 }
 
@@ -218,6 +231,18 @@ static int scalar_take(struct walk *w, const yaml_event_t *e)
 	return 0;
 }
 
+// A job or a table begins, with its defaults.
+static uint32_t item_scope(struct walk *w, uint32_t scope, uint32_t item)
+{
+	struct gp_config *c = w->loader->config;
+	if (scope == 0) {
+		gp_config_job_init(&c->jobs[item], GP_JOB_REDUCE);
+		return 1 + item;
+	}
+	gp_config_table_init(&c->jobs[scope - 1].tables[item]);
+	return gp_config_table_scope(scope, item);
+}
+
 static int mapping_take(struct walk *w)
 {
 	int64_t item;
@@ -236,8 +261,7 @@ static int mapping_take(struct walk *w)
 	if (item >= 0) {
 		if (item_room(w) != 0)
 			return -EINVAL;
-		scope = 1 + (uint32_t)item;
-		gp_config_job_init(&w->loader->config->jobs[item], GP_JOB_REDUCE);
+		scope = item_scope(w, scope, (uint32_t)item);
 		w->loader->marks[scope][index] = w->mark;
 	}
 	push(w, (struct frame){.row = index, .scope = scope, .key_row = -1});

@@ -10,6 +10,7 @@
 #define MOMENTA (BIT(GP_OPTIMIZER_MOMENTUM) | BIT(GP_OPTIMIZER_NESTEROV))
 #define ADAMS	(BIT(GP_OPTIMIZER_ADAM) | BIT(GP_OPTIMIZER_ADAMW))
 #define FTRL	BIT(GP_OPTIMIZER_FTRL)
+#define GRADS	(BIT(GP_OPTIMIZER_ADAGRAD) | BIT(GP_OPTIMIZER_ROWWISE_ADAGRAD))
 #define PLANNED (BIT(GP_SCHEDULE_STEP) | BIT(GP_SCHEDULE_COSINE))
 #define ALWAYS	(BIT(GP_SCHEDULE_CONSTANT) | PLANNED)
 
@@ -25,10 +26,8 @@ static const struct {
 		ALWAYS},
 	{"jobs[].optimizer.beta1", "adam and adamw", NULL, ADAMS, ALWAYS},
 	{"jobs[].optimizer.beta2", "adam and adamw", NULL, ADAMS, ALWAYS},
-	{"jobs[].optimizer.epsilon", "adagrad, adam and adamw", NULL,
-		ADAMS | BIT(GP_OPTIMIZER_ADAGRAD), ALWAYS},
-	{"jobs[].optimizer.initial_accumulator", "adagrad and ftrl", NULL,
-		FTRL | BIT(GP_OPTIMIZER_ADAGRAD), ALWAYS},
+	{"jobs[].optimizer.epsilon", "adagrad, adam and adamw", NULL, ADAMS | GRADS, ALWAYS},
+	{"jobs[].optimizer.initial_accumulator", "adagrad and ftrl", NULL, FTRL | GRADS, ALWAYS},
 	{"jobs[].optimizer.ftrl_beta", "ftrl", NULL, FTRL, ALWAYS},
 	{"jobs[].optimizer.l1", "ftrl", NULL, FTRL, ALWAYS},
 	{"jobs[].optimizer.l2", "ftrl", NULL, FTRL, ALWAYS},
@@ -70,7 +69,8 @@ struct gp_optim_params gp_config_optim(const struct gp_config_optimizer *o)
 		[GP_OPTIMIZER_ADAGRAD] = GP_OPTIM_ADAGRAD,
 		[GP_OPTIMIZER_ADAM] = GP_OPTIM_ADAM,
 		[GP_OPTIMIZER_ADAMW] = GP_OPTIM_ADAMW,
-		[GP_OPTIMIZER_FTRL] = GP_OPTIM_FTRL};
+		[GP_OPTIMIZER_FTRL] = GP_OPTIM_FTRL,
+		[GP_OPTIMIZER_ROWWISE_ADAGRAD] = GP_OPTIM_ROWWISE_ADAGRAD};
 	static const enum gp_optim_schedule_kind schedules[] = {
 		[GP_SCHEDULE_CONSTANT] = GP_OPTIM_CONSTANT,
 		[GP_SCHEDULE_STEP] = GP_OPTIM_STEP,

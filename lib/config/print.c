@@ -8,6 +8,11 @@ static bool is_job(const struct row *r)
 	return (r->flags & ROW_JOB) != 0;
 }
 
+static bool is_table(const struct row *r)
+{
+	return (r->flags & ROW_TABLE) != 0;
+}
+
 static uint32_t depth_of(const struct row *r)
 {
 	uint32_t depth = 0;
@@ -21,7 +26,7 @@ static void key_print(FILE *f, const struct row *r, bool first_of_item)
 {
 	size_t len;
 	const char *key = gp_config_row_key(r, &len);
-	uint32_t indent = depth_of(r) * 2 + (is_job(r) ? 2 : 0);
+	uint32_t indent = depth_of(r) * 2 + (is_job(r) ? 2 : is_table(r) ? 4 : 0);
 	if (first_of_item)
 		fprintf(f, "%*s- %.*s:", (int)indent - 2, "", (int)len, key);
 	else
@@ -61,11 +66,26 @@ static void row_print(FILE *f, const struct row *r, const uint8_t *base, bool fi
 static bool job_row_applies(const struct row *r, const struct gp_config_job *j)
 {
 	char why[GP_CONFIG_WHY_SIZE];
+	if (!gp_config_embed_takes(j->kind, r))
+		return false;
 	if (strncmp(r->path, "jobs[].optimizer", strlen("jobs[].optimizer")) != 0)
 		return gp_config_consistency_takes(j->consistency, r, why);
 	if (j->kind == GP_JOB_REDUCE)
 		return false;
 	return gp_config_optimizer_takes(&j->optimizer, r, why);
+}
+
+static void table_print(FILE *f, const struct gp_config_table *t)
+{
+	bool first = true;
+	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
+		const struct row *r = &gp_config_rows[i];
+		bool age = strcmp(r->path, "jobs[].tables[].evict_after") == 0;
+		if (!is_table(r) || (age && t->eviction != GP_EVICTION_AGE))
+			continue;
+		row_print(f, r, (const uint8_t *)t, first);
+		first = false;
+	}
 }
 
 static void job_print(FILE *f, const struct gp_config_job *j)
@@ -78,6 +98,8 @@ static void job_print(FILE *f, const struct gp_config_job *j)
 		row_print(f, r, (const uint8_t *)j, first);
 		first = false;
 	}
+	for (uint32_t i = 0; i < j->tables_count; i++)
+		table_print(f, &j->tables[i]);
 }
 
 void gp_config_print(FILE *f, const struct gp_config *c)
@@ -86,7 +108,8 @@ void gp_config_print(FILE *f, const struct gp_config *c)
 	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
 		const struct row *r = &gp_config_rows[i];
 		bool jobs = r->type == VALUE_GROUP && r->count_max;
-		if (!is_job(r) && !(jobs && c->jobs_count == 0) && gp_config_row_applies(c, r))
+		if (!is_job(r) && !is_table(r) && !(jobs && c->jobs_count == 0) &&
+			gp_config_row_applies(c, r))
 			row_print(f, r, (const uint8_t *)c, false);
 	}
 	for (uint32_t i = 0; i < c->jobs_count; i++)

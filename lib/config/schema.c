@@ -15,7 +15,10 @@ static const char *const on_full_names[] = {"throttle", "abort", NULL};
 static const char *const mode_names[] = {"none", "snapshots", "sync", NULL};
 static const char *const leadership_names[] = {"none", "manual", "witness", "etcd", NULL};
 static const char *const on_loss_names[] = {"wait", "alone", NULL};
-static const char *const kind_names[] = {"reduce", "train", NULL};
+static const char *const kind_names[] = {"reduce", "train", "embed", NULL};
+static const char *const type_names[] = {"f32", "bf16", NULL};
+static const char *const initial_names[] = {"zeros", "uniform", "normal", NULL};
+static const char *const eviction_names[] = {"none", "age", "step", NULL};
 static const char *const atomicity_names[] = {"block", "tensor", "step", NULL};
 static const char *const consistency_names[] = {"bsp", "ssp", "asp", "quorum", "adaptive", NULL};
 static const char *const policy_names[] = {"hold", "scale", "refuse", NULL};
@@ -24,7 +27,7 @@ static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", N
 static const char *const codec_names[] = {
 	"f32", "bf16", "f16", "int8", "sign", "topk", "topk_bf16", "topk_f16", "auto", NULL};
 static const char *const optimizer_names[] = {
-	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", NULL};
+	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", "rowwise_adagrad", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
 
 #define KIB 1024.0
@@ -44,6 +47,11 @@ static const char *const schedule_names[] = {"constant", "step", "cosine", NULL}
 #define JOB_AT(member)                                                                             \
 	.offset = offsetof(struct gp_config_job, member),                                          \
 	.size = sizeof(((struct gp_config_job *)0)->member)
+
+#define TABLE(member) .flags = ROW_TABLE, TABLE_AT(member)
+#define TABLE_AT(member)                                                                           \
+	.offset = offsetof(struct gp_config_table, member),                                        \
+	.size = sizeof(((struct gp_config_table *)0)->member)
 
 // The same keys wherever nodes talk over TLS.
 #define TLS_FILE(path, member) path, VALUE_PATH, .flags = ROW_OPTIONAL, AT(member)
@@ -251,7 +259,8 @@ const struct row gp_config_rows[] = {
 	{"jobs[].id", VALUE_UINT, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(id), .min = 1, .max = 64,
 	 .help = "Number of the job on the wire."},
 	{"jobs[].kind", VALUE_ENUM, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(kind), .names = kind_names,
-	 .help = "`reduce` returns sums or means; `train` keeps parameters and optimizer here."},
+	 .help = "`reduce` returns sums or means; `train` keeps parameters and optimizer here; `embed` keeps "
+		 "tables of sparse rows."},
 	{"jobs[].workers", VALUE_UINT, .flags = ROW_JOB | ROW_REQUIRED, JOB_AT(workers),
 	 .min = 1, .max = 256, .help = "Ranks of the job."},
 	{"jobs[].workers_min", VALUE_UINT, JOB(workers_min), .def = "1", .min = 1, .max = 256,
@@ -260,7 +269,7 @@ const struct row gp_config_rows[] = {
 	{"jobs[].mean", VALUE_BOOL, JOB(mean), .def = "true",
 	 .help = "Divide each sum by the sum of the weights in it."},
 	{"jobs[].atomicity", VALUE_ENUM, JOB(atomicity), .def = "tensor", .names = atomicity_names,
-	 .def_doc = "tensor for reduce, step for train and quorum, block for ssp, asp and adaptive",
+	 .def_doc = "tensor for reduce, step for train, quorum and embed, block for ssp, asp and adaptive",
 	 .help = "What commits together: every block of it sums the same ranks."},
 	{"jobs[].consistency", VALUE_ENUM, JOB(consistency), .def = "bsp", .names = consistency_names,
 	 .help = "When a rank goes on: `bsp` with every live rank; `ssp` while it is at most "
@@ -336,11 +345,13 @@ const struct row gp_config_rows[] = {
 	 .max = 10 * SEC, .help = "Shortest retransmission time-out; 0: the client's own, 5 ms."},
 	{"jobs[].transport.rto_max", VALUE_TIME, JOB(transport.rto_max_us), .def = "0us", .min = 0,
 	 .max = 60 * SEC, .help = "Longest; 0: the client's own, 200 ms."},
-	{"jobs[].optimizer", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for jobs of kind train."},
+	{"jobs[].optimizer", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for jobs of kind train, and embed: there for the rows of all "
+		 "tables."},
 	{"jobs[].optimizer.name", VALUE_ENUM, JOB(optimizer.name), .def = "sgd",
-	 .names = optimizer_names, .help = "The rule that turns gradients into updates."},
+	 .names = optimizer_names, .help = "The rule that turns gradients into updates; `rowwise_adagrad` "
+		 "keeps one number for a row and is for embed."},
 	{"jobs[].optimizer.lr", VALUE_FLOAT, JOB(optimizer.lr), .def = "0", .min = 0, .max = 1000,
-	 .def_doc = "none: required for train", .help = "Learning rate."},
+	 .def_doc = "none: required for train and embed", .help = "Learning rate."},
 	{"jobs[].optimizer.momentum", VALUE_FLOAT, JOB(optimizer.momentum), .def = "0", .min = 0,
 	 .max = 0.9999, .def_doc = "0.9 for momentum and nesterov",
 	 .help = "Share of the last update that is kept; not for sgd."},
@@ -381,6 +392,42 @@ const struct row gp_config_rows[] = {
 	 .max = 1, .help = "What the schedule `step` multiplies the rate by."},
 	{"jobs[].optimizer.lr_min", VALUE_FLOAT, JOB(optimizer.lr_min), .def = "0", .min = 0,
 	 .max = 1000, .help = "Where the schedule `cosine` ends; at most `lr`."},
+	{"jobs[].push_max", VALUE_SIZE, JOB(push_max), .def = "256KiB", .min = KIB, .max = 64 * MIB,
+	 .help = "Only for kind embed: bytes of rows that one push may bring to one core, and one pull get "
+		 "from it. Each worker's push waits in memory of that size at each core."},
+	{"jobs[].tables[]", VALUE_GROUP, .flags = ROW_JOB, .count_max = GP_CONFIG_TABLES_MAX,
+	 .count_offset = offsetof(struct gp_config_job, tables_count),
+	 .offset = offsetof(struct gp_config_job, tables), .size = sizeof(struct gp_config_table),
+	 .help = "Only for kind embed, at least one: tables of rows, number -> values, made when they are "
+		 "first pushed."},
+	{"jobs[].tables[].name", VALUE_NAME, .flags = ROW_TABLE | ROW_REQUIRED, TABLE_AT(name),
+	 .help = "Name that workers register."},
+	{"jobs[].tables[].dim", VALUE_UINT, .flags = ROW_TABLE | ROW_REQUIRED, TABLE_AT(dim), .min = 1,
+	 .max = 2304, .help = "Values of a row. A row must fit a datagram of the smallest path: about 330 at "
+		 "MTU 1500, 2200 at 9000."},
+	{"jobs[].tables[].type", VALUE_ENUM, TABLE(type), .def = "f32", .names = type_names,
+	 .help = "How values are kept; optimizer state is f32 always."},
+	{"jobs[].tables[].rows_max", VALUE_UINT, .flags = ROW_TABLE | ROW_REQUIRED, TABLE_AT(rows_max),
+	 .min = 1, .max = 4e9, .help = "Rows that it may hold, on all cores together. A push that might make more is "
+		 "refused, or waits where `eviction` is step; rows that pushes in waiting may make count too, so "
+		 "leave room for a push of each worker."},
+	{"jobs[].tables[].initial", VALUE_ENUM, TABLE(initial), .def = "zeros", .names = initial_names,
+	 .help = "What a row begins as; depends on `seed` and its number alone. `uniform`: in "
+		 "[-initial_scale, initial_scale); `normal`: with that deviation."},
+	{"jobs[].tables[].initial_scale", VALUE_FLOAT, TABLE(initial_scale), .def = "0.01", .min = 0,
+	 .max = 1000, .help = "Of uniform and normal."},
+	{"jobs[].tables[].seed", VALUE_UINT, TABLE(seed), .def = "1", .min = 0, .max = 4294967295.0,
+	 .help = "Of uniform and normal."},
+	{"jobs[].tables[].eviction", VALUE_ENUM, TABLE(eviction), .def = "none", .names = eviction_names,
+	 .help = "Which rows are dropped: `none`; `age`: those not written for `evict_after` commits; "
+		 "`step`: those not written for longest, while the table is more than 15/16 full. With "
+		 "`step` one push may have 1/16 of a core's rows, divided by the workers."},
+	{"jobs[].tables[].evict_after", VALUE_UINT, TABLE(evict_after), .def = "0", .min = 0, .max = 1e9,
+	 .def_doc = "none: required for eviction age",
+	 .help = "Commits, of all workers, since the row's last write."},
+	{"jobs[].tables[].kept", VALUE_UINT, TABLE(kept), .def = "25", .min = 1, .max = 400,
+	 .help = "Memory for what rows were in generations that are being read, in percent of `rows_max`. "
+		 "When it runs out the oldest of these generations are gone, and who reads them begins anew."},
 };
 // clang-format on
 
@@ -437,7 +484,7 @@ const char *gp_port_driver_name(enum gp_port_driver v)
 
 const char *gp_job_kind_name(enum gp_job_kind v)
 {
-	GP_ASSERT(v <= GP_JOB_TRAIN);
+	GP_ASSERT(v <= GP_JOB_EMBED);
 	return kind_names[v];
 }
 

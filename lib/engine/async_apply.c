@@ -3,6 +3,7 @@
 // Updates of asynchronous jobs, and home's decisions in them.
 #include "flight.h"
 
+#include "embed.h"
 #include "engine_priv.h"
 
 #include <float.h>
@@ -138,6 +139,8 @@ static bool block_apply(struct gp_core *c, struct job_core *jc, uint32_t local)
 {
 	const struct gp_decision *d = &jc->async->applies;
 	uint32_t n = 0;
+	if (jc->embed)
+		return embed_apply(jc, d->unit, rank_stage(jc, d->unit, false), local);
 	bool refuses = jc->job->cfg->stale == GP_STALE_REFUSE;
 	struct gp_ranks any = d->members;
 	gp_ranks_foreach(r, &d->others) gp_ranks_add(&any, r);
@@ -230,8 +233,12 @@ static void rank_reset(struct job_core *jc, uint32_t rank, uint32_t step)
 	struct async_core *a = jc->async;
 	a->ranks[rank] = (struct rank_core){.clock = step - 1, .low_step = step, .told = step - 1};
 	memset(&a->here[(size_t)a->here_words * rank], 0, sizeof(uint64_t) * a->here_words);
-	for (uint32_t i = 0; i < a->stages_per_rank; i++)
-		a->stages[rank * a->stages_per_rank + i].used = false;
+	for (uint32_t i = 0; i < a->stages_per_rank; i++) {
+		struct stage *s = &a->stages[rank * a->stages_per_rank + i];
+		if (jc->embed)
+			embed_release_all(jc, rank, s);
+		s->used = false;
+	}
 	gp_ranks_del(&a->tell, rank);
 	size_t blocks = jc->table.blocks_count;
 	if (a->read_copy)
@@ -269,6 +276,8 @@ static void apply_cut(struct gp_core *c, struct job_core *jc, const struct gp_de
 		gp_table_cut_end(&jc->table, d->unit);
 	gp_table_cut_begin(&jc->table, d->step);
 	jc->generation = d->step;
+	if (jc->embed)
+		embed_cut(jc);
 	if (d->snapshot) {
 		bool staged = cfg_is_staged(jc->job->cfg);
 		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)

@@ -225,7 +225,7 @@ static struct gp_read_reply reply_fill(
 // Whether a result exists at all: a reduce job has none before its first step.
 static bool has_values(const struct job_core *jc)
 {
-	return job_trains(jc->job) || jc->job->home->consist.async.updates > 0;
+	return job_trains(jc->job) || jc->embed || jc->job->home->consist.async.updates > 0;
 }
 
 static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session *cs,

@@ -2,6 +2,7 @@
 //
 // Contributions of asynchronous jobs: each rank goes through its own places (step, block) at this
 // core, and none waits for another's.
+#include "embed.h"
 #include "engine_priv.h"
 
 // How far a contribution's step may be ahead of what this core knows to be decided of its rank:
@@ -158,6 +159,8 @@ static enum gp_verdict staged_block(
 		.len = part->len, .weight = part->weight, .codec = part->codec, .here = true};
 	if (part->len > 0)
 		memcpy(s->payload + (size_t)a->stage_stride * local, part->payload, part->len);
+	if (jc->embed)
+		embed_hold(jc, h->rank, s, local);
 	if (++s->count == jc->table.blocks_count)
 		gp_ranks_add(&a->tell, h->rank);
 	return GP_VERDICT_PUSH;

@@ -3,6 +3,7 @@
 // A polled core: one verdict for each datagram, then the deferred work of the burst.
 #include "flight.h"
 
+#include "embed.h"
 #include "engine_priv.h"
 #include "watch.h"
 
@@ -35,6 +36,8 @@ static enum gp_verdict handle_in_session(struct gp_core *c, struct core_session 
 		return handle_push(c, cs, s, jc, f, m);
 	case GP_WIRE_PULL:
 		return handle_pull(c, cs, jc, m);
+	case GP_WIRE_PULL_ROWS:
+		return handle_pull_rows(c, cs, jc, m);
 	case GP_WIRE_READ:
 		return handle_read(c, cs, s, jc, m);
 	case GP_WIRE_HEARTBEAT:
@@ -54,7 +57,7 @@ static bool type_is_of_session(uint8_t type)
 {
 	return type == GP_WIRE_PUSH || type == GP_WIRE_PULL || type == GP_WIRE_HEARTBEAT ||
 	       type == GP_WIRE_REGISTER || type == GP_WIRE_BARRIER || type == GP_WIRE_LEAVE ||
-	       type == GP_WIRE_READ;
+	       type == GP_WIRE_READ || type == GP_WIRE_PULL_ROWS;
 }
 
 static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
@@ -173,6 +176,8 @@ static uint32_t job_tick(struct gp_core *c, struct job_core *jc)
 	uint32_t work = gp_table_sweep(&jc->table, SWEEP_BLOCKS);
 	if (core_is_async(jc))
 		work += async_apply_more(c, jc);
+	if (jc->embed)
+		work += embed_tick(jc);
 	if (jc->deferred_count > 0)
 		slot_retry_deferred(c, jc);
 	nack_tick(c, jc);

@@ -2,6 +2,7 @@
 //
 // Contributions. They wait in their slot inside the frames they came in; when every member's is
 // there the block is summed once, in rank order, and the optimizer runs into a shadow version.
+#include "embed.h"
 #include "engine_priv.h"
 
 #include <stdio.h>
@@ -403,7 +404,8 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 	enum gp_verdict v;
 	if (!sections_legal(c, jc->job, m, &v))
 		return v;
-	return push_check_payload(c, cs, jc, m, zeroed);
+	return jc->embed ? embed_push_check(c, cs, jc, m)
+			 : push_check_payload(c, cs, jc, m, zeroed);
 }
 
 static void part_fill(

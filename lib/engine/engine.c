@@ -3,6 +3,7 @@
 // One node: memory, rings, and what other threads may see.
 #include "flight.h"
 
+#include "embed.h"
 #include "registrar_priv.h"
 #include "watch.h"
 
@@ -10,6 +11,22 @@
 
 #define SESSIONS_MIN 1
 #define PAYLOAD_MIN  528 // IP MTU 576: every answer of fixed size fits
+
+static bool embed_legal(const struct gp_job_config *j)
+{
+	if (j->kind != GP_KIND_EMBED)
+		return true;
+	bool mode = j->consistency == GP_CONSIST_SSP || j->consistency == GP_CONSIST_ASP ||
+		    j->consistency == GP_CONSIST_ADAPTIVE;
+	if (!mode || j->atomicity != GP_ATOM_STEP || j->tables_count < 1 ||
+		j->tables_count > GP_ENGINE_TABLES_MAX || j->tensors_max < j->tables_count ||
+		j->push_max == 0)
+		return false;
+	for (uint32_t i = 0; i < j->tables_count; i++)
+		if (!embed_table_legal(j, &j->tables[i]))
+			return false;
+	return true;
+}
 
 static bool config_legal(const struct gp_engine_config *cfg)
 {
@@ -26,7 +43,7 @@ static bool config_legal(const struct gp_engine_config *cfg)
 			j->workers > GP_RANKS_MAX || j->workers_min < 1 ||
 			j->workers_min > j->workers || !slots_ok || j->window < 1 ||
 			j->window > UINT16_MAX || j->tensors_max < 1 ||
-			j->payload_max < PAYLOAD_MIN ||
+			j->payload_max < PAYLOAD_MIN || !embed_legal(j) ||
 			(j->replicated && j->consistency != GP_CONSIST_BSP))
 			return false;
 	}

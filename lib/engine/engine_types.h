@@ -140,6 +140,7 @@ struct job_core {
 	uint32_t cut_seen_step;
 	struct gp_optim_plan plan; // of the last step computed; kernel NULL: none yet
 	struct async_core *async;  // NULL: a synchronous job
+	struct embed_core *embed;  // NULL: no embed job
 	struct nack_watch nack;
 };
 

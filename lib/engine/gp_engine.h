@@ -21,6 +21,7 @@
 
 #include <gp_base.h>
 #include <gp_consist.h>
+#include <gp_engine_tables.h>
 #include <gp_metrics.h>
 #include <gp_optim.h>
 #include <gp_rcu.h>
@@ -88,6 +89,10 @@ struct gp_job_config {
 	bool recorded;	 // every decision is told by gp_registrar_events.decided
 	bool replicated; // bsp: decisions pass the release gate of gp_backup.h
 	struct gp_optim_params optim;
+	// Embed jobs: consistency ssp, asp or adaptive, atomicity step.
+	uint32_t tables_count;
+	struct gp_job_table tables[GP_ENGINE_TABLES_MAX];
+	uint64_t push_max; // bytes that one push may bring to a core
 };
 
 // A whole generation that a job starts from; the pointers must stay until the layout is made.
@@ -238,21 +243,10 @@ struct gp_job_view {
 	uint32_t bound;	    // asynchronous: staleness bound now, GP_WIRE_BOUND_NONE
 	uint32_t clock_min; // asynchronous: steps that the slowest and the fastest member have done
 	uint32_t clock_max;
+	uint32_t tables_count; // embed: tensors are its tables
 };
 // i < jobs_count, in the order of the configuration.
 void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v);
-
-struct gp_tensor_view {
-	const char *name;
-	uint32_t dims_count;
-	const uint64_t *dims;
-	uint64_t elems;
-	uint32_t first_block;
-	uint32_t blocks_count;
-};
-// Tensor t in job-wide order; false when there is no layout or no such tensor.
-bool gp_engine_tensor_view(
-	const struct gp_engine *e, uint32_t job_idx, uint32_t t, struct gp_tensor_view *v);
 
 // Asynchronous jobs, while a cut for a snapshot is ready: the steps that rank may have begun when
 // it was made. The next life of the job must not take contributions of those again.

@@ -3,12 +3,15 @@
 // A job's layout in memory: tensors cut into blocks in the order of the schedule, blocks dealt to
 // cores in turn, units as the job's atomicity says. Everything comes from one arena of memory_max
 // bytes.
+#include "embed.h"
 #include "engine_priv.h"
 
 #include <errno.h>
 
 // So that counts of versions and of decisions kept, a few for each block, fit 32 bits.
 #define BLOCKS_MAX (UINT32_C(1) << 28)
+// Blocks of embed jobs are places of pushes and have no values.
+#define PLACE_ELEMS 16
 
 struct layout {
 	uint32_t block_elems;
@@ -17,11 +20,13 @@ struct layout {
 	uint32_t states_count;
 };
 
-static struct layout layout_of(const struct gp_job_config *cfg, uint32_t block_elems,
-	const struct job_tensor *tensors, uint32_t count)
+static struct layout layout_of(const struct gp_job_config *cfg, uint32_t cores,
+	uint32_t block_elems, const struct job_tensor *tensors, uint32_t count)
 {
 	struct layout l = {.block_elems = block_elems};
-	for (uint32_t t = 0; t < count; t++)
+	if (cfg_embeds(cfg))
+		l.blocks_count = (uint64_t)embed_places(cfg, block_elems) * cores;
+	for (uint32_t t = 0; t < count && !cfg_embeds(cfg); t++)
 		l.blocks_count += gp_div_up(tensors[t].elems, block_elems);
 	uint8_t atomicity = cfg_unit(cfg);
 	l.units_count = atomicity == GP_ATOM_STEP     ? 1
@@ -48,7 +53,7 @@ static struct gp_table_config table_config(
 {
 	return (struct gp_table_config){
 		.blocks_count = core_blocks(l->blocks_count, cores, core),
-		.elems_max = l->block_elems,
+		.elems_max = cfg_embeds(cfg) ? PLACE_ELEMS : l->block_elems,
 		.states_count = l->states_count,
 		.cuts_max = cfg->consistency == GP_CONSIST_BSP ? 1 : cfg->cuts_max,
 		.kept_percent = cfg->consistency == GP_CONSIST_BSP ? cfg->cut_percent : 0,
@@ -65,8 +70,8 @@ static size_t table_size(
 size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t block_elems,
 	const struct job_tensor *tensors, uint32_t count)
 {
-	struct layout l = layout_of(cfg, block_elems, tensors, count);
 	uint32_t cores = e->cfg.cores_count;
+	struct layout l = layout_of(cfg, cores, block_elems, tensors, count);
 	if (l.blocks_count > BLOCKS_MAX)
 		return SIZE_MAX;
 	size_t size = sizeof(struct gp_job) + sizeof(struct job_core) * cores +
@@ -76,7 +81,8 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 		      9 * (size_t)GP_CACHE_LINE;
 	for (uint32_t i = 0; i < cores; i++)
 		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i) +
-			async_core_size(cfg, core_blocks(l.blocks_count, cores, i), block_elems);
+			async_core_size(cfg, core_blocks(l.blocks_count, cores, i), block_elems) +
+			embed_core_size(e, cfg, core_blocks(l.blocks_count, cores, i));
 	return size + async_home_size(e, cfg);
 }
 
@@ -102,7 +108,9 @@ static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, str
 		return -ENOMEM;
 	const struct gp_table_config t = table_config(cfg, l, j->by_cores.d, core);
 	int rc = gp_table_init(&jc->table, arena, &t, &j->engine->grace);
-	return rc ? rc : async_core_create(jc, arena);
+	if (rc == 0)
+		rc = async_core_create(jc, arena);
+	return rc ? rc : embed_core_create(j, jc, core, arena);
 }
 
 static void tensor_blocks(struct gp_job *j, uint32_t t)
@@ -128,7 +136,7 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 	uint32_t count)
 {
 	uint32_t cores = e->cfg.cores_count;
-	struct layout l = layout_of(cfg, block_elems, tensors, count);
+	struct layout l = layout_of(cfg, cores, block_elems, tensors, count);
 	if (job_size(e, cfg, block_elems, tensors, count) > arena->size - arena->used)
 		return NULL;
 	struct gp_job *j =
@@ -157,7 +165,9 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 		if (core_create(j, &j->cores[i], i, arena, &l) != 0)
 			return NULL;
 	uint32_t block = 0;
-	for (uint32_t t = 0; t < count; t++) {
+	if (cfg_embeds(cfg))
+		embed_blocks_fill(j);
+	for (uint32_t t = 0; t < count && !cfg_embeds(cfg); t++) {
 		j->tensors[t].first_block = block;
 		j->tensors[t].blocks_count = (uint32_t)gp_div_up(j->tensors[t].elems, block_elems);
 		block += j->tensors[t].blocks_count;

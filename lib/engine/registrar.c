@@ -5,6 +5,8 @@
 
 #include "registrar_priv.h"
 
+#include "embed.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -306,7 +308,7 @@ void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_e
 int gp_registrar_cut(struct gp_registrar *r, uint16_t job)
 {
 	struct reg_job *rj = reg_job_by_id(r, job);
-	if (!rj || !rj->job || !rings_have_room(r))
+	if (!rj || !rj->job || !rings_have_room(r) || cfg_embeds(rj->cfg))
 		return -EAGAIN;
 	const struct job_status *st = &r->engine->status[rj->job->idx];
 	if (!atomic_load_explicit(&st->initialised, memory_order_relaxed))

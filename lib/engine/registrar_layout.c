@@ -79,7 +79,7 @@ static void tensors_sort(struct reg_job *rj, struct job_tensor *out, uint32_t *o
 	}
 }
 
-static uint32_t smallest_payload(const struct gp_registrar *r, const struct reg_job *rj)
+uint32_t reg_smallest_payload(const struct gp_registrar *r, const struct reg_job *rj)
 {
 	uint32_t min = r->engine->cfg.payload_max;
 	for (uint32_t i = 0; i < rj->cfg->workers; i++)
@@ -94,8 +94,8 @@ static uint32_t smallest_payload(const struct gp_registrar *r, const struct reg_
 size_t reg_memory_needed(const struct gp_registrar *r, const struct reg_job *rj)
 {
 	uint32_t count = rj->tensors_count;
-	size_t size = job_size(
-		r->engine, rj->cfg, reg_block_elems(smallest_payload(r, rj)), rj->tensors, count);
+	size_t size = job_size(r->engine, rj->cfg, reg_block_elems(reg_smallest_payload(r, rj)),
+		rj->tensors, count);
 	size_t lists = (sizeof(struct job_tensor) + sizeof(uint32_t)) * count + 2 * GP_CACHE_LINE;
 	return size > SIZE_MAX - lists ? SIZE_MAX : size + lists;
 }
@@ -164,7 +164,7 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 {
 	if (rj->job || engine_is_standby(r->engine) || !all_registered(rj))
 		return;
-	uint32_t elems = restored_elems(rj->restore, reg_block_elems(smallest_payload(r, rj)));
+	uint32_t elems = restored_elems(rj->restore, reg_block_elems(reg_smallest_payload(r, rj)));
 	if (elems == 0) {
 		layout_fail(
 			r, rj, "the blocks that the job goes on with do not fit your path's MTU");

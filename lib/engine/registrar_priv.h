@@ -106,6 +106,8 @@ void reg_tensor_add(struct reg_job *rj, uint32_t t);
 // Finds each of the job's tensors in `x`. False: one is missing or has another shape.
 bool reg_restored_match(const struct reg_job *rj, struct gp_job *j, const struct gp_restore *x);
 uint32_t reg_block_elems(uint32_t payload_max);
+// Of the members that have joined.
+uint32_t reg_smallest_payload(const struct gp_registrar *r, const struct reg_job *rj);
 // Bytes of memory_max that the tensors registered so far need.
 size_t reg_memory_needed(const struct gp_registrar *r, const struct reg_job *rj);
 

@@ -4,6 +4,8 @@
 // defines the list; the others are compared by name.
 #include "registrar_priv.h"
 
+#include "embed.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -66,8 +68,32 @@ static void tensor_define(struct reg_job *rj, const struct gp_tensor_desc *d)
 	reg_tensor_add(rj, rj->tensors_count - 1);
 }
 
+// Whether the configuration has this table, and a block of the smallest path carries its rows.
+static bool table_agrees(const struct gp_registrar *r, const struct reg_job *rj,
+	const struct gp_tensor_desc *d, struct gp_refuse *x)
+{
+	const struct gp_job_table *t = embed_table_find(rj->cfg, d->name);
+	if (!t) {
+		x->reason = GP_REFUSAL_UNKNOWN_TENSOR;
+		refuse_text(x, "job %s has no table %s", rj->cfg->name, d->name);
+		return false;
+	}
+	const uint64_t dims[] = {t->dim};
+	if (!dims_agree(dims, 1, d, x))
+		return false;
+	uint32_t block = reg_block_elems(reg_smallest_payload(r, rj));
+	if (embed_row_fits(t->dim, block))
+		return true;
+	x->reason = GP_REFUSAL_SHAPE_MISMATCH;
+	x->expected = sizeof(float) * (uint64_t)block;
+	x->seen = gp_rows_push_size(1, t->dim, GP_CODEC_F32);
+	refuse_text(x, "a row of table %s takes %u bytes, a block of this path carries %u", d->name,
+		(uint32_t)x->seen, (uint32_t)x->expected);
+	return false;
+}
+
 // One descriptor of `slot`. False with the refusal filled.
-static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
+static bool desc_take(const struct gp_registrar *r, struct reg_job *rj, uint32_t slot, uint32_t idx,
 	const struct gp_tensor_desc *d, struct gp_refuse *x)
 {
 	struct reg_rank *rank = &rj->ranks[slot];
@@ -84,6 +110,8 @@ static bool desc_take(struct reg_job *rj, uint32_t slot, uint32_t idx,
 	}
 	if (rank->seen[idx / 64] >> (idx % 64) & 1)
 		return true;
+	if (cfg_embeds(rj->cfg) && !rj->job && !table_agrees(r, rj, d, x))
+		return false;
 	uint32_t t = reg_tensor_find(rj, d->name);
 	if (t == UINT32_MAX) {
 		GP_ASSERT(
@@ -119,19 +147,22 @@ static bool definer_complete(const struct reg_job *rj)
 				  rj->ranks[rj->definer].total == rj->tensors_count);
 }
 
-// The restored generation or else the definer, with its first descriptor, says how many tensors
-// there are; all others agree with it.
+// The restored generation, the configuration's tables, or else the definer, with its first
+// descriptor, says how many tensors there are; all others agree with it.
 static bool count_agrees(
 	const struct reg_job *rj, uint32_t slot, uint32_t count, struct gp_refuse *x)
 {
 	uint32_t expected =
 		rj->definer == slot && !rj->job ? rj->ranks[slot].total : rj->tensors_count;
+	if (cfg_embeds(rj->cfg))
+		expected = rj->cfg->tables_count;
 	if (count == expected)
 		return true;
 	x->reason = GP_REFUSAL_TENSOR_COUNT;
 	x->expected = expected;
 	x->seen = count;
-	refuse_text(x, "job %s has %u tensors, you registered %u", rj->cfg->name, expected, count);
+	refuse_text(x, "job %s has %u %s, you registered %u", rj->cfg->name, expected,
+		cfg_embeds(rj->cfg) ? "tables" : "tensors", count);
 	return false;
 }
 
@@ -168,7 +199,7 @@ static bool descs_take(struct gp_registrar *r, struct reg_job *rj, uint32_t slot
 	struct gp_tensor_desc d;
 	uint32_t pos = 0;
 	for (uint32_t i = 0; gp_wire_next_desc(m, &pos, &d); i++)
-		if (!desc_take(rj, slot, reg->first + i, &d, x))
+		if (!desc_take(r, rj, slot, reg->first + i, &d, x))
 			return false;
 	return memory_suffices(r, rj, x);
 }

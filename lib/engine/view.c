@@ -49,6 +49,7 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 		.clock_max = atomic_load_explicit(&st->clock_max, memory_order_relaxed),
 		.memory_used = rj->mem_used,
 		.memory_max = cfg->memory_max,
+		.tables_count = cfg->tables_count,
 	};
 	uint32_t state = atomic_load_explicit(&st->state, memory_order_relaxed);
 	v->state = state_of(v, state, cfg->workers_min);

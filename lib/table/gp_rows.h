@@ -92,6 +92,11 @@ uint32_t gp_rows_update(struct gp_rows *t, const struct gp_optim_plan *plan, flo
 	const uint64_t *ids, const float *grads, uint32_t n, bool *refused);
 // out[i * dim ..] = the values of row ids[i]; those that are not there read as their initial ones.
 void gp_rows_get(const struct gp_rows *t, const uint64_t *ids, uint32_t n, float *out);
+// How many of them are not there.
+uint32_t gp_rows_absent(const struct gp_rows *t, const uint64_t *ids, uint32_t n) GP_MUST_CHECK;
+// Whether a row that could not be made for want of memory of the index can be when readers have
+// moved on (a grace period), although the table is not full.
+bool gp_rows_waits(const struct gp_rows *t) GP_MUST_CHECK;
 // Sets one row whole (restore, replica): values and state, gp_rows_state floats. -ENOSPC when full.
 int gp_rows_put(struct gp_rows *t, uint64_t id, uint32_t step, const float *values,
 	const float *state) GP_MUST_CHECK;
@@ -99,7 +104,7 @@ int gp_rows_put(struct gp_rows *t, uint64_t id, uint32_t step, const float *valu
 bool gp_rows_drop(struct gp_rows *t, uint64_t id);
 
 // Looks at the next `buckets` buckets and drops what the policy says at `step`; `evicted` (may be
-// NULL) is told each id. Returns how many.
+// NULL) is told each id, just before its row goes. Returns how many.
 uint32_t gp_rows_evict(struct gp_rows *t, uint32_t step, uint32_t buckets,
 	void (*evicted)(void *arg, uint64_t id), void *arg);
 

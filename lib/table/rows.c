@@ -371,6 +371,12 @@ static struct rows_place entry_take(struct gp_rows *t, uint64_t hash)
 	}
 }
 
+bool gp_rows_waits(const struct gp_rows *t)
+{
+	uint64_t rows = atomic_load_explicit(&t->stats.rows, memory_order_relaxed);
+	return rows < t->cfg.rows_max && t->slabs_retired > 0;
+}
+
 struct rows_place rows_take(struct gp_rows *t, uint64_t hash)
 {
 	struct rows_place none = {.bucket = NULL};

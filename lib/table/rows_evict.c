@@ -39,9 +39,9 @@ static uint32_t bucket_sweep(struct gp_rows *t, struct rows_bucket *b, uint32_t 
 		uint64_t id = atomic_load_explicit(&b->id[s], memory_order_relaxed);
 		if (p.row == ROW_NONE || gp_before(step, written) || step - written < limit)
 			continue;
-		rows_remove(t, &p, rows_hash(t, id));
 		if (evicted)
 			evicted(arg, id);
+		rows_remove(t, &p, rows_hash(t, id));
 		count++;
 	}
 	return count;

@@ -173,6 +173,19 @@ void gp_rows_get(const struct gp_rows *t, const uint64_t *ids, uint32_t n, float
 	}
 }
 
+uint32_t gp_rows_absent(const struct gp_rows *t, const uint64_t *ids, uint32_t n)
+{
+	struct group groups[STAGES], *g;
+	uint32_t absent = 0, rounds = (uint32_t)gp_div_up(n, GROUP) + STAGES - 1;
+	for (uint32_t round = 0; n > 0 && round < rounds; round++) {
+		if (!round_begin(t, groups, round, ids, n, &g))
+			continue;
+		for (uint32_t i = 0; i < g->n; i++)
+			absent += g->place[i].bucket == NULL;
+	}
+	return absent;
+}
+
 int gp_rows_put(
 	struct gp_rows *t, uint64_t id, uint32_t step, const float *values, const float *state)
 {

@@ -47,6 +47,7 @@
 	X(WRONG_CORE, "wrong_core", "block or request of another core")                            \
 	X(BAD_PAYLOAD, "bad_payload", "payload refused by its codec")                              \
 	X(NONFINITE, "nonfinite", "contribution that holds NaN or infinity")                       \
+	X(TABLE_FULL, "table_full", "push of rows that its table has no place for")                \
 	X(NOT_ALLOWED, "not_allowed",                                                              \
 		"not for this rank: reader, or not the one to give initial values")                \
 	X(STALE, "stale", "step from before the job's history")                                    \

@@ -7,6 +7,8 @@
 #ifndef GP_WIRE_ROWS_H
 #define GP_WIRE_ROWS_H
 
+#include <gp_wire.h>
+
 #define GP_WIRE_CODEC_ROWS     9
 #define GP_WIRE_ROWS_HEAD      16 // of the bodies of PULL_ROWS and ROWS
 #define GP_WIRE_ROWS_PUSH_HEAD 8  // of a payload

@@ -43,7 +43,7 @@ static void usage(FILE *f)
 		"  --takeovers N    pairs of servers instead, from seed A on, until N takeovers\n"
 		"limits, otherwise by seed:\n"
 		"  --workers LIST --cores LIST  one of these numbers\n"
-		"  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive\n"
+		"  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive; embed\n"
 		"  --steps N --datagrams N --tensors N --readers N  at most\n"
 		"  --faults LIST    of the seed's faults only these (all, none)\n");
 }
@@ -89,11 +89,10 @@ static bool modes_parse(const char *text, uint32_t *set)
 	for (size_t len; *text; text += len + (text[len] == ',')) {
 		len = strcspn(text, ",");
 		uint32_t m = GP_CONSIST_BSP;
-		while (m <= GP_CONSIST_ADAPTIVE &&
-			(strlen(sim_mode_name(m)) != len ||
-				strncmp(sim_mode_name(m), text, len) != 0))
+		while (m <= SIM_EMBED && (strlen(sim_mode_name(m)) != len ||
+						 strncmp(sim_mode_name(m), text, len) != 0))
 			m++;
-		if (m > GP_CONSIST_ADAPTIVE)
+		if (m > SIM_EMBED)
 			return false;
 		*set |= UINT32_C(1) << m;
 	}

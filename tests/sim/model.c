@@ -42,6 +42,10 @@ void model_init(struct model *m, const struct sim_opts *o)
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
 		m->from[t] = m->elems_total;
 		m->elems[t] = 1 + (uint32_t)(rng_mix(o->seed * 64 + t) % o->elems_max);
+		m->dim[t] = 1 + (uint32_t)(rng_mix(o->seed * 64 + t + 32) % MODEL_DIM_MAX);
+		if (o->embed) // whole rows
+			m->elems[t] =
+				m->dim[t] * GP_MIN(1 + m->elems[t] / m->dim[t], MODEL_ROWS_MAX);
 		m->elems_total += m->elems[t];
 	}
 }

@@ -10,6 +10,8 @@
 #include "opts.h"
 
 #define MODEL_TENSORS_MAX 8
+#define MODEL_DIM_MAX	  12  // embed: of a row
+#define MODEL_ROWS_MAX	  512 // of a table
 
 struct model {
 	uint64_t seed;
@@ -23,6 +25,7 @@ struct model {
 	uint32_t tensors_count;
 	uint32_t elems[MODEL_TENSORS_MAX];
 	uint32_t from[MODEL_TENSORS_MAX]; // first element, among those of all tensors
+	uint32_t dim[MODEL_TENSORS_MAX];  // embed: elements of a row
 	uint32_t elems_total;
 };
 

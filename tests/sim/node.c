@@ -140,7 +140,7 @@ static bool node_register(struct sim *s, struct sim_node *n)
 	for (uint32_t t = 0; t < count; t++) {
 		(void)snprintf(d[t].name, sizeof(d[t].name), "t%u", t);
 		d[t].dims_count = 1;
-		d[t].dims[0] = s->model.elems[t];
+		d[t].dims[0] = s->o->embed ? s->model.dim[t] : s->model.elems[t];
 		d[t].priority = count - t;
 	}
 	return gp_ccore_register(n->core, d, count) == 0;

@@ -14,6 +14,7 @@
 #define SIM_READERS_MAX 4
 #define SIM_CORES_MAX	4
 #define SIM_LIST_MAX	16
+#define SIM_EMBED	6 // as a mode: an embed job, ssp, asp or adaptive
 
 // Name and meaning; a history has a random subset.
 #define SIM_FAULTS(X)                                                                              \
@@ -64,7 +65,7 @@ struct sim_limits {
 	uint32_t datagrams; // 0: by seed
 	uint32_t faults;    // those of the seed that may happen
 	uint32_t tensors;   // at most; 0: by seed
-	uint32_t modes;	    // set of enum gp_wire_consistency; 0: by seed
+	uint32_t modes;	    // set of enum gp_wire_consistency and SIM_EMBED; 0: by seed
 	uint32_t readers;   // at most
 };
 
@@ -82,6 +83,8 @@ struct sim_opts {
 	uint32_t grain_ns; // how soon a free core or worker looks
 	// the job
 	bool train;
+	bool embed; // its tensors are tables
+	uint32_t kept_percent;
 	bool mean;
 	uint8_t atomicity;
 	uint8_t consistency;

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // A reader's program: pulls the newest generation again and again, without being in any view.
-#include "sim.h"
+#include "rows.h"
 
 #define REST_NS (20 * MS)
 
 static bool has_generation(const struct sim *s)
 {
 	uint32_t g = s->oracle.generation;
-	return s->o->train ? g != UINT32_MAX : g != 0;
+	return s->o->embed || (s->o->train ? g != UINT32_MAX : g != 0);
 }
 
 // Nothing newer comes. In an asynchronous job the last step may be passed over: by a rank that
@@ -25,6 +25,12 @@ static bool is_over(const struct sim *s)
 
 static void pull_begin(struct sim *s, struct sim_node *n)
 {
+	if (s->o->embed) {
+		if (rows_pull(s, n))
+			n->phase = NODE_PULL;
+		n->last_pull = is_over(s);
+		return;
+	}
 	if (gp_ccore_pull(n->core, n->outs) != 0) {
 		if (!gp_ccore_error(n->core))
 			sim_broken(s, "reader %u: %s", n->idx, gp_ccore_last(n->core)->text);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "accepted.h"
+#include "rows.h"
 
 #include <xxhash.h>
 
@@ -172,7 +173,8 @@ static uint64_t memory_max(const struct sim *s)
 	uint64_t versions = (uint64_t)s->oracle.blocks_count * (4 + o->cuts_max) + o->cores * 16;
 	if (s->model.exact) // pushes that are staged, two of each rank
 		versions += 4 * (uint64_t)s->oracle.blocks_count * o->workers;
-	return (512 << 10) + versions * (128 + 8 * (uint64_t)elems) +
+	return (512 << 10) + (o->embed ? rows_memory(s) : 0) +
+	       versions * (128 + 8 * (uint64_t)elems) +
 	       (uint64_t)o->cores * o->slots * (64 + 48 * (uint64_t)o->workers) +
 	       (uint64_t)s->oracle.units_count * 1024;
 }
@@ -212,6 +214,8 @@ static void job_config(struct sim *s)
 			.momentum = s->model.exact ? 0.0f : s->model.momentum,
 			.weight_decay = s->model.exact ? 0.0f : s->model.weight_decay},
 	};
+	if (o->embed)
+		rows_job(s, &s->job);
 }
 
 // The job begins where another life of the server ended.

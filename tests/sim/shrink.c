@@ -96,7 +96,7 @@ void shrink_print(FILE *f, uint64_t seed, const struct sim_limits *l)
 	fprintf(f, "--trace %llu", (unsigned long long)seed);
 	if (l->workers.count == 1)
 		fprintf(f, " --workers %u", l->workers.values[0]);
-	for (uint32_t m = GP_CONSIST_BSP; l->modes && m <= GP_CONSIST_ADAPTIVE; m++)
+	for (uint32_t m = GP_CONSIST_BSP; l->modes && m <= SIM_EMBED; m++)
 		if (l->modes == UINT32_C(1) << m)
 			fprintf(f, " --mode %s", sim_mode_name(m));
 	if (l->cores.count == 1)

@@ -63,6 +63,7 @@ enum draw {
 	D_CUTS,
 	D_FAULT, // and those that follow: whether fault i is there
 	D_FAULT_HOW = D_FAULT + 64,
+	D_EMBED = D_FAULT_HOW + 64,
 };
 
 static uint64_t draw(const struct sim_opts *o, uint32_t what)
@@ -150,12 +151,35 @@ static void job_choose(struct sim_opts *o, const struct sim_limits *l)
 	}
 }
 
+// A third of those that an embed job may be. It has tables from the beginning, and no step 0.
+static void embed_choose(struct sim_opts *o, const struct sim_limits *l)
+{
+	bool may = o->consistency != GP_CONSIST_QUORUM && !(l->modes & ~(UINT32_C(1) << SIM_EMBED));
+	bool must = l->modes == UINT32_C(1) << SIM_EMBED;
+	if (!may || !(must || below(o, D_EMBED, 3) == 0))
+		return;
+	o->embed = true;
+	o->train = false;
+	o->mean = false;
+	o->restored = false;
+	o->first_step = 0;
+	o->first_decision = 0;
+	o->cut_interval = 0;
+	o->atomicity = GP_ATOM_STEP;
+	o->tensors = GP_MIN(o->tensors, 3);
+	o->elems_max = GP_MIN(o->elems_max, 2000);
+	o->nonfinite = GP_MIN(o->nonfinite, GP_NONFINITE_DROPS_RANK);
+	o->kept_percent = below(o, D_EMBED + 64, 4) == 0 ? 20 : 400;
+}
+
 // Asynchronous jobs: contributions are whole numbers as f32 (ledger.h), none is poisoned.
 static void mode_choose(struct sim_opts *o, const struct sim_limits *l)
 {
 	uint32_t modes[GP_CONSIST_ADAPTIVE], n = 0;
 	for (uint32_t m = GP_CONSIST_BSP; m <= GP_CONSIST_ADAPTIVE; m++)
-		if (!l->modes || (l->modes >> m & 1))
+		if (!l->modes || (l->modes >> m & 1) ||
+			(l->modes >> SIM_EMBED & 1 && m != GP_CONSIST_BSP &&
+				m != GP_CONSIST_QUORUM))
 			modes[n++] = m;
 	bool bsp = !l->modes && below(o, D_MODE + 64, 2);
 	o->consistency = (uint8_t)(bsp ? GP_CONSIST_BSP : modes[below(o, D_MODE, n)]);
@@ -179,6 +203,7 @@ static void mode_choose(struct sim_opts *o, const struct sim_limits *l)
 				    : spread(o, D_QUORUM + 128, US, 20 * MS);
 	o->cut_age_ns = below(o, D_CUTS, 2) ? 0 : spread(o, D_CUTS + 64, US, 50 * MS);
 	o->cuts_max = 4 + below(o, D_CUTS + 128, 5);
+	embed_choose(o, l);
 }
 
 static void length_choose(struct sim_opts *o, const struct sim_limits *l)
@@ -293,7 +318,8 @@ void sim_faults_print(FILE *f, uint32_t set)
 
 const char *sim_mode_name(uint32_t consistency)
 {
-	static const char *const modes[] = {"?", "bsp", "ssp", "asp", "quorum", "adaptive"};
+	static const char *const modes[] = {
+		"?", "bsp", "ssp", "asp", "quorum", "adaptive", "embed"};
 	return consistency < GP_ARRAY_SIZE(modes) ? modes[consistency] : modes[0];
 }
 
@@ -310,13 +336,16 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 		"us\n"
 		"  faults: ",
 		(unsigned long long)o->seed, sim_mode_name(o->consistency),
-		o->train ? "train" : "reduce", atoms[o->atomicity], o->workers, o->workers_min,
-		o->readers, o->cores, o->tensors, o->elems_max, o->payload_max,
-		gp_codec_name(o->codec), o->mean ? "mean" : "sum", o->slots, o->window,
-		o->ring_size, o->cut_interval, (unsigned long long)(o->timeout_ns / MS),
-		o->first_step, o->datagrams, o->steps, o->loss_ppm, o->burst_ppm, o->dup_ppm,
-		o->old_ppm, o->reorder_ppm, o->corrupt_ppm, o->malformed_ppm, o->nan_ppm,
-		(unsigned long long)(o->delay_max_ns / US), (unsigned long long)(o->event_ns / US));
+		o->embed   ? "embed"
+		: o->train ? "train"
+			   : "reduce",
+		atoms[o->atomicity], o->workers, o->workers_min, o->readers, o->cores, o->tensors,
+		o->elems_max, o->payload_max, gp_codec_name(o->codec), o->mean ? "mean" : "sum",
+		o->slots, o->window, o->ring_size, o->cut_interval,
+		(unsigned long long)(o->timeout_ns / MS), o->first_step, o->datagrams, o->steps,
+		o->loss_ppm, o->burst_ppm, o->dup_ppm, o->old_ppm, o->reorder_ppm, o->corrupt_ppm,
+		o->malformed_ppm, o->nan_ppm, (unsigned long long)(o->delay_max_ns / US),
+		(unsigned long long)(o->event_ns / US));
 	sim_faults_print(f, o->faults);
 	fprintf(f, "\n");
 }

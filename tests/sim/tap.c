@@ -3,6 +3,7 @@
 // The one place that reads inside the engine and the clients: home's decisions for the oracle, and
 // invariants that show outside only later, or by luck.
 #include "accepted.h"
+#include "rows.h"
 
 #include <ccore_priv.h>
 #include <engine_priv.h>
@@ -189,7 +190,7 @@ static void parked_check(struct sim *s, const struct gp_core *c, const struct jo
 			continue;
 		bool bounded = async_bound(jc) != GP_WIRE_BOUND_NONE;
 		bool allowed = !bounded || !gp_before(min, w->clock - async_bound(jc) - 1);
-		bool results = s->o->train || x->async.updates > 0;
+		bool results = s->o->train || s->o->embed || x->async.updates > 0;
 		if (allowed && results && gp_ranks_count(&x->live) >= s->o->workers_min &&
 			s->now - s->parked_since > 100 * MS)
 			sim_broken(s, "the read of rank %u for step %u was forgotten", id->rank,
@@ -278,6 +279,8 @@ void tap_end(struct sim *s)
 					i, v->hold.count);
 		}
 	}
+	if (j && s->o->embed && !s->oracle.off)
+		rows_final(s, j);
 	if (wire_frames_missing(&s->wire) != 0)
 		sim_broken(s, "%u frames did not come back", wire_frames_missing(&s->wire));
 }

@@ -2,7 +2,7 @@
 //
 // A worker's program: initial parameters, then steps; now and then it pulls, and now and then it
 // does not ask for a result.
-#include "sim.h"
+#include "rows.h"
 #include "sent.h"
 
 #include <math.h>
@@ -85,6 +85,14 @@ static bool is_over(const struct sim *s, const struct sim_node *n)
 	return s->phase != SIM_FAULTS && oracle_whole(&s->oracle, s->last_step);
 }
 
+// Between steps: now and then, of an embed job half of the time.
+static bool pull_begin(struct sim *s, struct sim_node *n)
+{
+	if (s->o->embed)
+		return rng_next(&s->rng) & 1 && rows_pull(s, n);
+	return rng_hit(&s->rng, s->o->pull_ppm) && gp_ccore_pull(n->core, n->outs) == 0;
+}
+
 static void step_end(struct sim *s, struct sim_node *n)
 {
 	uint32_t step = gp_ccore_step(n->core), generation = step;
@@ -97,7 +105,7 @@ static void step_end(struct sim *s, struct sim_node *n)
 		sim_broken(s, "worker %u: %s", n->idx, gp_ccore_last(n->core)->text);
 	if (is_over(s, n))
 		node_leave(n);
-	else if (rng_hit(&s->rng, s->o->pull_ppm) && gp_ccore_pull(n->core, n->outs) == 0)
+	else if (pull_begin(s, n))
 		n->phase = NODE_PULL;
 	else
 		step_begin(s, n);
@@ -128,6 +136,8 @@ static void pull_end(struct sim *s, struct sim_node *n)
 {
 	uint32_t generation = gp_ccore_pull_end(n->core);
 	oracle_check(&s->oracle, n->params, generation, 0, "pull of worker", n->idx);
+	if (s->o->embed)
+		ledger_fresh(&s->oracle.ledger, n->idx, generation, gp_ccore_step(n->core));
 	s->stats.pulls++;
 	step_begin(s, n);
 }
@@ -147,8 +157,12 @@ void worker_advance(struct sim *s, struct sim_node *n)
 		init_end(s, n);
 	if (n->phase == NODE_PULL && gp_ccore_done(n->core))
 		pull_end(s, n);
-	if (n->phase == NODE_COMPUTE && s->now >= n->next_at)
-		tensor_push(s, n);
+	if (n->phase == NODE_COMPUTE && s->now >= n->next_at) {
+		if (s->o->embed)
+			rows_push(s, n);
+		else
+			tensor_push(s, n);
+	}
 	if (n->phase == NODE_STEP && gp_ccore_done(n->core))
 		step_end(s, n);
 }

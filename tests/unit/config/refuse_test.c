@@ -228,7 +228,7 @@ Test(refuse, missing)
 		{NODE_OK PORT_OK ADDRESS_OK,
 			"t.yaml:1:1: jobs: is empty; role primary needs a job"},
 		{NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1}\n",
-			"t.yaml:5:5: jobs[0].kind: is missing (allowed: reduce, train)"},
+			"t.yaml:5:5: jobs[0].kind: is missing (allowed: reduce, train, embed)"},
 		{NODE_OK PORT_OK ADDRESS_OK
 			"jobs:\n  - {name: j, id: 1, kind: train, workers: 1}\n",
 			"t.yaml:5:5: jobs[0].optimizer.lr: is missing"},
@@ -268,7 +268,8 @@ Test(refuse, contradictions)
 			"t.yaml:6:11: replica.listen: is for role repl"},
 		{ALL_OK "replica: {peer: '1.2.3.4:5'}\n",
 			"t.yaml:6:11: replica.peer: is given, but"},
-		{JOB("optimizer: {lr: 1}"), "t.yaml:5:48: jobs[0].optimizer: is for kind train"},
+		{JOB("optimizer: {lr: 1}"),
+			"t.yaml:5:48: jobs[0].optimizer: is for kinds train and embed"},
 		{JOB("workers_min: 3"),
 			"t.yaml:5:48: jobs[0].workers_min: 3 is more than workers, which is"},
 		{JOB("path_mtu_min: 1501"),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Every verdict that a datagram can get, each by one datagram.
-#include "driver.h"
+#include "embed_rig.h"
 
 static void raw(struct rig *r, void (*change)(uint8_t *bytes))
 {
@@ -167,6 +167,25 @@ static void make_gone(struct rig *r)
 	worker_pull(&r->w[0], 0, 1, 0, false);
 }
 
+static void make_table_full(struct rig *r)
+{
+	uint64_t ids[80];
+	for (uint32_t n = 0; n < 3000 / 2 + 3000 / 32 + 64 - 40; n += 40) {
+		for (uint32_t i = 0; i < 40; i++)
+			ids[i] = owned(r, NARROW, 0, n + i);
+		const struct place p = place_rows(r, 0, 0, NARROW, ids, 40, 1);
+		place_send(&r->w[0], 1 + n / 40, &p);
+		pass_send(&r->w[0], 1 + n / 40, 0, 1);
+		pass_send(&r->w[0], 1 + n / 40, 1, 0);
+		rig_run(r);
+	}
+	uint32_t step = 1 + (3000 / 2 + 3000 / 32 + 64 - 1) / 40;
+	for (uint32_t i = 0; i < 40; i++)
+		ids[i] = owned(r, NARROW, 0, 3000 + i);
+	const struct place p = place_rows(r, 0, 0, NARROW, ids, 40, 1);
+	place_send(&r->w[0], step, &p);
+}
+
 static void make_barrier(struct rig *r)
 {
 	worker_barrier(&r->w[0], 1);
@@ -280,6 +299,7 @@ static const struct {
 	void (*make)(struct rig *r);
 	void (*change)(uint8_t *bytes); // of a heartbeat
 	bool asynchronous;
+	bool embeds;
 } ways[GP_VERDICT_COUNT] = {
 	[GP_VERDICT_BAD_LENGTH] = {.change = cut_short},
 	[GP_VERDICT_BAD_VERSION] = {.change = version_2},
@@ -317,6 +337,7 @@ static const struct {
 	[GP_VERDICT_WRONG_CORE] = {.make = make_wrong_core},
 	[GP_VERDICT_BAD_PAYLOAD] = {.make = make_bad_payload},
 	[GP_VERDICT_NONFINITE] = {.make = make_nonfinite},
+	[GP_VERDICT_TABLE_FULL] = {.make = make_table_full, .embeds = true},
 	[GP_VERDICT_NOT_ALLOWED] = {.make = make_not_allowed},
 	[GP_VERDICT_STALE] = {.make = make_stale},
 	[GP_VERDICT_TOO_EARLY] = {.make = make_too_early},
@@ -328,7 +349,7 @@ static const struct {
 Test(verdict, each_can_happen_and_is_counted, .timeout = 60)
 {
 	for (int v = 0; v < GP_VERDICT_COUNT; v++) {
-		struct rig *r = rig_new();
+		struct rig *r = ways[v].embeds ? embed_new(GP_CONSIST_ASP, 2, 2) : rig_new();
 		r->cfg.hello_rate = 20;
 		r->cfg.cores_count = 2;
 		r->cfg.jobs_count = 2;
@@ -338,7 +359,10 @@ Test(verdict, each_can_happen_and_is_counted, .timeout = 60)
 			r->jobs[0].consistency = GP_CONSIST_SSP;
 			r->jobs[0].cuts_max = 4;
 		}
-		rig_up(r);
+		if (ways[v].embeds)
+			embed_up(r);
+		else
+			rig_up(r);
 		uint64_t before = rig_verdicts(r, (enum gp_verdict)v);
 		cr_assert(ways[v].make || ways[v].change, "%s has no way here",
 			gp_verdict_name((enum gp_verdict)v));

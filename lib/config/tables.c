@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Tables of embed jobs: what goes with them, and the memory that they take.
+#include "gp_capacity.h"
+
+#include "config_priv.h"
+
+#include <stdio.h>
+
+#define CORE_ROWS_SPARE 16u // as lib/engine: cores do not get exactly the same number of rows
+#define CORE_ROWS_MORE	64u
+#define SLAB		32768u // as lib/table
+#define SEGMENT_ROWS	1736u
+#define ROW_ALIGN	16u
+#define STRIPES_SIZE	32768u
+#define COPY_HEAD	24u   // of a row kept for a generation, beside its place in the hash
+#define ROWS_MAX	8192u // floats of one row
+
+void gp_config_table_init(struct gp_config_table *t)
+{
+	char why[GP_CONFIG_WHY_SIZE];
+	*t = (struct gp_config_table){0};
+	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
+		const struct row *r = &gp_config_rows[i];
+		if (!r->def || !(r->flags & ROW_TABLE))
+			continue;
+		GP_ASSERT(gp_config_value_parse(r, r->def, strlen(r->def), true,
+				  (uint8_t *)t + r->offset, why) == 0);
+	}
+}
+
+// ---- memory
+
+static uint32_t row_state(const struct gp_config_job *j, uint32_t dim)
+{
+	return gp_optim_row_state(gp_config_optim(&j->optimizer).kind, dim);
+}
+
+uint64_t gp_config_table_bytes(
+	const struct gp_config_job *j, const struct gp_config_table *t, uint32_t cores)
+{
+	uint64_t rows = gp_div_up(t->rows_max, cores);
+	if (cores > 1)
+		rows += rows / CORE_ROWS_SPARE + CORE_ROWS_MORE;
+	uint32_t state = row_state(j, t->dim);
+	uint32_t values = t->type == GP_TABLE_BF16 ? (t->dim + 1) / 2 : t->dim;
+	uint64_t row = gp_align_up(sizeof(float) * (values + state), ROW_ALIGN);
+	uint64_t segments = gp_pow2_up(gp_div_up(rows, SEGMENT_ROWS));
+	uint64_t slabs = segments + segments / 16 + 16 + gp_div_up(rows, SLAB / row);
+	uint64_t table = slabs * (SLAB + 24) + segments * 4 * sizeof(void *) + STRIPES_SIZE +
+			 16 * (uint64_t)t->dim + 16384;
+	uint64_t copies = GP_MAX(rows * t->kept / 100, 1);
+	uint64_t kept = copies * (COPY_HEAD + sizeof(float) * (t->dim + state)) +
+			sizeof(uint64_t) * gp_pow2_up(copies) + 1024;
+	return cores * (table + kept);
+}
+
+uint32_t gp_config_push_places(const struct gp_config_job *j, uint32_t elements)
+{
+	return (uint32_t)GP_MIN(gp_div_up(j->push_max, sizeof(float) * elements), UINT16_MAX);
+}
+
+// ---- checks
+
+static int tables_check(const struct check *k)
+{
+	const struct gp_config_job *j = k->job;
+	for (uint32_t i = 0; i < j->tables_count; i++) {
+		const struct gp_config_table *t = &j->tables[i];
+		struct check at = *k;
+		at.scope = gp_config_table_scope(k->scope, i);
+		int rc = gp_config_required_check(&at, ROW_TABLE);
+		if (rc != 0)
+			return rc;
+		for (uint32_t n = 0; n < i; n++)
+			if (strcmp(j->tables[n].name, t->name) == 0)
+				return REFUSE(&at, "jobs[].tables[].name",
+					"%s is also the name of tables[%u]", t->name, n);
+		bool age = t->eviction == GP_EVICTION_AGE;
+		if (age != (t->evict_after > 0))
+			return REFUSE(&at, "jobs[].tables[].evict_after",
+				age ? "is missing; eviction age needs it" : "is for eviction age");
+		if (t->dim + row_state(j, t->dim) > ROWS_MAX)
+			return REFUSE(&at, "jobs[].tables[].dim",
+				"%u: values and optimizer state of a row are more than %u floats",
+				t->dim, ROWS_MAX);
+	}
+	return 0;
+}
+
+static const char *const only_embed[] = {"jobs[].tables[]", "jobs[].push_max"};
+static const char *const not_embed[] = {"jobs[].norm_max", "jobs[].mean", "jobs[].staleness.max",
+	"jobs[].staleness.policy", "jobs[].optimizer.delay_compensation", "jobs[].tensors_max"};
+
+static bool is_among(const char *path, const char *const *paths, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (strcmp(path, paths[i]) == 0)
+			return true;
+	return false;
+}
+
+bool gp_config_embed_takes(enum gp_job_kind kind, const struct row *r)
+{
+	if (kind == GP_JOB_EMBED)
+		return !is_among(r->path, not_embed, GP_ARRAY_SIZE(not_embed));
+	return !is_among(r->path, only_embed, GP_ARRAY_SIZE(only_embed));
+}
+
+static int keys_check(const struct check *k)
+{
+	bool embeds = k->job->kind == GP_JOB_EMBED;
+	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
+		const struct row *r = &gp_config_rows[i];
+		if (!(r->flags & ROW_JOB) || !gp_config_given(k, r->path) ||
+			gp_config_embed_takes(k->job->kind, r))
+			continue;
+		return embeds ? REFUSE(k, r->path, "is not for kind embed")
+			      : REFUSE(k, r->path, "is for kind embed; this job is of kind %s",
+					gp_job_kind_name(k->job->kind));
+	}
+	return 0;
+}
+
+int gp_config_embed_check(const struct check *k)
+{
+	const struct gp_config_job *j = k->job;
+	int rc = keys_check(k);
+	if (rc != 0)
+		return rc;
+	if (j->kind == GP_JOB_TRAIN && j->optimizer.name == GP_OPTIMIZER_ROWWISE_ADAGRAD)
+		return REFUSE(k, "jobs[].optimizer.name",
+			"rowwise_adagrad keeps one number for a row: it is for kind embed");
+	if (j->kind != GP_JOB_EMBED)
+		return 0;
+	if (j->tables_count == 0)
+		return REFUSE(k, "jobs[].tables[]", "is missing; kind embed needs a table");
+	if (j->consistency == GP_CONSISTENCY_BSP || j->consistency == GP_CONSISTENCY_QUORUM)
+		return REFUSE(k, "jobs[].consistency",
+			"%s is not for kind embed, which takes ssp, asp or adaptive",
+			gp_consistency_name(j->consistency));
+	if (j->atomicity != GP_ATOMICITY_STEP)
+		return REFUSE(k, "jobs[].atomicity",
+			"%s is not for kind embed: a push is the unit, which is step",
+			gp_atomicity_name(j->atomicity));
+	if (j->nonfinite == GP_NONFINITE_ZERO)
+		return REFUSE(k, "jobs[].nonfinite",
+			"zero is not for kind embed, which takes refuse or drop_worker");
+	return tables_check(k);
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Embed jobs (docs/protocol.md 5.2): tables of rows beside the asynchronous machinery. A push of
+// rows goes through the places of engine_async.h as any staged push does; what differs is what a
+// place holds (checked before it is taken), what a commit does with it, and how rows are pulled.
+//
+// A job's tables have one part on each core; only that core touches it.
+#ifndef ENGINE_EMBED_H
+#define ENGINE_EMBED_H
+
+#include "engine_async.h"
+
+#include <gp_kept.h>
+#include <gp_rows.h>
+
+#define EMBED_FLOATS_MAX (GP_WIRE_DATAGRAM_MAX / 2) // values of one datagram, the shortest codec
+#define EMBED_IDS_MAX	 (GP_WIRE_DATAGRAM_MAX / 8)
+#define EVICT_BUCKETS	 32  // looked at in a turn
+#define EVICT_CREDIT	 256 // buckets that a commit gives to be looked at
+#define EVICT_SHARE	 16  // a table that evicts under pressure keeps this part for pushes
+
+// One core's part of a table.
+struct embed_table {
+	const struct gp_job_table *cfg;
+	struct gp_rows *rows;
+	struct gp_kept *kept;
+	uint64_t rows_max;  // of this core
+	uint64_t held;	    // rows that pushes in waiting may make
+	uint32_t push_max;  // rows that one push may have here; tables that evict under pressure
+	uint32_t *rank_has; // [workers]: of the push in waiting; NULL where there is no push_max
+	uint32_t kept_max;
+	_Atomic uint32_t kept_now; // copies; read by control
+	_Atomic uint64_t lost;	   // rows that could not be made; read by control
+};
+
+struct embed_core {
+	uint32_t tables_count;
+	struct embed_table *tables; // in the job's order: the table's number
+	uint32_t updates;	    // commits applied so far
+	uint32_t evict_credit;
+	uint32_t *place_holds; // [workers][places]: rows held for it; its table in the payload
+	// A place whose rows could not all be made yet; count 0: none.
+	uint32_t pending_count;
+	uint32_t pending_table;
+	uint64_t *ids; // [EMBED_IDS_MAX]
+	float *values; // [EMBED_FLOATS_MAX]
+	bool *refused; // [EMBED_IDS_MAX]
+	uint64_t *pull_ids;
+	float *pull_values;
+};
+
+static inline bool cfg_embeds(const struct gp_job_config *cfg)
+{
+	return cfg->kind == GP_KIND_EMBED;
+}
+
+// embed_job.c
+// Places of a push at each core.
+uint32_t embed_places(const struct gp_job_config *cfg, uint32_t block_elems);
+bool embed_table_legal(const struct gp_job_config *cfg, const struct gp_job_table *t);
+// The widest row that a block carries.
+bool embed_row_fits(uint32_t dim, uint32_t block_elems);
+size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t places);
+int embed_core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena);
+// The job's blocks are the places of pushes.
+void embed_blocks_fill(struct gp_job *j);
+const struct gp_job_table *embed_table_find(const struct gp_job_config *cfg, const char *name);
+
+// embed_push.c
+// Everything that is wrong with the sections of a push, before any of them is taken; the worker is
+// told. GP_VERDICT_PUSH_BUSY: a table has no room now.
+enum gp_verdict embed_push_check(
+	struct gp_core *c, struct core_session *cs, struct job_core *jc, const struct gp_msg *m);
+// A place of the rank's push was taken: its rows are held. And given back.
+void embed_hold(struct job_core *jc, uint32_t rank, const struct stage *s, uint32_t local);
+void embed_release(struct job_core *jc, uint32_t rank, const struct stage *s, uint32_t local);
+void embed_release_all(struct job_core *jc, uint32_t rank, const struct stage *s);
+
+// embed_apply.c
+// Applies one place of a committed push. False: not all rows could be made yet, again.
+bool embed_apply(struct job_core *jc, uint32_t rank, const struct stage *s, uint32_t local);
+// A generation was made: what older ones need that nobody reads goes.
+void embed_cut(struct job_core *jc);
+uint32_t embed_tick(struct job_core *jc);
+
+// embed_pull.c
+enum gp_verdict handle_pull_rows(
+	struct gp_core *c, struct core_session *cs, struct job_core *jc, const struct gp_msg *m);
+
+#endif

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Memory of embed jobs: each core's part of each table, and the places of pushes.
+#include "embed.h"
+
+#include "engine_priv.h"
+
+#include <errno.h>
+
+#define SHARE_SPARE 16 // cores do not get exactly the same number of rows: a part more
+#define SHARE_MORE  64 // and some
+
+uint32_t embed_places(const struct gp_job_config *cfg, uint32_t block_elems)
+{
+	uint64_t size = sizeof(float) * (uint64_t)block_elems;
+	return (uint32_t)GP_MIN(GP_MAX(gp_div_up(cfg->push_max, size), 1), UINT16_MAX);
+}
+
+bool embed_row_fits(uint32_t dim, uint32_t block_elems)
+{
+	return gp_rows_push_size(1, dim, GP_CODEC_F32) <= sizeof(float) * block_elems;
+}
+
+static uint64_t core_rows(const struct gp_job_table *t, uint32_t cores)
+{
+	uint64_t even = gp_div_up(t->rows_max, cores);
+	return cores == 1 ? even : even + even / SHARE_SPARE + SHARE_MORE;
+}
+
+static struct gp_rows_config rows_config(const struct gp_job_config *cfg,
+	const struct gp_job_table *t, uint32_t cores, uint64_t secret)
+{
+	return (struct gp_rows_config){
+		.rows_max = core_rows(t, cores),
+		.dim = t->dim,
+		.bf16 = t->bf16,
+		.optim = cfg->optim,
+		.initial = t->initial,
+		.initial_scale = t->initial_scale,
+		.seed = t->seed,
+		.hash_key = gp_rows_mix(secret ^ cfg->id),
+		.eviction = t->eviction,
+		.evict_after = t->evict_after,
+	};
+}
+
+bool embed_table_legal(const struct gp_job_config *cfg, const struct gp_job_table *t)
+{
+	const struct gp_rows_config rows = rows_config(cfg, t, 1, 0);
+	const char *why;
+	return t->name[0] != 0 && t->kept_percent > 0 && gp_rows_check(&rows, &why) == 0;
+}
+
+static struct gp_kept_config kept_config(
+	const struct gp_engine *e, const struct gp_job_config *cfg, const struct gp_job_table *t)
+{
+	uint64_t rows = core_rows(t, e->cfg.cores_count), copies = rows * t->kept_percent / 100;
+	return (struct gp_kept_config){
+		.copies_max = (uint32_t)GP_MIN(GP_MAX(copies, 1), UINT32_C(1) << 31),
+		.floats = t->dim + gp_optim_row_state(cfg->optim.kind, t->dim),
+		.hash_key = gp_rows_mix(e->cfg.seed ^ cfg->id) + 1,
+	};
+}
+
+size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t places)
+{
+	if (!cfg_embeds(cfg))
+		return 0;
+	size_t size = sizeof(struct embed_core) + sizeof(struct embed_table) * cfg->tables_count +
+		      sizeof(uint32_t) * cfg->workers * (places + (size_t)cfg->tables_count) +
+		      2 * (sizeof(uint64_t) * EMBED_IDS_MAX + sizeof(float) * EMBED_FLOATS_MAX) +
+		      sizeof(bool) * EMBED_IDS_MAX + (8 + cfg->tables_count) * GP_CACHE_LINE;
+	for (uint32_t i = 0; i < cfg->tables_count; i++) {
+		const struct gp_rows_config r =
+			rows_config(cfg, &cfg->tables[i], e->cfg.cores_count, e->cfg.seed);
+		const struct gp_kept_config k = kept_config(e, cfg, &cfg->tables[i]);
+		size += gp_rows_size(&r) + gp_kept_size(&k) + 2 * GP_CACHE_LINE;
+	}
+	return size;
+}
+
+const struct gp_job_table *embed_table_find(const struct gp_job_config *cfg, const char *name)
+{
+	for (uint32_t i = 0; i < cfg->tables_count; i++)
+		if (strcmp(cfg->tables[i].name, name) == 0)
+			return &cfg->tables[i];
+	return NULL;
+}
+
+static int table_create(
+	const struct gp_job *j, struct embed_table *t, uint32_t i, struct gp_arena *arena)
+{
+	t->cfg = embed_table_find(j->cfg, j->tensors[i].name);
+	GP_ASSERT(t->cfg); // registration has seen to it
+	const struct gp_rows_config rows =
+		rows_config(j->cfg, t->cfg, j->by_cores.d, j->engine->cfg.seed);
+	const struct gp_kept_config kept = kept_config(j->engine, j->cfg, t->cfg);
+	void *rows_mem = gp_arena_take(arena, gp_rows_size(&rows), GP_CACHE_LINE);
+	void *kept_mem = gp_arena_take(arena, gp_kept_size(&kept), GP_CACHE_LINE);
+	if (!rows_mem || !kept_mem)
+		return -ENOMEM;
+	t->rows_max = rows.rows_max;
+	t->kept_max = kept.copies_max;
+	t->rows = gp_rows_init(rows_mem, &rows, &j->engine->grace);
+	t->kept = gp_kept_init(kept_mem, &kept, 0);
+	if (t->cfg->eviction != GP_ROWS_EVICT_STEP)
+		return 0;
+	// So that pushes in waiting never keep each other from becoming whole.
+	t->push_max = (uint32_t)GP_MIN(rows.rows_max / EVICT_SHARE / j->cfg->workers, UINT32_MAX);
+
+	t->rank_has = gp_arena_take(arena, sizeof(uint32_t) * j->cfg->workers, GP_CACHE_LINE);
+	return t->rank_has ? 0 : -ENOMEM;
+}
+
+int embed_core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena)
+{
+	(void)core;
+	if (!cfg_embeds(j->cfg))
+		return 0;
+	struct embed_core *e = gp_arena_take(arena, sizeof(*e), GP_CACHE_LINE);
+	if (!e)
+		return -ENOMEM;
+	size_t places = (size_t)jc->table.blocks_count * j->cfg->workers;
+	jc->embed = e;
+	e->tables_count = j->tensors_count;
+	e->tables = gp_arena_take(arena, sizeof(e->tables[0]) * e->tables_count, GP_CACHE_LINE);
+	e->place_holds = gp_arena_take(arena, sizeof(uint32_t) * places, GP_CACHE_LINE);
+	e->ids = gp_arena_take(arena, sizeof(uint64_t) * EMBED_IDS_MAX, GP_CACHE_LINE);
+	e->values = gp_arena_take(arena, sizeof(float) * EMBED_FLOATS_MAX, GP_CACHE_LINE);
+	e->refused = gp_arena_take(arena, sizeof(bool) * EMBED_IDS_MAX, GP_CACHE_LINE);
+	e->pull_ids = gp_arena_take(arena, sizeof(uint64_t) * EMBED_IDS_MAX, GP_CACHE_LINE);
+	e->pull_values = gp_arena_take(arena, sizeof(float) * EMBED_FLOATS_MAX, GP_CACHE_LINE);
+	if (!e->tables || !e->place_holds || !e->ids || !e->values || !e->refused || !e->pull_ids ||
+		!e->pull_values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < e->tables_count; i++)
+		if (table_create(j, &e->tables[i], i, arena) != 0)
+			return -ENOMEM;
+	return 0;
+}
+
+void embed_blocks_fill(struct gp_job *j)
+{
+	for (uint32_t i = 0; i < j->blocks_count; i++) {
+		struct job_core *jc = &j->cores[job_owner(j, i)];
+		struct gp_block *b = &jc->table.blocks[job_local(j, i)];
+		b->idx = i;
+		b->elems = j->block_elems;
+		if (jc->unit_blocks[0]++ == 0)
+			j->unit_parts[0]++;
+	}
+}

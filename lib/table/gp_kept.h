@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What rows of a table were, for the generations that are being read (gp_rows.h keeps only what
+// they are). Before a row changes for the first time since generation `label` was made, its owner
+// copies it here; who reads generation g of a row finds the copy with the lowest label that is not
+// below g, or else the row itself, which has not changed since.
+//
+// The copies are a ring in the order of their labels, with a hash of ids. The owner lets go of
+// those that no live generation needs (gp_kept_trim). Where the ring is full the oldest labels go:
+// generations up to those can no longer be read (gp_kept_whole), and nothing waits.
+//
+// Threads: the owner's alone. Memory: one region of gp_kept_size bytes; nothing is allocated later.
+// Labels and generations are compared as serial numbers.
+#ifndef GP_KEPT_H
+#define GP_KEPT_H
+
+#include <gp_base.h>
+
+struct gp_kept_config {
+	uint32_t copies_max; // 1 .. 2^31
+	uint32_t floats;     // of a row
+	uint64_t hash_key;
+};
+
+struct gp_kept;
+
+size_t gp_kept_size(const struct gp_kept_config *cfg) GP_MUST_CHECK;
+// `mem` is gp_kept_size bytes, 64-byte aligned, whatever is in it, and stays the caller's. Reads
+// begin with generation `first`.
+struct gp_kept *gp_kept_init(void *mem, const struct gp_kept_config *cfg, uint32_t first);
+
+// Whether the row needs no copy: there is one of `label`, or that generation can no longer be read.
+bool gp_kept_has(const struct gp_kept *k, uint64_t id, uint32_t label) GP_MUST_CHECK;
+// Room for a copy of the row, `floats` of them, the caller fills it; of a row that was not there,
+// with what it reads as.
+float *gp_kept_put(struct gp_kept *k, uint64_t id, uint32_t label);
+// The row of the copy that was put last was there.
+void gp_kept_there(struct gp_kept *k);
+// The row as it was in `generation`; NULL: it has not changed since.
+const float *gp_kept_find(const struct gp_kept *k, uint64_t id, uint32_t generation, bool *there);
+// Generations before `oldest` are not read any more.
+void gp_kept_trim(struct gp_kept *k, uint32_t oldest);
+// Whether all copies that this generation needs are still there.
+bool gp_kept_whole(const struct gp_kept *k, uint32_t generation) GP_MUST_CHECK;
+// Copies in the ring.
+uint32_t gp_kept_count(const struct gp_kept *k) GP_MUST_CHECK;
+
+#endif

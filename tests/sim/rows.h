@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// Embed histories: the model's tensors are tables. Row r of table t holds the elements r * dim ..
+// of tensor t, under a number that is a hash; a rank pushes the rows in which it has elements of
+// its own (ledger.h), with gradients that are minus what it contributes, so that a row's values are
+// the ledger's sums, and some rows in two halves. All rows are pulled at once.
+#ifndef SIM_ROWS_H
+#define SIM_ROWS_H
+
+#include "sim.h"
+
+struct gp_job;
+
+void rows_job(const struct sim *s, struct gp_job_config *j);
+// Bytes that tables and pushes of the job take.
+uint64_t rows_memory(const struct sim *s);
+// The whole step of a worker.
+void rows_push(struct sim *s, struct sim_node *n);
+// Into n->params; false: the session has ended.
+bool rows_pull(struct sim *s, struct sim_node *n);
+// At the end: what the cores hold is what the ledger has.
+void rows_final(struct sim *s, const struct gp_job *j);
+
+#endif
