@@ -5,6 +5,7 @@
 #include "options.h"
 #include "trainer.h"
 #include "worker_remote.h"
+#include "worker_sections.h"
 
 #include <stdio.h>
 
@@ -20,6 +21,8 @@ static int failure_print(const struct gw_error *err, int status)
 
 static int mode_run(const struct gw_options *opts, struct gw_error *err)
 {
+	if (opts->task == GW_TASK_SECTIONS)
+		return gw_sections_run(opts, err);
 	switch (opts->mode) {
 	case GW_LOCAL:
 		return gw_local_run(opts, err);

@@ -11,10 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_DEFAULT	     128u
-#define TIMEOUT_MS_DEFAULT   30000u
-#define RECONNECT_MS_SEVERAL 60000u
-#define STEPS_MAX	     1000000000u
+#define BATCH_DEFAULT	      128u
+#define TIMEOUT_MS_DEFAULT    30000u
+#define RECONNECT_MS_SEVERAL  60000u
+#define STEPS_MAX	      1000000000u
+#define FEATURES_BITS_DEFAULT 22u
 
 static const char HELP[] =
 	"usage: gradworker --server ADDR:PORT --job NAME [--rank R --world W] [options]\n"
@@ -33,6 +34,10 @@ static const char HELP[] =
 	"  --rank R --world W   else from RANK/WORLD_SIZE, OMPI_COMM_WORLD_RANK/_SIZE,\n"
 	"                       SLURM_PROCID/SLURM_NTASKS\n"
 	"  --model NAME         softmax or mlp (default mlp)\n"
+	"  --task sections      predicts sections of Debian packages with an embed job, from the\n"
+	"                       file --data FILE that scripts/sections-data makes\n"
+	"  --features-bits N    task sections: words are hashed to N bits (default 22)\n"
+	"  --dense              task sections: a tensor of a train job instead of a table\n"
 	"  --data DIR           default " GW_DATASET_DIR "\n"
 	"  --batch N            samples of one worker in one step (default 128)\n"
 	"  --steps N            train up to step N of the job, or\n"
@@ -77,6 +82,9 @@ enum option_id {
 	OPT_RANK,
 	OPT_WORLD,
 	OPT_MODEL,
+	OPT_TASK,
+	OPT_FEATURES_BITS,
+	OPT_DENSE,
 	OPT_DATA,
 	OPT_BATCH,
 	OPT_STEPS,
@@ -115,6 +123,9 @@ static const struct option LONG_OPTIONS[] = {
 	{"rank", required_argument, NULL, OPT_RANK},
 	{"world", required_argument, NULL, OPT_WORLD},
 	{"model", required_argument, NULL, OPT_MODEL},
+	{"task", required_argument, NULL, OPT_TASK},
+	{"features-bits", required_argument, NULL, OPT_FEATURES_BITS},
+	{"dense", no_argument, NULL, OPT_DENSE},
 	{"data", required_argument, NULL, OPT_DATA},
 	{"batch", required_argument, NULL, OPT_BATCH},
 	{"steps", required_argument, NULL, OPT_STEPS},
@@ -266,6 +277,14 @@ static int model_parse(struct parse *p, const char *text)
 	return 0;
 }
 
+static int task_parse(struct parse *p, const char *text)
+{
+	if (strcmp(text, "sections") != 0)
+		return gw_error_set(p->err, -EINVAL, "--task: '%s' is not sections", text);
+	p->o->task = GW_TASK_SECTIONS;
+	return 0;
+}
+
 // Flags that are text or have no value.
 static int plain_parse(struct parse *p, int id, const char *text)
 {
@@ -298,6 +317,9 @@ static int plain_parse(struct parse *p, int id, const char *text)
 		return 0;
 	case OPT_TOPK_SAMPLED:
 		o->topk_sampled = true;
+		return 0;
+	case OPT_DENSE:
+		o->dense = true;
 		return 0;
 	case OPT_EVAL:
 		p->eval = true;
@@ -352,6 +374,10 @@ static int option_parse(struct parse *p, int id, const char *text)
 		return rank_parse(p, id, text);
 	case OPT_MODEL:
 		return model_parse(p, text);
+	case OPT_TASK:
+		return task_parse(p, text);
+	case OPT_FEATURES_BITS:
+		return u32_parse(p, id, text, 8, 28, &o->features_bits);
 	case OPT_BATCH:
 		return u32_parse(p, id, text, 1, GW_DATASET_IMAGES, &o->batch);
 	case OPT_STEPS:
@@ -468,6 +494,12 @@ static int whole_check(struct parse *p)
 	o->score = p->local && p->eval;
 	if (o->steps && o->epochs)
 		return gw_error_set(p->err, -EINVAL, "--steps and --epochs exclude each other");
+	if (o->task == GW_TASK_SECTIONS && (p->local || o->batch > GW_TASK_BATCH_MAX))
+		return gw_error_set(p->err, -EINVAL,
+			"--task sections has no --local, and a batch of at most %u",
+			GW_TASK_BATCH_MAX);
+	if (o->dense && o->task != GW_TASK_SECTIONS)
+		return gw_error_set(p->err, -EINVAL, "--dense is for --task sections");
 	return p->local ? local_check(p) : remote_check(p);
 }
 
@@ -477,6 +509,7 @@ static void options_default(struct gw_options *o)
 		.model = "mlp",
 		.data = GW_DATASET_DIR,
 		.batch = BATCH_DEFAULT,
+		.features_bits = FEATURES_BITS_DEFAULT,
 		.seed = 1,
 		.timeout_ms = TIMEOUT_MS_DEFAULT,
 	};

@@ -12,6 +12,9 @@
 
 #define GW_WORLD_MAX 256u
 
+#define GW_TASK_BATCH_MAX 4096u // packages of one step
+
+enum gw_task { GW_TASK_IMAGES, GW_TASK_SECTIONS };
 enum gw_mode { GW_TRAIN, GW_EVAL, GW_LOCAL };
 enum gw_progress_kind { GW_PROGRESS_TEXT, GW_PROGRESS_JSON, GW_PROGRESS_NONE };
 enum gw_codec {
@@ -28,6 +31,7 @@ enum gw_codec {
 };
 
 struct gw_options {
+	enum gw_task task;
 	enum gw_mode mode;
 	bool score;	       // --local --eval: accuracy of the result as well
 	const char *server;    // ADDR:PORT
@@ -56,7 +60,9 @@ struct gw_options {
 	bool replace;
 	uint64_t previous_incarnation;
 	uint32_t timeout_ms;
-	uint32_t delay_ms; // of each step
+	uint32_t delay_ms;	// of each step
+	uint32_t features_bits; // task sections: words are hashed to so many bits
+	bool dense;		// task sections: a tensor of a train job instead of a table
 	uint32_t reconnect_ms;
 };
 

@@ -339,8 +339,7 @@ static void entries_take(struct gp_ccore *c, const struct gp_msg *m, const struc
 		t->unit = e.unit;
 		t->number = e.tensor;
 		cc_codec_choose(c, t, e.codec);
-		t->blocks_count =
-			cc_embeds(c) ? 0 : (uint32_t)gp_div_up(t->elems, l->block_elems);
+		t->blocks_count = cc_embeds(c) ? 0 : (uint32_t)gp_div_up(t->elems, l->block_elems);
 	}
 }
 
