@@ -13,7 +13,7 @@ WORKERS=2
 sample() {
 	awk 'BEGIN { split("admin games libs utils", s); split("root chess shared tool", w)
 		for (i = 0; i < 800; i++) { k = 1 + i % 4
-			printf "%s\tpkg%d-%s\tthe %s of package %d\n", s[k], i, i % 3 ? "x" : w[k], w[k], i % 50 } }' >"$1"
+			printf "%s\tpkg%d-%s\tA %s of package %d\n", s[k], i, i % 3 ? "x" : w[k], w[k], i % 50 } }' >"$1"
 }
 
 # embed_start NAME [PATH=VALUE]...: conf/embed.yaml on gp0.
