@@ -158,12 +158,13 @@ struct pair_sim {
 	struct pair_ask late[PAIR_LATE_MAX]; // swaps that nobody waits for any more
 	bool mute[2];			     // no datagram reaches or leaves this node
 	// the judge
-	uint32_t decision;	     // the last that anybody could hear of
-	uint64_t owner;		     // life of the node that leads
-	uint32_t base;		     // where it began
-	struct gp_decision *out;     // by number
-	struct gp_ranks counted[64]; // step % 64: whose contributions are in every unit so far
-	uint32_t released[64];	     // epoch % 64: node + 1 that released in it
+	uint32_t decision;		 // the last that anybody could hear of
+	uint64_t owner;			 // life of the node that leads
+	uint32_t base;			 // where it began
+	struct gp_decision *out;	 // by number
+	uint64_t lives[SIM_WORKERS_MAX]; // of each rank, counted as views take them in
+	struct gp_ranks counted[64];	 // step % 64: whose contributions are in every unit so far
+	uint32_t released[64];		 // epoch % 64: node + 1 that released in it
 	uint32_t takeovers, takeovers_max;
 	// trouble
 	uint64_t trouble_at;

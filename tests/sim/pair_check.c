@@ -23,15 +23,28 @@ static void commit_feed(struct pair_sim *s, const struct gp_decision *d)
 	oracle_commit(&s->oracle, d->unit, d->step, d->view, d->ranks);
 }
 
+// Who joined with the view is a new life of its rank. What it contributes is the same, also where
+// it has kept what a life before had in hand.
+static void view_feed(struct pair_sim *s, const struct gp_decision *d)
+{
+	gp_ranks_foreach(r, &d->others)
+	{
+		struct oracle_sent *sent = &s->oracle.sent[r];
+		s->lives[r]++;
+		for (uint32_t t = 0; t < s->model.tensors_count; t++)
+			sent->life[t] = s->lives[r];
+	}
+	oracle_view(&s->oracle, d->view, d->step, &d->members, s->lives);
+}
+
 static void decision_feed(struct pair_sim *s, const struct gp_decision *d)
 {
-	static const uint64_t lives[SIM_WORKERS_MAX] = {1, 1, 1, 1};
 	if (d->number != s->decision + 1)
 		pair_broken(s, "decision %u comes out after decision %u", d->number, s->decision);
 	s->decision = d->number;
 	s->out[d->number % PAIR_DECISIONS_MAX] = *d;
 	if (d->kind == GP_DECIDED_VIEW)
-		oracle_view(&s->oracle, d->view, d->step, &d->members, lives);
+		view_feed(s, d);
 	else if (d->kind == GP_DECIDED_COMMIT)
 		commit_feed(s, d);
 }
@@ -54,6 +67,8 @@ void pair_check_out(struct pair_node *n, const struct gp_decision *d)
 		decision_feed(s, d);
 		return;
 	}
+	if (s->base == 0 && d->kind == GP_DECIDED_VIEW)
+		return; // before anything was committed the successor begins anew
 	if (gp_before(s->base, d->number) ||
 		!decision_same(d, &s->out[d->number % PAIR_DECISIONS_MAX]))
 		pair_broken(s,

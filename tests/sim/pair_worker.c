@@ -6,7 +6,6 @@
 
 #define ATTEMPT_NS (6 * MS)
 #define SILENCE_NS (5 * MS)
-#define LIFE	   1 // of all: who comes back contributes the same
 
 static void *mem_take(void *arg, size_t size)
 {
@@ -136,7 +135,7 @@ static void tensor_push(struct pair_worker *w)
 				s, "worker %u: push: %s", w->rank, gp_ccore_last(w->core)->text);
 		return;
 	}
-	oracle_contribution(&s->oracle, w->rank, LIFE, step, t, grad);
+	oracle_contribution(&s->oracle, w->rank, s->lives[w->rank], step, t, grad);
 	w->pushed++;
 	w->next_at = s->now + rng_below(&s->rng, s->o.compute_ns);
 }
