@@ -6,6 +6,7 @@
 #ifndef CCORE_TYPES_H
 #define CCORE_TYPES_H
 
+#include "ccore_retry.h"
 #include "gp_ccore.h"
 
 #include <gp_codec.h>
@@ -31,14 +32,6 @@
 #define PROBES_MAX	  3
 #define HEARTBEAT_PAD	  48
 #define SHORT_PAD	  56 // BARRIER and LEAVE: as long as HEARTBEAT, so that a REFUSE fits
-
-// ---- repetition until answered
-
-struct cc_retry {
-	uint64_t at;	   // next time, 0 = now
-	uint64_t interval; // grows to `max`
-	uint64_t max;
-};
 
 // ---- round-trip time (RFC 6298, floor and ceiling of our own)
 
@@ -189,20 +182,6 @@ enum cc_phase {
 	CC_SETTLED,    // nothing is owed, or results are being pulled
 	CC_COMMITTING, // contributed, the commit is awaited
 	CC_READING,    // committed, a generation to pull is asked for
-};
-
-// The question which generation may be read.
-struct cc_read {
-	bool open; // asked, not granted
-	bool sent;
-	bool parked;
-	bool nothing; // there is no generation yet
-	uint16_t rank;
-	uint32_t request;
-	uint32_t clock;
-	uint32_t flags;
-	uint32_t bound;
-	struct cc_retry retry;
 };
 
 struct gp_ccore {

@@ -5,8 +5,9 @@
 #include "backup.h"
 #include "flight.h"
 
-#define REJOIN_TIMEOUTS 8 // time-outs after which a new leader goes on with those who came
-#define HOME_PAUSE_NS	UINT64_C(100000000)
+#define REJOIN_TIMEOUTS	 8 // time-outs after which a new leader goes on with those who came
+#define SCAN_INTERVAL_NS UINT64_C(10000000) // between looks for silent members
+#define HOME_PAUSE_NS	 UINT64_C(100000000)
 
 static struct core_session *rank_session(struct gp_core *c, const struct home *h, uint32_t rank)
 {

@@ -26,7 +26,6 @@
 #define CONTRIBS_MAX	  (2 * GP_RANKS_MAX) // of a block in one sum: a late one of each rank
 #define ACK_EVERY	  8		     // accepted datagrams before an acknowledgement is due
 #define ACK_DELAY_NS	  500000	     // or this long after the first
-#define SCAN_INTERVAL_NS  10000000	     // between looks for silent members
 #define NONE_U16	  UINT16_MAX
 
 // ---- sessions
