@@ -4,7 +4,6 @@
 # {generator: ..., busy_ns: of a packet}.
 GRADBENCH=$GP_BUILD/app/gradbench/gradbench
 HTTP=127.0.0.1:9790
-
 # The ends of a driver: what the peer has (gradplaned's port, a device of testpmd) and the generator's.
 # af_packet: a veth pair of its own. tap: the peer makes it, the generator opens the kernel's end.
 forward_begin() {
@@ -47,8 +46,9 @@ forward_load() { # DRIVER MAC
 }
 
 forward_unload() {
+	local pid=${PROC_PID[load]}
 	proc_kill load
-	rm -f "$RUN_DIR/memif.sock"
+	rm -rf "$RUN_DIR/memif.sock" "/var/run/dpdk/gradbench-$pid"
 }
 
 # Of the first match in the statistics that testpmd prints when it stops.
