@@ -5,6 +5,7 @@
 #include "job_config.h"
 
 #include <gp_log.h>
+#include <gp_watch.h>
 
 #include <errno.h>
 #include <stdio.h>

@@ -291,10 +291,5 @@ struct gp_core_stats {
 	struct gp_counter polls_busy;
 };
 const struct gp_core_stats *gp_core_stats(const struct gp_core *c);
-// Whether what cores count adds up: a verdict for each datagram, a place for each version; names
-// what does not. No core may run meanwhile.
-bool gp_engine_audit(const struct gp_engine *e, char *why, size_t why_size);
-// As that, and every slot and held pull of a resting engine is over (simulator).
-bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size);
 
 #endif

@@ -46,4 +46,10 @@ struct gp_worker_view {
 bool gp_engine_worker_view(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t rank, struct gp_worker_view *v);
 
+// Whether what cores count adds up: a verdict for each datagram, a place for each version; names
+// what does not. No core may run meanwhile.
+bool gp_engine_audit(const struct gp_engine *e, char *why, size_t why_size);
+// As that, and every slot and held pull of a resting engine is over (simulator).
+bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size);
+
 #endif

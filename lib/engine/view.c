@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What control, metrics and tests see of jobs, ranks and blocks.
+#include <gp_watch.h>
+
 #include "registrar_priv.h"
 
 #include <errno.h>

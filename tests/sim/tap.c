@@ -7,6 +7,7 @@
 
 #include <ccore_priv.h>
 #include <engine_priv.h>
+#include <gp_watch.h>
 
 static struct gp_job *job_of(const struct sim *s)
 {

@@ -9,6 +9,7 @@
 
 #include <gp_codec.h>
 #include <gp_engine.h>
+#include <gp_watch.h>
 #include <gp_xport_sim.h>
 
 #define RIG_CORES_MAX	4
