@@ -246,7 +246,8 @@ struct node {
 
 // Engine and polled cores; the port is up.
 int node_up(struct node *n) GP_MUST_CHECK;
-// The port too: queued frames refer to the engine's tables. False: what was counted does not add up.
+// The port too: queued frames refer to the engine's tables. False: what was counted does not add
+// up.
 bool node_down(struct node *n);
 // Index of a job by its number on the wire.
 uint32_t node_job_idx(const struct node *n, uint16_t id);
