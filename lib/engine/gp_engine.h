@@ -238,9 +238,8 @@ struct gp_job_view {
 	bool cut_active;
 	uint32_t shortages; // how often a completion found all memory held, by cuts too; wraps
 	uint8_t consistency;
-	uint32_t lag_max;   // of the configuration: steps beyond `backed`, 0 = any number
-	uint32_t backed;    // generation that the replica holds, where there is one
-	uint32_t bound;	    // asynchronous: staleness bound now, GP_WIRE_BOUND_NONE
+	uint32_t lag_max, backed; // 0: any lag; generation that the replica holds
+	uint32_t bound;		  // asynchronous: staleness bound now, GP_WIRE_BOUND_NONE
 	uint32_t clock_min; // asynchronous: steps that the slowest and the fastest member have done
 	uint32_t clock_max;
 	uint32_t tables_count; // embed: tensors are its tables
