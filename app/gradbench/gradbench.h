@@ -20,7 +20,8 @@ struct command {
 
 extern const struct command command_allreduce, command_codec, command_e2e, command_engine,
 	command_failover, command_forward, command_machine, command_overlap, command_scale,
-	command_replay, command_roofline, command_snapshot, command_sockets, command_table;
+	command_replay, command_replication, command_roofline, command_snapshot, command_sockets,
+	command_table;
 
 // What one measurement does with the tensor of a device.
 enum codec_op { CODEC_COPY, CODEC_ENCODE, CODEC_ENCODE_FEEDBACK, CODEC_DECODE, CODEC_ADD };

@@ -11,6 +11,7 @@ static const struct command *const commands[] = {
 	&command_replay,
 	&command_snapshot,
 	&command_failover,
+	&command_replication,
 	&command_table,
 	&command_overlap,
 	&command_allreduce,
@@ -30,7 +31,7 @@ static int usage(FILE *to)
 		    "Measures on this machine. gradbench COMMAND --help lists its options.\n\n"
 		    "commands\n");
 	for (size_t i = 0; i < GP_ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-9s %s\n", commands[i]->name, commands[i]->help);
+		fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->help);
 	fprintf(to, "\nexit status: 0 measured, 1 failed, 2 wrong usage, 77 no such device here\n");
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }

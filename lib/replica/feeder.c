@@ -275,6 +275,7 @@ static void job_resume(struct gp_feeder *f, struct feeder_job *j, const struct h
 	j->held_valid = true;
 	j->held_bytes = j->shipped_bytes = j->bytes;
 	j->resumed++;
+	f->resumed[f->resumed_count++] = j->layout.id;
 }
 
 void feeder_attach(struct gp_feeder *f, struct gp_stream *s)
@@ -296,6 +297,7 @@ void feeder_holds(struct gp_feeder *f, const struct holds *h)
 {
 	f->fed = f->feed_due = true;
 	f->feed_number = h->number;
+	f->resumed_count = 0;
 	for (uint32_t i = 0; i < f->opts.jobs_count; i++) {
 		struct feeder_job *j = &f->jobs[i];
 		const struct hold *hold = NULL;
@@ -383,10 +385,14 @@ int feeder_message(struct gp_feeder *f, const struct message *m, struct gp_strea
 
 static int feed_write(struct gp_feeder *f)
 {
-	uint8_t *at = stream_begin(f->stream, MSG_FEED, 4);
+	uint32_t count = f->resumed_count;
+	uint8_t *at = stream_begin(f->stream, MSG_FEED, FEED_HEAD_SIZE + 2 * (size_t)count);
 	if (!at)
 		return -EAGAIN;
 	gp_store32(at, f->feed_number);
+	gp_store32(at + 4, count);
+	for (uint32_t i = 0; i < count; i++)
+		gp_store16(at + FEED_HEAD_SIZE + 2 * (size_t)i, f->resumed[i]);
 	stream_end(f->stream);
 	f->feed_due = false;
 	return 0;

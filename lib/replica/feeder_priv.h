@@ -69,6 +69,8 @@ struct gp_feeder {
 	bool fed;		  // the peer has asked for it
 	bool feed_due;
 	uint32_t feed_number;
+	uint32_t resumed_count; // jobs that go on without a base
+	uint16_t resumed[GP_IMAGE_JOBS_MAX];
 	uint32_t turn; // job that comes next
 	struct feeder_job jobs[];
 };

@@ -110,8 +110,10 @@ void gp_follower_view(const struct gp_follower *f, struct gp_follower_view *v)
 		.blocks = f->blocks,
 		.digests = f->digests,
 		.epoch_sender = f->epoch_sender};
-	for (; gp_image_at(f->opts.image, v->jobs_count, &job); v->jobs_count++)
+	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &job); i++) {
+		v->jobs_count += job.point.base != 0;
 		v->jobs_based += job.based;
+	}
 }
 
 // ---- messages
@@ -228,7 +230,7 @@ static int section_take(struct gp_follower *f, uint16_t id, const uint8_t *at, s
 
 static int take_blocks(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
 {
-	size_t at = 4, used;
+	size_t at = 4, used = 0;
 	if (m->len < 4 || gp_load16(m->body + 2) != 0)
 		return bad(m, err);
 	while (at < m->len) {
@@ -307,15 +309,42 @@ static int take_digest(struct gp_follower *f, const struct message *m, struct gp
 	return 0;
 }
 
+// What goes on without a base stays, the rest is of another time: it shall not be taken for what
+// this primary has.
+static int feed_sort(struct gp_follower *f, uint64_t stays, struct gp_stream_error *err)
+{
+	struct gp_image_view v;
+	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &v); i++) {
+		if (stays & held_bit(v.id))
+			continue;
+		if (f->promised & held_bit(v.id))
+			return stream_fail(err, -EPROTO,
+				"the primary does not go on with job %s, which this backup has "
+				"acknowledged",
+				v.name);
+		gp_image_void(f->opts.image, v.id);
+	}
+	return 0;
+}
+
 static int take_feed(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
 {
-	if (m->len != 4)
+	uint64_t stays = 0;
+	if (m->len < FEED_HEAD_SIZE ||
+		m->len != FEED_HEAD_SIZE + 2 * (size_t)gp_load32(m->body + 4))
 		return bad(m, err);
 	if (gp_load32(m->body) != f->holds_number || f->holds_due)
 		return 0;
+	for (size_t at = FEED_HEAD_SIZE; at < m->len; at += 2) {
+		struct gp_image_view v;
+		uint16_t id = gp_load16(m->body + at);
+		if (!gp_image_find(f->opts.image, id, &v) || !v.based)
+			return bad(m, err);
+		stays |= held_bit(id);
+	}
 	f->fed = true;
 	f->epoch_sender = m->epoch;
-	return 0;
+	return feed_sort(f, stays, err);
 }
 
 int follower_message(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
@@ -421,6 +450,15 @@ static void epoch_note(struct gp_follower *f)
 	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &v); i++)
 		if (v.based)
 			held_note(f, v.id);
+}
+
+bool follower_is_whole(const struct gp_follower *f)
+{
+	struct gp_image_view v;
+	bool whole = f->fed && !f->diverged && !f->tensors;
+	for (uint32_t i = 0; whole && gp_image_at(f->opts.image, i, &v); i++)
+		whole = v.based || v.point.base == 0;
+	return whole;
 }
 
 void follower_turn(struct gp_follower *f)

@@ -85,6 +85,8 @@ int gp_image_create(struct gp_image **out, const struct gp_image_opts *opts,
 void gp_image_destroy(struct gp_image *m); // takes NULL
 // Forgets job `id`, if it is known.
 void gp_image_drop(struct gp_image *m, uint16_t id);
+// The same, but keeps its memory for the next base.
+void gp_image_void(struct gp_image *m, uint16_t id);
 
 // ---- what the primary tells
 

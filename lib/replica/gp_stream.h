@@ -64,8 +64,9 @@ struct gp_stream_events {
 	void (*hello)(void *arg, const struct gp_stream_hello *peer);
 	// The record that it acts by.
 	void (*record)(void *arg, const struct gp_lead_record *record);
-	// The primary offers leadership `to`. What it had sent of jobs before is in our image: if
-	// this node follows, and holds all, answer with gp_stream_whole.
+	// The primary offers leadership `to`. Everything that it had sent before is in the image of
+	// our follower: if the rules accept it, answer with gp_stream_whole. Not told without a
+	// follower, or when its image is not complete.
 	void (*offered)(void *arg, const struct gp_lead_record *to);
 	// The peer holds all, for the offer with this nonce.
 	void (*whole)(void *arg, uint64_t nonce);

@@ -72,8 +72,8 @@ void gp_image_drop(struct gp_image *m, uint16_t id)
 		if (m->jobs[i]->layout.id != id)
 			continue;
 		job_free(m, m->jobs[i]);
-		m->jobs_count--;
-		memmove(&m->jobs[i], &m->jobs[i + 1], sizeof(m->jobs[0]) * (m->jobs_count - i));
+		for (m->jobs_count--; i < m->jobs_count; i++)
+			m->jobs[i] = m->jobs[i + 1];
 		return;
 	}
 }
@@ -89,9 +89,10 @@ struct image_job *image_find(const struct gp_image *m, uint16_t id)
 struct image_job *image_known(const struct gp_image *m, uint16_t id, struct gp_image_error *err)
 {
 	struct image_job *j = image_find(m, id);
-	if (!j)
-		image_fail(err, -EPROTO, "job %u has no base", id);
-	return j;
+	if (j && j->lacking != LACKING_ALL)
+		return j;
+	image_fail(err, -EPROTO, "job %u has no base", id);
+	return NULL;
 }
 
 // ---- memory of a job
@@ -194,6 +195,16 @@ static void job_begin(struct image_job *j, const struct gp_image_point *point, u
 	for (uint32_t p = 0; p < 2; p++)
 		for (uint32_t b = 0; b < l->blocks_count; b++)
 			j->held[p][b] = GP_IMAGE_NONE;
+}
+
+void gp_image_void(struct gp_image *m, uint16_t id)
+{
+	const struct gp_image_point none = {0};
+	struct image_job *j = image_find(m, id);
+	if (!j)
+		return;
+	job_begin(j, &none, 0);
+	j->lacking = LACKING_ALL;
 }
 
 int gp_image_base(struct gp_image *m, const struct gp_image_layout *layout,

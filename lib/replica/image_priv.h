@@ -7,6 +7,8 @@
 
 #include "layout.h"
 
+#define LACKING_ALL UINT64_MAX // there is not even a base
+
 struct image_job {
 	struct layout layout;
 	struct gp_image_tensor *tensors;

@@ -22,7 +22,7 @@ enum message_type {
 	MSG_PONG,
 	MSG_EPOCH,     // nothing but the epoch in the head
 	MSG_HOLDS,     // follower: what it holds; feed me
-	MSG_FEED,      // feeder: what follows answers that
+	MSG_FEED,      // feeder: what follows answers that; jobs that need no base
 	MSG_BASE,      // a job begins anew
 	MSG_TENSORS,   // its tensors
 	MSG_AHEAD,     // its units that are a step ahead
@@ -43,6 +43,7 @@ enum message_type {
 #define BASE_SIZE	    (48 + GP_WIRE_JOB_NAME_SIZE + DECISION_SIZE)
 #define TENSOR_HEAD_SIZE    4 // lengths of dims and name
 #define TENSOR_SIZE_MAX	    (TENSOR_HEAD_SIZE + 8 * GP_WIRE_DIMS_MAX + GP_WIRE_TENSOR_NAME_MAX)
+#define FEED_HEAD_SIZE	    8	// number of the request, count
 #define RUN_HEAD_SIZE	    8	// of tensors, units: id, zero, first
 #define SECTION_HEAD_SIZE   12	// of blocks: step, first, run
 #define HELD_SIZE	    16	// id, zero, decision, base
@@ -119,5 +120,7 @@ uint32_t follower_epoch(const struct gp_follower *f);
 int follower_message(
 	struct gp_follower *f, const struct message *m, struct gp_stream_error *err) GP_MUST_CHECK;
 void follower_turn(struct gp_follower *f);
+// All that the feeder has sent of its jobs is in the image, and no job is begun and incomplete.
+bool follower_is_whole(const struct gp_follower *f);
 
 #endif

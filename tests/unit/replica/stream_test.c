@@ -264,6 +264,68 @@ Test(stream, a_gate_that_opens_ends_a_job)
 	stream_rig_free(r);
 }
 
+// What the primary does not feed any more is not taken for what it has.
+Test(stream, a_job_that_is_not_fed_any_more_is_void)
+{
+	struct gp_image_view v;
+	struct gp_restore restore;
+	struct stream_rig *r = paired(2, 3);
+	for (uint32_t i = 0; i < 2; i++)
+		stream_base(r, i);
+	stream_connect(r);
+	while (r->jobs[0].generation == GP_IMAGE_NONE || r->jobs[0].generation == 0) {
+		stream_decide(r, 0, 5);
+		stream_run(r);
+	}
+	cr_assert_eq(gp_image_restore(r->image, r->jobs[0].layout.id, &restore), 0);
+	uint64_t memory = gp_image_memory(r->image);
+	gp_feeder_drop(r->feeder, 0);
+	stream_cut(r);
+	stream_connect(r);
+	while (stream_move(r, &r->backup, &r->primary, SIZE_MAX) +
+			stream_move(r, &r->primary, &r->backup, SIZE_MAX) >
+		0)
+		;
+	cr_assert_eq(r->backup.err.code, -EPROTO, "as backup it has promised to hold it");
+	cr_assert(strstr(r->backup.err.text, "does not go on with job job10"), "%s",
+		r->backup.err.text);
+	cr_assert_eq(gp_image_restore(r->image, r->jobs[0].layout.id, &restore), 0);
+
+	gp_follower_epoch(r->follower, 0);
+	stream_cut(r);
+	stream_connect(r);
+	stream_run(r);
+	cr_assert_eq(gp_image_restore(r->image, r->jobs[0].layout.id, &restore), -ENOENT);
+	cr_assert(gp_image_find(r->image, r->jobs[1].layout.id, &v) && v.based);
+	cr_assert_eq(stream_followed(r).jobs_count, 1);
+	cr_assert_eq(gp_image_memory(r->image), memory, "kept for its next base");
+	gp_follower_epoch(r->follower, EPOCH);
+	stream_base(r, 0);
+	stream_run(r);
+	all_held(r);
+	stream_rig_free(r);
+}
+
+Test(stream, an_offer_waits_for_what_the_follower_lacks)
+{
+	struct stream_rig *r = stream_rig_new(1, 1, 1 << 20, 256, 0);
+	const struct gp_lead_record to = {.epoch = 4, .primary = 0, .backup = 1, .nonce = 99};
+	struct gp_stream_error err;
+	stream_base(r, 0);
+	stream_connect(r);
+	stream_run(r);
+	cr_assert(gp_feeder_ready(r->feeder));
+	gp_follower_reset(r->follower); // while the offer is on its way
+	cr_assert_eq(gp_stream_offer(r->primary.stream, &to, &err), 0);
+	stream_run(r);
+	cr_assert_eq(r->backup.offers, 0);
+	cr_assert(gp_feeder_ready(r->feeder));
+	cr_assert_eq(gp_stream_offer(r->primary.stream, &to, &err), 0);
+	stream_run(r);
+	cr_assert_eq(r->backup.offers, 1);
+	stream_rig_free(r);
+}
+
 // A primary without a backup releases what it has shipped; a slow peer then needs a new base.
 Test(stream, what_was_released_without_the_peer_makes_a_base)
 {

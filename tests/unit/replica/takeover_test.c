@@ -1,0 +1,362 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A real engine whose commits go through a feeder to a backup, over a connection that is cut now
+// and then; the primary ends at any moment, and another engine goes on from the image. Nothing that
+// a worker was told is lost, nothing counts twice, and the end is that of a run without a takeover.
+#include "../engine/driver.h"
+#include "stream_rig.h"
+
+#include <stdlib.h>
+
+#define STEPS 6
+
+TestSuite(takeover, .timeout = 100);
+
+struct pair {
+	struct rig *r;
+	struct stream_side primary, backup;
+	struct gp_feeder *feeder;
+	struct gp_follower *follower;
+	struct gp_image *image;
+	uint32_t due; // to be released
+	uint64_t random;
+};
+
+static bool on_block(
+	void *arg, uint32_t job_idx, uint32_t block, uint32_t step, struct gp_backup_block *out)
+{
+	struct pair *p = arg;
+	return gp_backup_block(p->r->e, job_idx, block, step, out);
+}
+
+static void on_held(void *arg, uint32_t job_idx, uint32_t decision, uint32_t epoch)
+{
+	struct pair *p = arg;
+	(void)job_idx;
+	if (epoch != 0)
+		p->due = decision;
+}
+
+static void on_base(void *arg, const struct gp_backup_base *base)
+{
+	struct pair *p = arg;
+	struct gp_image_tensor tensors[TENSORS] = {0};
+	struct gp_stream_error err;
+	struct gp_job_view v;
+	struct gp_tensor_view t;
+	gp_engine_job_view(p->r->e, 0, &v);
+	for (uint32_t i = 0; i < TENSORS; i++) {
+		cr_assert(gp_engine_tensor_view(p->r->e, 0, i, &t));
+		strcpy(tensors[i].name, t.name);
+		tensors[i].dims_count = t.dims_count;
+		memcpy(tensors[i].dims, t.dims, sizeof(t.dims[0]) * t.dims_count);
+	}
+	const struct gp_image_layout layout = {.name = "job",
+		.id = v.id,
+		.kind = v.kind,
+		.atomicity = v.atomicity,
+		.arrays_count = v.kind == GP_KIND_TRAIN
+					? (uint8_t)(1 + gp_optim_states(p->r->jobs[0].optim.kind))
+					: 1,
+		.block_elems = v.block_elems,
+		.tensors_count = v.tensors_count,
+		.tensors = tensors};
+	int rc = gp_feeder_base(p->feeder, 0, &layout, base->decision, base->steps, &err);
+	cr_assert_eq(rc, 0, "%s", err.text);
+}
+
+static void on_decided(void *arg, uint32_t job_idx, const struct gp_decision *d)
+{
+	struct pair *p = arg;
+	struct gp_stream_error err;
+	cr_assert_eq(gp_feeder_decide(p->feeder, job_idx, d, &err), 0, "%s", err.text);
+}
+
+static void side_init(struct stream_side *s)
+{
+	const struct gp_stream_events events = {.arg = s};
+	cr_assert_eq(gp_stream_pipe_init(&s->out, 1 << 16), 0);
+	struct gp_stream_sink sink = gp_stream_pipe_sink(&s->out);
+	cr_assert_eq(gp_stream_create(&s->stream, &sink, &events), 0);
+}
+
+static void connect_both(struct pair *p)
+{
+	struct gp_stream_error err;
+	struct gp_stream_hello hello = {.product = "test", .node = 0, .life = 1};
+	gp_stream_close(p->primary.stream);
+	gp_stream_close(p->backup.stream);
+	gp_stream_pipe_clear(&p->primary.out);
+	gp_stream_pipe_clear(&p->backup.out);
+	cr_assert_eq(gp_stream_open(p->primary.stream, &hello, &err), 0);
+	hello.node = 1;
+	cr_assert_eq(gp_stream_open(p->backup.stream, &hello, &err), 0);
+}
+
+static void pair_up(struct pair *p, struct rig *r, uint64_t seed)
+{
+	struct gp_image_error err;
+	*p = (struct pair){.r = r, .random = seed};
+	const struct gp_feeder_opts feeder = {
+		.jobs_count = 1, .digest_every = 1, .arg = p, .block = on_block, .held = on_held};
+	const struct gp_image_opts image = {.memory_max = 1 << 20};
+	side_init(&p->primary);
+	side_init(&p->backup);
+	cr_assert_eq(gp_feeder_create(&p->feeder, &feeder), 0);
+	cr_assert_eq(gp_image_create(&p->image, &image, &err), 0);
+	const struct gp_follower_opts follower = {.image = p->image};
+	cr_assert_eq(gp_follower_create(&p->follower, &follower), 0);
+	gp_stream_set_feeder(p->primary.stream, p->feeder);
+	gp_stream_set_follower(p->backup.stream, p->follower);
+	gp_feeder_epoch(p->feeder, 1);
+	gp_follower_epoch(p->follower, 1);
+	connect_both(p);
+	cr_assert(gp_backup_gate(r->e, 0, true));
+}
+
+static void pair_down(struct pair *p)
+{
+	gp_stream_destroy(p->primary.stream);
+	gp_stream_destroy(p->backup.stream);
+	gp_feeder_destroy(p->feeder);
+	gp_follower_destroy(p->follower);
+	gp_image_destroy(p->image);
+	gp_stream_pipe_fini(&p->primary.out);
+	gp_stream_pipe_fini(&p->backup.out);
+}
+
+static size_t pass(struct stream_side *from, struct stream_side *to, size_t max)
+{
+	struct gp_stream_error err;
+	size_t used;
+	cr_assert_eq(gp_stream_turn(from->stream, &err), 0, "%s", err.text);
+	size_t len = GP_MIN(max, gp_stream_pipe_len(&from->out));
+	int rc = gp_stream_input(to->stream, gp_stream_pipe_data(&from->out), len, &used, &err);
+	cr_assert_eq(rc, 0, "%s", err.text);
+	gp_stream_pipe_drain(&from->out, used);
+	cr_assert_eq(gp_stream_turn(to->stream, &err), 0, "%s", err.text);
+	return used;
+}
+
+static uint32_t engine_turn(struct pair *p)
+{
+	const struct gp_backup_sink sink = {.arg = p, .base = on_base, .decided = on_decided};
+	struct gp_feeder_view v;
+	rig_run(p->r);
+	uint32_t n = gp_backup_poll(p->r->e, &sink, gp_feeder_room(p->feeder));
+	if (!gp_feeder_view(p->feeder, 0, &v) || !gp_before(v.released, p->due))
+		return n;
+	cr_assert(gp_backup_release(p->r->e, 0, p->due));
+	cr_assert_eq(gp_feeder_released(p->feeder, 0, p->due), 0);
+	rig_run(p->r);
+	return n + 1;
+}
+
+// Some bytes pass in both directions, and the connection may break.
+static void pair_turn(struct pair *p)
+{
+	engine_turn(p);
+	pass(&p->primary, &p->backup, history_random(&p->random, 12000));
+	pass(&p->backup, &p->primary, history_random(&p->random, 200));
+	engine_turn(p);
+	if (history_random(&p->random, 12) == 0)
+		connect_both(p);
+}
+
+static void pair_run(struct pair *p)
+{
+	size_t moved = 1;
+	while (moved > 0) {
+		moved = engine_turn(p);
+		moved += pass(&p->primary, &p->backup, SIZE_MAX);
+		moved += pass(&p->backup, &p->primary, SIZE_MAX);
+	}
+}
+
+struct shape {
+	uint8_t kind, atomicity, optim;
+	uint32_t cores;
+};
+
+static struct rig *primary_up(const struct shape *s)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = s->kind;
+	r->jobs[0].atomicity = s->atomicity;
+	r->jobs[0].optim = (struct gp_optim_params){.kind = s->optim,
+		.lr = 0.5f,
+		.momentum = 0.5f,
+		.beta1 = 0.9f,
+		.beta2 = 0.999f,
+		.epsilon = 1e-8f};
+	r->jobs[0].replicated = true;
+	r->cfg.cores_count = s->cores;
+	rig_up(r);
+	return r;
+}
+
+static uint32_t unit_of(const struct shape *s, uint32_t block)
+{
+	return s->atomicity == GP_ATOM_STEP	? 0
+	       : s->atomicity == GP_ATOM_TENSOR ? TENSOR_OF(block)
+						: block;
+}
+
+// Both workers contribute what they do not know to be committed.
+static void push_step(
+	struct rig *r, const struct shape *s, uint32_t step, const bool told[BLOCKS][STEPS + 1])
+{
+	for (uint32_t w = 0; w < 2; w++)
+		for (uint32_t b = 0; b < BLOCKS; b++)
+			if (!told || !told[unit_of(s, b)][step])
+				worker_push_block(&r->w[w], step, b, true);
+	rig_run(r);
+}
+
+static uint64_t digest_of(const struct rig *r)
+{
+	uint64_t digest = 0;
+	cr_assert_eq(gp_engine_digest(r->e, 0, rig_job(r).generation, &digest), 0);
+	return digest;
+}
+
+static uint64_t reference(const struct shape *s)
+{
+	struct rig *r = primary_up(s);
+	for (uint32_t step = s->kind == GP_KIND_TRAIN ? 0 : 1; step <= STEPS; step++)
+		push_step(r, s, step, NULL);
+	cr_assert_eq(rig_job(r).generation, STEPS);
+	uint64_t digest = digest_of(r);
+	rig_free(r);
+	return digest;
+}
+
+static uint32_t units_of(const struct shape *s)
+{
+	return s->atomicity == GP_ATOM_STEP ? 1 : s->atomicity == GP_ATOM_TENSOR ? TENSORS : BLOCKS;
+}
+
+// What any worker knows to be committed is in the image.
+static void told_is_held(const struct pair *p, const struct shape *s, bool told[BLOCKS][STEPS + 1])
+{
+	uint32_t at;
+	for (uint32_t u = 0; u < units_of(s); u++)
+		for (uint32_t step = 0; step <= STEPS; step++) {
+			told[u][step] = seen_commit(&p->r->w[0], GP_DECIDED_COMMIT, u, step) ||
+					seen_commit(&p->r->w[1], GP_DECIDED_COMMIT, u, step);
+			if (!told[u][step])
+				continue;
+			cr_assert(gp_image_unit_step(p->image, 1, u, &at));
+			cr_assert(at != GP_IMAGE_NONE && !gp_before(at, step),
+				"unit %u step %u was told, the backup is at %d", u, step, (int)at);
+		}
+}
+
+static struct rig *promote(const struct pair *p, const struct gp_job_config *cfg, uint32_t cores)
+{
+	struct rig *r = rig_new();
+	struct gp_restore x;
+	r->jobs[0] = *cfg;
+	r->cfg.standby = true;
+	r->cfg.cores_count = cores;
+	rig_start(r);
+	if (gp_image_restore(p->image, 1, &x) == 0)
+		cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), 0);
+	rig_run(r);
+	cr_assert_eq(gp_registrar_promote(r->reg, 100), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+		worker_attach(&r->w[i]);
+		cr_assert_eq(worker_bring(&r->w[i]), 0);
+	}
+	rig_run(r);
+	return r;
+}
+
+// Contributions in any order, until the primary ends in the middle of everything.
+static void train_until_the_end(struct pair *p, const struct shape *s, uint32_t turns)
+{
+	uint32_t step = s->kind == GP_KIND_TRAIN ? 0 : 1;
+	bool told[BLOCKS][STEPS + 1];
+	uint32_t pushed = 0; // (worker, block) of `step`, in an order by chance
+	uint32_t first = 0;
+	for (; turns > 0; turns--) {
+		uint32_t at = (first + pushed * 3) % (2 * BLOCKS);
+		if (pushed < 2 * BLOCKS && history_random(&p->random, 3) > 0) {
+			worker_push_block(&p->r->w[at % 2], step, at / 2, true);
+			pushed++;
+		}
+		pair_turn(p);
+		told_is_held(p, s, told);
+		if (pushed == 2 * BLOCKS && rig_job(p->r).generation == step && step < STEPS) {
+			step++;
+			pushed = 0;
+			first = history_random(&p->random, 2 * BLOCKS);
+		}
+	}
+}
+
+static void take_over(const struct shape *s, uint64_t seed, uint64_t digest, uint32_t *ahead)
+{
+	struct pair p;
+	pair_up(&p, primary_up(s), seed);
+	struct gp_job_config cfg = p.r->jobs[0];
+	train_until_the_end(&p, s, history_random(&p.random, 150));
+	bool told[BLOCKS][STEPS + 1];
+	struct gp_image_view v;
+	told_is_held(&p, s, told);
+	*ahead += gp_image_find(p.image, 1, &v) && v.units_ahead > 0;
+	gp_stream_close(p.backup.stream);
+	rig_free_busy(p.r);
+	struct rig *next = promote(&p, &cfg, s->cores);
+
+	uint32_t step = rig_job(next).initialised  ? next->w[0].welcome.next_step
+			: s->kind == GP_KIND_TRAIN ? 0
+						   : 1;
+	for (; step <= STEPS; step++)
+		push_step(next, s, step, told);
+	cr_assert_eq(rig_job(next).generation, STEPS, "seed %llu", (unsigned long long)seed);
+	cr_assert_eq(digest_of(next), digest, "seed %llu", (unsigned long long)seed);
+	rig_free(next);
+	pair_down(&p);
+}
+
+Test(takeover, goes_on_where_the_backup_stands)
+{
+	static const struct shape shapes[] = {
+		{GP_KIND_TRAIN, GP_ATOM_STEP, GP_OPTIM_MOMENTUM, 2},
+		{GP_KIND_TRAIN, GP_ATOM_TENSOR, GP_OPTIM_ADAM, 1},
+		{GP_KIND_TRAIN, GP_ATOM_BLOCK, GP_OPTIM_SGD, 3},
+		{GP_KIND_REDUCE, GP_ATOM_TENSOR, GP_OPTIM_SGD, 2},
+		{GP_KIND_REDUCE, GP_ATOM_BLOCK, GP_OPTIM_SGD, 1},
+	};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(shapes); i++) {
+		uint64_t digest = reference(&shapes[i]);
+		uint32_t ahead = 0; // takeovers in the middle of a step
+		for (uint64_t seed = 0; seed < 16; seed++)
+			take_over(&shapes[i], 100 * i + seed, digest, &ahead);
+		cr_assert(ahead > 0 || shapes[i].atomicity == GP_ATOM_STEP);
+	}
+}
+
+Test(takeover, the_digests_of_both_are_the_engines)
+{
+	const struct shape s = {GP_KIND_TRAIN, GP_ATOM_TENSOR, GP_OPTIM_ADAM, 2};
+	struct gp_image_view v;
+	struct gp_follower_view f;
+	struct pair p;
+	pair_up(&p, primary_up(&s), 1);
+	for (uint32_t step = 0; step <= STEPS; step++) {
+		push_step(p.r, &s, step, NULL);
+		pair_run(&p);
+		cr_assert_eq(rig_job(p.r).generation, step);
+		cr_assert(gp_image_find(p.image, 1, &v));
+		cr_assert(v.digested && v.digest_step == step);
+		cr_assert_eq(v.digest, digest_of(p.r));
+	}
+	gp_follower_view(p.follower, &f);
+	cr_assert_eq(f.digests, STEPS + 1);
+	cr_assert(gp_backup_gate(p.r->e, 0, false));
+	rig_free(p.r);
+	pair_down(&p);
+}
