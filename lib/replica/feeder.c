@@ -124,6 +124,7 @@ int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_
 	j->released.decision = decision;
 	j->taken = j->released;
 	j->shipped_max = decision;
+	j->told = decision - 1;
 	j->based = true;
 	if (f->fed)
 		feeder_job_start(j);
@@ -169,10 +170,12 @@ int gp_feeder_released(struct gp_feeder *f, uint32_t job_idx, uint32_t decision)
 	struct feeder_job *j = &f->jobs[job_idx];
 	if (!j->based)
 		return -EINVAL;
-	if (!gp_before(j->released.decision, decision))
-		return 0;
 	if (gp_before(j->shipped_max, decision))
 		return -EINVAL;
+	if (gp_before(j->told, decision))
+		j->told = decision;
+	if (!gp_before(j->released.decision, decision))
+		return 0;
 	bool behind = j->phase != PHASE_DECISIONS || gp_before(j->shipped, decision);
 	while (j->released.decision != decision) {
 		const struct entry *e = feeder_entry(f, j, j->released.decision + 1);
@@ -217,7 +220,7 @@ bool gp_feeder_view(const struct gp_feeder *f, uint32_t job_idx, struct gp_feede
 		.shipped = j->shipped,
 		.held = j->held,
 		.acked = j->acked,
-		.released = j->released.decision,
+		.released = j->told,
 		.acked_epoch = j->acked_epoch,
 		.generation = j->taken.generation,
 		.generation_out = j->released.generation,

@@ -40,6 +40,7 @@ struct feeder_job {
 	struct entry *window;
 	uint64_t base;
 	struct place released, taken;
+	uint32_t told;	      // released, as the owner says
 	uint32_t shipped_max; // on any connection
 	uint64_t chain, taken_chain;
 	struct gp_decision view; // the last one that is released

@@ -18,7 +18,6 @@ struct section {
 struct plan {
 	size_t size; // of the body
 	uint32_t count;
-	bool full;
 	struct section sections[BLOCKS_SECTIONS_MAX];
 };
 
@@ -26,7 +25,6 @@ static void plan_begin(struct plan *p)
 {
 	p->size = 4;
 	p->count = 0;
-	p->full = false;
 }
 
 // False when the block does not fit.
@@ -36,9 +34,7 @@ static bool plan_add(
 	struct section *last = p->count > 0 ? &p->sections[p->count - 1] : NULL;
 	bool goes_on = last && last->step == step && last->first.block + last->run == at->block;
 	size_t size = sizeof(float) + layout_block_size(l, at) + (goes_on ? 0 : SECTION_HEAD_SIZE);
-	p->full = p->size + size > GP_STREAM_BODY_MAX ||
-		  (!goes_on && p->count == BLOCKS_SECTIONS_MAX);
-	if (p->full)
+	if (p->size + size > GP_STREAM_BODY_MAX || (!goes_on && p->count == BLOCKS_SECTIONS_MAX))
 		return false;
 	p->size += size;
 	if (goes_on)

@@ -8,7 +8,8 @@
 //	shipped	  read from the engine and written to the stream of now
 //	held	  in the peer's image, says the peer
 //	acked	  held, and acknowledged in the epoch of now (rule 2): the owner may release it
-//	released  the owner has: the engine may forget those versions
+//	released  the owner has: the engine may forget those versions. What waited when the gate
+//		  was closed anew is in the base, and is released when that is held
 //
 // A job begins with a base. After a lost connection the feeder goes on with what the peer lacks, or
 // sends a base made of what was released and then all decisions since: so what is not released must

@@ -93,6 +93,9 @@ static void ranks_get(const uint8_t *from, struct gp_ranks *r)
 		r->w[i] = gp_load64(from + 8 * (size_t)i);
 }
 
+// A new field has to be told to the backup too.
+_Static_assert(sizeof(struct gp_decision) == DECISION_SIZE, "every field is in the message");
+
 void decision_put(uint8_t *to, const struct gp_decision *d)
 {
 	gp_store32(to, d->number);

@@ -28,6 +28,7 @@ expect '.sums == "checked" and (.rows | length == 2) and .bytes > 2000000' \
 	snapshot --table-mb 1 --rounds 1
 expect '(.rows | length == 4) and all(.rows[]; .lost == 0)' sockets --packets 640 --rounds 1
 expect '.sums == "checked" and .bytes > 0' snapshot --table-mb 1 --rounds 1 --level 1 --mtu 1500
+expect '.rows | all(.gb_s > 0 and .bytes_step >= 1000000)' replication --table-mb 1 --steps 2 --rounds 1 --digest
 expect '(.rows | length) > 20' codec --elems 5000 --repeats 1
 expect '(.add | length == 8) and (.sparse | length == 9)' codec --server --block 100 --repeats 1
 expect '.layers == 107 and .parameters == 25557032' overlap --network "$CONF/resnet50.csv"

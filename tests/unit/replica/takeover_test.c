@@ -339,6 +339,35 @@ Test(takeover, goes_on_where_the_backup_stands)
 	}
 }
 
+// What waits at the gate when it is closed anew is in the new base, and is released with it.
+Test(takeover, a_gate_that_is_closed_anew_keeps_what_waits)
+{
+	const struct shape s = {GP_KIND_TRAIN, GP_ATOM_TENSOR, GP_OPTIM_SGD, 2};
+	struct gp_feeder_view v;
+	struct pair p;
+	pair_up(&p, primary_up(&s), 1);
+	push_step(p.r, &s, 0, NULL);
+	pair_run(&p);
+	gp_stream_close(p.backup.stream);
+	gp_stream_close(p.primary.stream);
+	push_step(p.r, &s, 1, NULL);
+	engine_turn(&p);
+	cr_assert(gp_feeder_view(p.feeder, 0, &v));
+	cr_assert(gp_before(v.released, v.taken), "commits wait");
+	cr_assert_eq(rig_job(p.r).generation, 0);
+	gp_follower_epoch(p.follower, 0); // another backup, so to speak
+	gp_follower_reset(p.follower);
+	gp_follower_epoch(p.follower, 1);
+	cr_assert(gp_backup_gate(p.r->e, 0, true));
+	engine_turn(&p);
+	connect_both(&p);
+	pair_run(&p);
+	cr_assert_eq(rig_job(p.r).generation, 1);
+	cr_assert(gp_backup_gate(p.r->e, 0, false));
+	rig_free(p.r);
+	pair_down(&p);
+}
+
 Test(takeover, the_digests_of_both_are_the_engines)
 {
 	const struct shape s = {GP_KIND_TRAIN, GP_ATOM_TENSOR, GP_OPTIM_ADAM, 2};
