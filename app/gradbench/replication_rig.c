@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define EPOCH		 1
+#define WARM_STEPS	 2 // after the base: all memory of the image was touched
 #define STEPS_AHEAD	 2 // shipped and not yet acknowledged
 #define BLOCK_1500	 336u
 #define BLOCK_9000	 2208u
@@ -212,11 +213,11 @@ static int memory_run(struct rig *r, struct replication_result *out)
 	struct wires w = {0};
 	int rc = wires_make(r, &w);
 	if (rc == 0)
-		rc = memory_until(r, &w, 0);
+		rc = memory_until(r, &w, WARM_STEPS * r->units_count);
 	uint64_t begin = bench_wall_ns();
 	w.ns[0] = w.ns[1] = 0;
 	if (rc == 0)
-		rc = memory_until(r, &w, r->o.steps * r->units_count);
+		rc = memory_until(r, &w, (WARM_STEPS + r->o.steps) * r->units_count);
 	out->wall_ns = bench_wall_ns() - begin;
 	out->primary_ns = w.ns[0];
 	out->backup_ns = w.ns[1];
@@ -326,10 +327,10 @@ static int links_run(struct rig *r, struct replication_result *out)
 	rc = -pthread_create(&thread, NULL, backup_thread, r);
 	if (rc != 0)
 		return rc;
-	rc = links_until(r, 0);
+	rc = links_until(r, WARM_STEPS * r->units_count);
 	uint64_t begin = bench_wall_ns(), cpu = bench_cpu_ns(), backup = thread_cpu_ns(thread);
 	if (rc == 0)
-		rc = links_until(r, r->o.steps * r->units_count);
+		rc = links_until(r, (WARM_STEPS + r->o.steps) * r->units_count);
 	out->wall_ns = bench_wall_ns() - begin;
 	out->primary_ns = bench_cpu_ns() - cpu;
 	out->backup_ns = thread_cpu_ns(thread) - backup;

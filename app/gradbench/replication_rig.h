@@ -11,7 +11,7 @@ enum replication_wire { REPLICATION_MEMORY, REPLICATION_TCP, REPLICATION_TLS };
 struct replication_opts {
 	uint32_t table_mb; // parameters
 	uint32_t mtu;
-	uint32_t steps; // after the base, which is not measured
+	uint32_t steps; // after the base and two more, which are not measured
 	uint32_t states;
 	bool blocks; // atomicity block, else step
 	bool digest; // of every step

@@ -15,8 +15,8 @@
 
 #define URGENT_MAX	(1u << 20) // beyond out_max, for what is small
 #define READS_PER_EVENT 4	   // so that one connection does not keep the loop
-#define WRITE_MAX	(1u << 20)
-#define TURNS_MAX	4 // full buffers written at a time
+#define WRITE_MIN	PIECE_SIZE
+#define TLS_WRITE_MAX	(1u << 20)
 
 void conn_fail(struct conn *c, int code, const char *fmt, ...)
 {
@@ -39,7 +39,7 @@ void conn_check(struct conn *c, int rc, const struct gp_stream_error *err)
 
 size_t conn_unsent(const struct conn *c)
 {
-	return evbuffer_get_length(c->out);
+	return c->bev ? evbuffer_get_length(c->out) : c->queue.len;
 }
 
 // ---- out
@@ -48,56 +48,59 @@ static uint8_t *sink_reserve(void *arg, size_t len, bool urgent)
 {
 	struct conn *c = arg;
 	struct evbuffer_iovec v;
-	size_t limit = link_out_max(c->link) + (urgent ? URGENT_MAX : 0);
-	if (evbuffer_get_length(c->out) >= limit)
+	size_t limit = link_out_max(c->link);
+	// One turn writes no more than that either: there is more to do than to write.
+	if (urgent ? conn_unsent(c) >= limit + URGENT_MAX
+		   : conn_unsent(c) >= limit || c->turn_bytes >= limit)
 		return NULL;
+	if (!c->bev)
+		return queue_reserve(&c->queue, len);
 	c->reserved = NULL;
 	if (evbuffer_reserve_space(c->out, (ev_ssize_t)len, &v, 1) == 1)
 		c->reserved = v.iov_base;
 	return c->reserved;
 }
 
+static void plain_write(struct conn *c)
+{
+	if (c->open && c->write_error == 0)
+		c->write_error = queue_write(&c->queue, c->fd);
+}
+
 static void sink_commit(void *arg, size_t len)
 {
 	struct conn *c = arg;
-	struct evbuffer_iovec v = {.iov_base = c->reserved, .iov_len = len};
-	int rc = evbuffer_commit_space(c->out, &v, 1);
-	GP_ASSERT(rc == 0); // nothing touched the buffer since
-}
-
-static void plain_flush(struct conn *c)
-{
-	while (c->open && !c->failed && evbuffer_get_length(c->out) > 0) {
-		int n = evbuffer_write_atmost(c->out, c->fd, WRITE_MAX);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			break;
-		if (n <= 0) {
-			conn_fail(c, -errno, "sending: %s", strerrordesc_np(errno));
-			return;
-		}
+	c->turn_bytes += len;
+	if (c->bev) {
+		struct evbuffer_iovec v = {.iov_base = c->reserved, .iov_len = len};
+		int rc = evbuffer_commit_space(c->out, &v, 1);
+		GP_ASSERT(rc == 0); // nothing touched the buffer since
+		return;
 	}
+	queue_commit(&c->queue, len);
+	// While it is still in the cache.
+	if (c->queue.len >= WRITE_MIN)
+		plain_write(c);
 }
 
 void conn_turn(struct conn *c)
 {
 	struct gp_stream_error err;
-	size_t made = 1;
 	if (!c->open || c->failed || c->turning)
 		return;
 	// Callbacks may ask for a turn: it is this one.
 	c->turning = true;
+	c->turn_bytes = 0;
 	conn_check(c, gp_stream_turn(c->stream, &err), &err);
-	// What the kernel took makes room for more.
-	for (uint32_t i = 0; !c->bev && !c->failed && made > 0 && i < TURNS_MAX; i++) {
-		plain_flush(c);
-		if (c->failed || evbuffer_get_length(c->out) > 0)
-			break;
-		conn_check(c, gp_stream_turn(c->stream, &err), &err);
-		made = evbuffer_get_length(c->out);
+	if (!c->bev && !c->failed) {
+		plain_write(c);
+		if (c->write_error != 0)
+			conn_fail(
+				c, c->write_error, "sending: %s", strerrordesc_np(-c->write_error));
+		bool more = c->queue.len > 0 || c->turn_bytes >= link_out_max(c->link);
+		if (!c->failed && more && event_add(c->writable, NULL) != 0)
+			conn_fail(c, -ENOMEM, "no memory for an event");
 	}
-	if (!c->bev && !c->failed && evbuffer_get_length(c->out) > 0 &&
-		event_add(c->writable, NULL) != 0)
-		conn_fail(c, -ENOMEM, "no memory for an event");
 	c->turning = false;
 }
 
@@ -284,7 +287,7 @@ static int tls_open(struct conn *c, const struct conn_opts *o)
 	bufferevent_setcb(c->bev, on_tls_read, on_tls_written, on_tls_event, c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, CONN_IN_SIZE);
 	bufferevent_setwatermark(c->bev, EV_WRITE, o->out_max / 2, 0);
-	bufferevent_set_max_single_write(c->bev, WRITE_MAX);
+	bufferevent_set_max_single_write(c->bev, TLS_WRITE_MAX);
 	bufferevent_set_max_single_read(c->bev, CONN_IN_SIZE);
 	if (o->fd < 0 &&
 		bufferevent_socket_connect(c->bev,
@@ -303,10 +306,9 @@ static int plain_open(struct conn *c, const struct conn_opts *o)
 	if (c->fd < 0)
 		return -errno;
 	socket_tune(c->fd);
-	c->out = evbuffer_new();
 	c->readable = event_new(o->base, c->fd, EV_READ | EV_PERSIST, on_readable, c);
 	c->writable = event_new(o->base, c->fd, EV_WRITE, on_writable, c);
-	if (!c->out || !c->readable || !c->writable)
+	if (!c->readable || !c->writable)
 		return -ENOMEM;
 	if (o->fd < 0 && connect(c->fd, to, (socklen_t)o->peer->len) != 0 && errno != EINPROGRESS)
 		return -errno;
@@ -318,8 +320,7 @@ void conn_close(struct conn *c)
 	gp_stream_destroy(c->stream);
 	if (c->bev)
 		bufferevent_free(c->bev);
-	else if (c->out)
-		evbuffer_free(c->out);
+	queue_fini(&c->queue);
 	if (c->readable)
 		event_free(c->readable);
 	if (c->writable)

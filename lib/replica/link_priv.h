@@ -8,6 +8,7 @@
 #ifndef LINK_PRIV_H
 #define LINK_PRIV_H
 
+#include "link_queue.h"
 #include "replica_priv.h"
 
 #include <event2/util.h>
@@ -25,7 +26,10 @@ struct conn {
 	int fd;				   // plain
 	struct event *readable, *writable; // plain
 	struct bufferevent *bev;	   // TLS
-	struct evbuffer *out;		   // of bev, or our own
+	struct evbuffer *out;		   // of bev
+	struct queue queue;		   // plain
+	int write_error;		   // plain: found while the stream was at work
+	size_t turn_bytes;		   // of frames made in this turn
 	struct event *deadline;		   // for the greeting
 	uint8_t *in;			   // CONN_IN_SIZE, beginning with a frame
 	size_t in_len;
