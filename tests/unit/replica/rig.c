@@ -76,7 +76,7 @@ static void receiver_make(struct rig *r, uint16_t port, const struct gp_replica_
 	const struct gp_replica_receiver_opts opts = {.listen = listen,
 		.dir = r->to,
 		.product = "0.1.0",
-		.idle_ms_max = 300,
+		.idle_ms_max = r->idle_ms,
 		.size_max = 64 << 20,
 		.tls = tls,
 		.on_snapshot = rig_snapshot,
@@ -106,7 +106,7 @@ static void sender_make(struct rig *r, uint16_t port, const struct gp_replica_tl
 		.product = "0.1.0",
 		.backoff_ms_min = 1,
 		.backoff_ms_max = 20,
-		.answer_ms_max = 500,
+		.answer_ms_max = 60000,
 		.tls = tls};
 	cr_assert_eq(gp_replica_sender_create(r->base, &opts, &r->sender, &err), 0, "%s", err.text);
 }

@@ -19,6 +19,7 @@ struct rig {
 	struct gp_replica_receiver *receiver;
 	struct gp_replica_sender *sender;
 	uint16_t port;	    // of the receiver
+	uint32_t idle_ms;   // of the receiver; 0: long enough for any machine
 	uint32_t snapshots; // seen by on_snapshot
 	uint32_t last_step;
 	char last_job[GP_SNAPSHOT_TEXT_SIZE];
@@ -26,9 +27,9 @@ struct rig {
 
 void rig_init(struct rig *r);
 void rig_fini(struct rig *r);
-// port 0: any free one. The receiver's time-out is 300 ms.
+// port 0: any free one.
 void rig_receiver_start(struct rig *r, uint16_t port);
-// Connects to `port`, with back-off of 1..20 ms and a time-out of 500 ms.
+// Connects to `port`, with back-off of 1..20 ms.
 void rig_sender_start(struct rig *r, uint16_t port);
 // The same with TLS (NULL: without), at any free port and to r->port.
 void rig_receiver_tls(struct rig *r, const struct gp_replica_tls *tls);
