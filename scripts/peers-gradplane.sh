@@ -18,37 +18,66 @@ peers_cable() {
 		ip -n "$ns" addr add "10.99.0.$((10 + r))/24" dev mv0
 		ip -n "$ns" link set mv0 mtu 3310 up
 	done
-	hugepages_reserve "${PAGES:-160}" || warn "no huge pages: figures of gradplane are worse"
+	hugepages_reserve "${PAGES:-288}" || warn "no huge pages: figures of gradplane are worse"
 }
 
-# server_begin MBUFS MEMORY JOBS: one polled core; JOBS in YAML, without the outer brackets.
+# server_begin MBUFS MEMORY JOBS [PATH=VALUE]...: one polled core, behind an XDP socket unless other
+# values say otherwise; JOBS in YAML, without the outer brackets.
 server_begin() {
 	"$ROOT/scripts/conf-set" "$ROOT/conf/reduce.yaml" "$RUN_DIR/reduce.yaml" eal.file_prefix="${GP_RUN}r" \
 		eal.memory="$2" eal.hugepages=auto port.driver=af_xdp port.device=xs0 port.mtu=3310 \
 		port.mbufs="$1" port.rx_descriptors=2048 cores.count=1 cores.poll="${POLL:-adaptive}" \
-		control.socket="$RUN_DIR/reduce.sock" jobs="[$3]"
+		control.socket="$RUN_DIR/reduce.sock" jobs="[$3]" "${@:4}"
 	proc_start reducer server "$GRADPLANED" --config "$RUN_DIR/reduce.yaml"
 	wait_line reducer 'info ready' 30
 }
 
-# job_of NAME ID SLOTS MEMORY: a job of two workers that sums.
+# job_of NAME ID SLOTS MEMORY [WINDOW]: a job of two workers that sums.
 job_of() {
 	printf '{name: %s, id: %s, kind: reduce, mean: false, workers: 2, workers_min: 2, slots: %s, ' "$1" "$2" "$3"
-	printf 'window: 96, memory_max: %s, worker_timeout: 10s}, ' "$4"
+	printf 'window: %s, memory_max: %s, worker_timeout: 10s}, ' "${5:-96}" "$4"
 }
 
-# A job for each size. The server runs only while it is measured.
-peer_udp() {
-	local r one id=0 jobs=''
+size_jobs() { # WINDOW: a job for each size
+	local one id=0
 	for one in ${SIZES//,/ }; do
 		id=$((id + 1))
-		jobs+=$(job_of "b${one%x*}" "$id" 256 "$((16 + ${one%x*} * 5 / 1048576))MiB")
+		job_of "b${one%x*}" "$id" 256 "$((16 + ${one%x*} * 5 / 1048576))MiB" "$1"
 	done
-	server_begin 8191 192MiB "$jobs"
+}
+
+# The server runs only while it is measured.
+peer_udp() {
+	local r
+	server_begin 8191 192MiB "$(size_jobs 96)"
 	for r in 0 1; do
 		proc_start "rank$r" "worker$r" "$GRADBENCH" allreduce --server "$ADDR_PRIMARY:9700" --rank "$r" \
 			--world 2 --sizes "$SIZES"
 	done
 	ranks_end 0 1 || return 1
 	proc_stop reducer
+}
+
+# memif_run MTU: shared memory, the workers' end without a copy; all three poll, the server on the last CPU,
+# the workers on the first. A process has one such link in its life, so each size has its own.
+memif_run() {
+	local r one
+	server_begin 8191 192MiB "$(size_jobs 48)" cores.poll=busy port.driver=memif port.device="$RUN_DIR/memif.sock" port.links=2 \
+		port.mtu="$1" port.rx_descriptors=1024
+	for one in ${SIZES//,/ }; do
+		for r in 0 1; do
+			proc_start "rank$r" "worker$r" taskset -c 0 "$GRADBENCH" allreduce --server "$ADDR_PRIMARY:9700" --rank "$r" \
+				--world 2 --sizes "$one" --path-mtu "$1" --transport "memif:$RUN_DIR/memif.sock,id=$r"
+		done
+		ranks_end 0 1 || return 1
+	done | jq -cs '{bench: "allreduce", how: "gradplane", rows: map(.rows[0]), retransmits: map(.retransmits) | add}' || return 1
+	proc_stop reducer
+}
+
+peer_memif() {
+	memif_run 1500
+}
+
+peer_memif9000() {
+	memif_run 9000
 }

@@ -28,7 +28,7 @@ peers_choose() {
 	for peer in ${ONLY//,/ }; do
 		declare -F "peer_$peer" >/dev/null || die "--peers: no $peer; --help lists them"
 	done
-	for peer in mpi_sm mpi_tcp gloo_lo gloo_veth udp; do
+	for peer in mpi_sm mpi_tcp gloo_lo gloo_veth udp memif memif9000; do
 		wanted "$peer" || continue
 		if is_there "$peer"; then
 			PEERS+=("$peer")
@@ -42,7 +42,9 @@ peers_choose() {
 ranks_end() {
 	local r
 	for r in "$@"; do
-		proc_wait "rank$r" "$PEER_S" || return 1
+		proc_wait "rank$r" "$PEER_S" && continue
+		kill "${PROC_PID[rank1]:-}" 2>/dev/null
+		return 1
 	done
 	grep -h '^{"bench"' "$RUN_DIR/rank0.log"
 }

@@ -24,6 +24,7 @@ class Plot:
         self.y = (math.floor(math.log10(min(times))), math.ceil(math.log10(max(times))))
         self.out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
                     'font-family="sans-serif" font-size="13">',
+                    "<!-- SPDX-License-Identifier: BSD-3-Clause; by scripts/bench-peers -->",
                     f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
 
     def at(self, size, us):

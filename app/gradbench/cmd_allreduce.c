@@ -105,11 +105,12 @@ static int usage(FILE *to)
 {
 	fprintf(to,
 		"usage: gradbench allreduce --server ADDRESS --rank R --world W --sizes LIST\n"
-		"       [--jobs PREFIX] [--path-mtu N]\n\n"
+		"       [--jobs PREFIX] [--path-mtu N] [--transport TEXT]\n\n"
 		"  --sizes LIST    BYTESxTIMES,...: 1024x200,104857600x5\n"
 		"  --jobs PREFIX   a reduce job (sums) of W workers for each size: PREFIX and the\n"
 		"                  bytes (default b: b1024, b104857600)\n"
-		"  --path-mtu N    IP MTU to probe with (default: of the interface)\n\n"
+		"  --path-mtu N    IP MTU to probe with (default: of the interface)\n"
+		"  --transport T   how datagrams travel (docs/transports.md; default udp)\n\n"
 		"All ranks run at the same time. Rank 0 prints one line of JSON: for each size "
 		"the\n"
 		"median time of an all-reduce in microseconds, as a training program sees it.\n");
@@ -126,6 +127,9 @@ static bool option_take(struct allreduce *a, int c, const char *text)
 	case 'j':
 		a->jobs = text;
 		return strlen(text) <= 20;
+	case 't':
+		a->o.transport = text;
+		return true;
 	case 'z':
 		a->sizes_count = allreduce_sizes(text, a->sizes);
 		return a->sizes_count > 0;
@@ -158,6 +162,7 @@ static int allreduce_main(int argc, char **argv)
 		{"rank", required_argument, NULL, 'r'},
 		{"world", required_argument, NULL, 'w'},
 		{"path-mtu", required_argument, NULL, 'm'},
+		{"transport", required_argument, NULL, 't'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
