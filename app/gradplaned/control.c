@@ -6,12 +6,15 @@
 
 #include <gp_flight_dump.h>
 #include <gp_log.h>
+#include <gp_watch.h>
 
 #include <errno.h>
 #include <event2/event.h>
 
 #define TICK_US_BUSY  1000  // with sessions: joins, registrations and grace periods wait for it
 #define TICK_US_IDLE  10000 // without
+#define GRACE_US      50    // between grace periods that completions wait for
+#define GRACE_HOLD_NS UINT64_C(20000000)
 #define READY_MS_MAX  5000
 #define PERIOD_NS_MIN UINT64_C(500000000)
 
@@ -27,6 +30,28 @@ static const struct gp_ctl_command commands[] = {
 	{"stop", ctl_stop},
 	{NULL, NULL},
 };
+
+// A small job has few versions of its blocks, and steps that are shorter than a tick: it would wait
+// for the next tick in each of them. While completions wait grace periods follow each other.
+static void grace_hurry(struct node *n, uint64_t now)
+{
+	struct control *c = &n->control;
+	const struct timeval tv = {.tv_usec = GRACE_US};
+	uint32_t waits = gp_engine_grace_waits(n->engine);
+	if (waits != c->waits_seen)
+		c->waits_at = now;
+	c->waits_seen = waits;
+	if (c->waits_at != 0 && now - c->waits_at < GRACE_HOLD_NS)
+		event_add(c->grace, &tv);
+}
+
+static void on_grace(evutil_socket_t fd, short what, void *arg)
+{
+	struct node *n = arg;
+	(void)fd, (void)what;
+	gp_rcu_grace_turn(gp_engine_grace(n->engine));
+	grace_hurry(n, clock_now());
+}
 
 static void tick_arm(struct node *n)
 {
@@ -46,6 +71,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	replica_tick(n);
 	pair_tick(n, now);
 	stop_tick(n, now);
+	if (!event_pending(n->control.grace, EV_TIMEOUT, NULL))
+		grace_hurry(n, now);
 	tick_arm(n);
 }
 
@@ -126,9 +153,10 @@ static int timers_up(struct node *n)
 	struct control *c = &n->control;
 	const struct timeval second = {.tv_sec = 1};
 	c->tick = evtimer_new(c->base, on_tick, n);
+	c->grace = evtimer_new(c->base, on_grace, n);
 	c->second = event_new(c->base, -1, EV_PERSIST, on_second, n);
 	c->second_at = clock_now();
-	if (!c->tick || !c->second || event_add(c->second, &second) != 0)
+	if (!c->tick || !c->grace || !c->second || event_add(c->second, &second) != 0)
 		return -ENOMEM;
 	tick_arm(n);
 	return 0;
@@ -240,6 +268,8 @@ void control_down(struct node *n)
 				event_free(c->signals[i]);
 		if (c->tick)
 			event_free(c->tick);
+		if (c->grace)
+			event_free(c->grace);
 		if (c->second)
 			event_free(c->second);
 		event_base_free(c->base);

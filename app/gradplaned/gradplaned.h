@@ -180,11 +180,14 @@ int recorder_dump(struct node *n, const char *path, uint32_t cause, char *path_o
 struct control {
 	struct event_base *base;
 	struct event *tick;
+	struct event *grace; // pending while completions wait for grace periods
 	struct event *second;
 	struct event *signals[5];
 	struct gp_ctl_server *server;
 	struct gp_metrics_http *http;
 	uint64_t second_at;
+	uint64_t waits_at; // when waits_seen changed
+	uint32_t waits_seen;
 	uint64_t busy_seen[GP_DPDK_CORES_MAX];
 	uint64_t polls_seen[GP_DPDK_CORES_MAX];
 	double busy_ratio[GP_DPDK_CORES_MAX]; // of the last second

@@ -51,5 +51,7 @@ bool gp_engine_worker_view(
 bool gp_engine_audit(const struct gp_engine *e, char *why, size_t why_size);
 // As that, and every slot and held pull of a resting engine is over (simulator).
 bool gp_engine_at_rest(const struct gp_engine *e, char *why, size_t why_size);
+// Grows while blocks wait for a version that a grace period would free, on any core and in any job.
+uint32_t gp_engine_grace_waits(const struct gp_engine *e);
 
 #endif

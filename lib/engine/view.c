@@ -6,6 +6,7 @@
 #include "registrar_priv.h"
 
 #include <errno.h>
+#include <gp_watch.h>
 #include <stdio.h>
 #define XXH_STATIC_LINKING_ONLY // a hash state of known size
 #include <xxhash.h>
@@ -64,6 +65,18 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 	for (uint32_t k = 0; k < e->cfg.cores_count; k++)
 		v->shortages +=
 			atomic_load_explicit(&j->cores[k].table.shortages, memory_order_relaxed);
+}
+
+uint32_t gp_engine_grace_waits(const struct gp_engine *e)
+{
+	uint32_t waits = 0;
+	for (uint32_t i = 0; i < e->cfg.jobs_count; i++) {
+		const struct gp_job *j = job_at(e, i);
+		for (uint32_t k = 0; j && k < e->cfg.cores_count; k++)
+			waits += atomic_load_explicit(
+				&j->cores[k].table.waits, memory_order_relaxed);
+	}
+	return waits;
 }
 
 bool gp_engine_tensor_view(

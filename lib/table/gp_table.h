@@ -87,7 +87,8 @@ struct gp_table {
 	_Atomic uint32_t cuts_count;
 	// gp_table_take found none, and none that waits for a grace period; read by other threads.
 	_Atomic uint32_t shortages;
-	uint32_t sweep_at; // blocks from here on may have versions that only ended cuts needed
+	_Atomic uint32_t waits; // ... none but what waits for a grace period; likewise
+	uint32_t sweep_at;	// blocks from here on may have versions that only ended cuts needed
 };
 
 struct gp_table_config {

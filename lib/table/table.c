@@ -106,12 +106,12 @@ static void version_prefetch(const struct gp_table *t, struct gp_version *v)
 		__builtin_prefetch(v->data + i, 1);
 }
 
-// None will be free when grace periods end: blocks and cuts name them all.
+// None will be free when grace periods end, because blocks and cuts name them all; or some will.
 static void table_short(struct gp_table *t)
 {
-	uint32_t n = atomic_load_explicit(&t->shortages, memory_order_relaxed);
-	if (t->retired_count == 0)
-		atomic_store_explicit(&t->shortages, n + 1, memory_order_relaxed);
+	_Atomic uint32_t *count = t->retired_count == 0 ? &t->shortages : &t->waits;
+	uint32_t n = atomic_load_explicit(count, memory_order_relaxed);
+	atomic_store_explicit(count, n + 1, memory_order_relaxed);
 }
 
 struct gp_version *gp_table_take(struct gp_table *t)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "driver.h"
 
+#include <gp_watch.h>
 #include <math.h>
 
 static struct rig *up(uint32_t workers, uint8_t kind, uint8_t atomicity)
@@ -543,9 +544,15 @@ Test(push, an_empty_version_pool_defers_and_recovers)
 	}
 	cr_assert_lt(step, 20, "no grace period ends, so the versions run out");
 	cr_assert_gt(RIG_COUNT(r, completions_deferred), 0);
+	cr_assert_gt(gp_engine_grace_waits(r->e), 0, "control is told that it should hurry");
 	r->no_grace = false;
 	rig_run(r);
 	cr_assert_eq(rig_job(r).generation, step);
+	uint32_t waits = gp_engine_grace_waits(r->e);
+	worker_push_all(&r->w[0], step + 1, true);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, step + 1);
+	cr_assert_eq(gp_engine_grace_waits(r->e), waits, "and that it need not any more");
 	rig_free(r);
 }
 
