@@ -12,22 +12,26 @@ static inline __m256 src_load(const uint8_t *src, uint32_t at)
 	return _mm256_loadu_ps((const float *)(const void *)(src + 4 * (size_t)at));
 }
 
-// `regs` is constant at every call, so the loops over it unroll and the tile stays in registers.
+// `regs` is constant at every call, so the loops over it unroll and the tile stays in registers;
+// they lie at constant distances from one place in each payload.
 static inline __attribute__((always_inline)) uint32_t tile_sum(
 	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t at, const uint32_t regs)
 {
 	__m256 sum[TILE_MAX];
+	const uint8_t *src = aggr_at(&c[0], at);
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < regs; i++)
-		sum[i] = src_load(c[0].payload, at + i * LANES);
-	for (uint32_t r = 1; r < count; r++) {
+		sum[i] = src_load(src, i * LANES);
+	for (const struct gp_contrib *end = c + count; ++c < end;) {
+		src = aggr_at(c, at);
 #pragma GCC unroll 8
 		for (uint32_t i = 0; i < regs; i++)
-			sum[i] = gp_fadd8(sum[i], src_load(c[r].payload, at + i * LANES));
+			sum[i] = gp_fadd8(sum[i], src_load(src, i * LANES));
 	}
+	dst += at;
 #pragma GCC unroll 8
 	for (uint32_t i = 0; i < regs; i++)
-		_mm256_store_ps(dst + at + i * LANES, sum[i]);
+		_mm256_store_ps(dst + (size_t)i * LANES, sum[i]);
 	return at + regs * LANES;
 }
 

@@ -23,6 +23,15 @@ extern const struct aggr_kernels aggr_kernels_scalar;
 extern const struct aggr_kernels aggr_kernels_avx2;
 extern const struct aggr_kernels aggr_kernels_avx512;
 
+// Element `at` of a payload. The compiler does not know what it is made of: gcc would reckon every
+// register's place in every payload beforehand, and keep them all on the stack.
+static inline const uint8_t *aggr_at(const struct gp_contrib *c, uint32_t at)
+{
+	const uint8_t *p = c->payload + 4 * (size_t)at;
+	__asm__("" : "+r"(p));
+	return p;
+}
+
 // Elements [from, elems), one at a time: the scalar kernel, and what is left behind the last
 // vector.
 static inline void aggr_sum_rest(

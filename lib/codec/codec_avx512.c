@@ -34,14 +34,20 @@ static inline __m512i keys16(__m512 v)
 static bool f32_finite(const uint8_t *payload, uint32_t count)
 {
 	__m512i max0 = _mm512_setzero_si512(), max1 = max0;
-	uint32_t i = 0;
-	for (; i + 32 <= count; i += 32) {
-		max0 = _mm512_max_epu32(max0, keys16(load16(payload + 4 * i)));
-		max1 = _mm512_max_epu32(max1, keys16(load16(payload + 4 * i + 64)));
+	const uint8_t *end = payload + 4 * (size_t)count;
+	for (; payload + 512 <= end; payload += 512) {
+#pragma GCC unroll 4
+		for (uint32_t i = 0; i < 512; i += 128) {
+			max0 = _mm512_max_epu32(max0, keys16(load16(payload + i)));
+			max1 = _mm512_max_epu32(max1, keys16(load16(payload + i + 64)));
+		}
 	}
-	for (; i < count; i += 16)
-		max0 = _mm512_max_epu32(
-			max0, keys16(load16_in(tail16(count - i), payload + 4 * i)));
+	for (; payload + 64 <= end; payload += 64)
+		max0 = _mm512_max_epu32(max0, keys16(load16(payload)));
+	if (payload < end) {
+		__mmask16 in = tail16((uint32_t)(end - payload) / 4);
+		max1 = _mm512_max_epu32(max1, keys16(load16_in(in, payload)));
+	}
 	max0 = _mm512_max_epu32(max0, max1);
 	return _mm512_cmpge_epu32_mask(max0, _mm512_set1_epi32((int)CODEC_EXP_MASK)) == 0;
 }
