@@ -183,7 +183,28 @@ static inline uint32_t gp_ranks_next(const struct gp_ranks *s, uint32_t from)
 	return GP_RANKS_MAX;
 }
 
+struct gp_ranks_walk {
+	uint64_t left; // of the word in hand
+	uint32_t word;
+};
+
+static inline bool gp_ranks_step(struct gp_ranks_walk *k, const struct gp_ranks *s, uint32_t *rank)
+{
+	while (k->left == 0) {
+		if (++k->word == GP_RANKS_MAX / 64)
+			return false;
+		k->left = s->w[k->word];
+	}
+	*rank = k->word * 64 + (uint32_t)__builtin_ctzll(k->left);
+	k->left &= k->left - 1;
+	return true;
+}
+
+// Ascending. The set is read a word at a time: a rank that the body adds or takes away may or may
+// not be met.
 #define gp_ranks_foreach(r, s)                                                                     \
-	for (uint32_t r = gp_ranks_next((s), 0); r < GP_RANKS_MAX; r = gp_ranks_next((s), r + 1))
+	for (uint32_t r = 0, r##_on = 1; r##_on; r##_on = 0)                                       \
+		for (struct gp_ranks_walk r##_walk = {.left = (s)->w[0]};                          \
+			gp_ranks_step(&r##_walk, (s), &r);)
 
 #endif

@@ -109,6 +109,8 @@ size_t gp_codec_size_max(uint8_t id, uint32_t elems, uint32_t k)
 int gp_codec_check(uint8_t id, const uint8_t *payload, size_t len, uint32_t elems)
 {
 	GP_ASSERT(elems <= GP_CODEC_ELEMS_MAX);
+	if (id == GP_CODEC_F32) // the usual one, at once
+		return len == 4 * (size_t)elems ? GP_CODEC_OK : GP_CODEC_BAD_LENGTH;
 	return id < GP_CODEC_COUNT ? codecs[id]->check(payload, len, elems) : GP_CODEC_BAD_ID;
 }
 
@@ -124,6 +126,8 @@ static inline const struct codec_ops *checked(
 
 bool gp_codec_finite(uint8_t id, const uint8_t *payload, size_t len, uint32_t elems)
 {
+	if (id == GP_CODEC_F32 && len == 4 * (size_t)elems)
+		return codec_kernels_get()->f32_finite(payload, elems);
 	return checked(id, payload, len, elems)->finite(payload, elems);
 }
 

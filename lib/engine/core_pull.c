@@ -6,20 +6,13 @@
 bool sections_legal(
 	const struct gp_core *c, const struct gp_job *j, const struct gp_msg *m, enum gp_verdict *v)
 {
-	uint32_t named = 0;
+	uint32_t named = 0, local;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		struct gp_section s;
 		gp_wire_get_section(m, i, &s);
 		named += s.run;
-		uint64_t last = s.block + (uint64_t)(s.run - 1u) * j->by_cores.d;
-		if (last >= j->blocks_count) {
-			*v = GP_VERDICT_UNKNOWN_BLOCK;
+		if (!section_place(c, j, &s, &local, v))
 			return false;
-		}
-		if (job_owner(j, s.block) != c->idx) {
-			*v = GP_VERDICT_WRONG_CORE;
-			return false;
-		}
 	}
 	// More than there are: some twice. So the work of a datagram is bounded by the layout.
 	if (named > j->cores[c->idx].table.blocks_count) {

@@ -13,6 +13,37 @@
 // of a commit from home, perhaps before this core does.
 #define STEPS_AHEAD_MAX 2
 
+// The datagram in hand.
+struct push {
+	const struct gp_header *h;
+	struct gp_frame *frame;
+	uint32_t session; // id
+	bool want;
+};
+
+// A section of it, read once; run of blocks from `local` on, its place at this core.
+struct push_section {
+	const uint8_t *payload;
+	uint32_t block;
+	uint32_t local;
+	uint32_t len;
+	float weight;
+	uint16_t run;
+	uint8_t codec;
+	bool zeroed; // counts as zeros for what it holds
+};
+
+static inline struct part part_of(const struct push *p, const struct push_section *s)
+{
+	return (struct part){.frame = s->len > 0 ? p->frame : NULL,
+		.payload = s->payload,
+		.len = s->len,
+		.weight = s->weight,
+		.session = p->session,
+		.codec = s->codec,
+		.want = p->want};
+}
+
 // ---- the sequence of places (step, block) at this core
 
 static bool place_done(const struct job_core *jc, uint32_t local, uint32_t step)
@@ -49,9 +80,14 @@ static uint32_t place_slot(const struct job_core *jc, uint32_t local, uint32_t s
 
 // ---- completion
 
+static struct part *slot_parts(const struct job_core *jc, const struct slot *slot)
+{
+	return &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+}
+
 static void slot_close(struct gp_core *c, struct job_core *jc, struct slot *slot)
 {
-	struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+	struct part *parts = slot_parts(jc, slot);
 	gp_ranks_foreach(r, &slot->ranks)
 	{
 		if (parts[r].frame)
@@ -75,7 +111,7 @@ static bool slot_is_full(const struct job_core *jc, const struct slot *slot)
 
 static uint32_t slot_gather(struct gp_core *c, struct job_core *jc, const struct slot *slot)
 {
-	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+	const struct part *parts = slot_parts(jc, slot);
 	uint32_t n = 0;
 	// Each member's contribution once, and nobody else's.
 	GP_ASSERT(slot_is_initial(jc, slot) || gp_ranks_equal(&slot->ranks, &jc->members));
@@ -167,7 +203,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 static void slot_answer(
 	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v)
 {
-	const struct part *parts = &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
+	const struct part *parts = slot_parts(jc, slot);
 	gp_ranks_foreach(r, &slot->ranks)
 	{
 		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
@@ -229,12 +265,13 @@ void slot_clear_all(struct gp_core *c, struct job_core *jc)
 	jc->deferred_count = 0;
 }
 
-static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot, uint32_t rank,
-	const struct part *part)
+static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,
+	const struct push *p, const struct push_section *s)
 {
-	jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers + rank] = *part;
-	if (part->frame)
-		c->xport->ops->hold(c->xport, part->frame);
+	uint32_t rank = p->h->rank;
+	slot_parts(jc, slot)[rank] = part_of(p, s);
+	if (s->len > 0)
+		c->xport->ops->hold(c->xport, p->frame);
 	gp_ranks_add(&slot->ranks, rank);
 	slot->count++;
 	if (!slot_is_full(jc, slot) || slot_complete(c, jc, slot))
@@ -246,16 +283,17 @@ static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot, 
 
 // ---- one block of a contribution
 
-static enum gp_verdict push_old(struct gp_core *c, struct job_core *jc, uint32_t local,
-	uint32_t step, const struct part *part)
+static enum gp_verdict push_old(
+	struct gp_core *c, struct job_core *jc, uint32_t local, const struct push *p)
 {
 	struct gp_block *b = &jc->table.blocks[local];
+	uint32_t step = p->h->step;
 	bool committed = !gp_before(jc->committed[b->unit], step);
 	struct gp_version *v =
 		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
-	if (part->want && v && v->step == step && c->results_left > 0) {
+	if (p->want && v && v->step == step && c->results_left > 0) {
 		c->results_left--;
-		send_result(c, &c->sessions[session_idx(part->session)], jc, local, v, v->step,
+		send_result(c, &c->sessions[session_idx(p->session)], jc, local, v, v->step,
 			!committed);
 	}
 	return GP_VERDICT_PUSH_DUPLICATE;
@@ -273,10 +311,11 @@ static bool lags_too_far(const struct job_core *jc, uint32_t step)
 }
 
 static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
-	const struct gp_header *h, const struct part *part)
+	const struct push *p, const struct push_section *s)
 {
+	const struct gp_header *h = p->h;
 	if (place_done(jc, local, h->step))
-		return push_old(c, jc, local, h->step, part);
+		return push_old(c, jc, local, p);
 	// An asynchronous job has only its initial parameters in slots.
 	if (h->step - jc->generation > (jc->async ? 1 : STEPS_AHEAD_MAX))
 		return GP_VERDICT_TOO_EARLY;
@@ -293,11 +332,10 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 	}
 	GP_ASSERT(slot->step == h->step && slot->local == local);
 	if (gp_ranks_has(&slot->ranks, h->rank)) {
-		size_t at = (size_t)(slot - jc->slots) * jc->job->cfg->workers + h->rank;
-		jc->parts[at].want |= part->want;
+		slot_parts(jc, slot)[h->rank].want |= p->want;
 		return GP_VERDICT_PUSH_DUPLICATE;
 	}
-	slot_add(c, jc, slot, h->rank, part);
+	slot_add(c, jc, slot, p, s);
 	return GP_VERDICT_PUSH;
 }
 
@@ -350,38 +388,62 @@ static enum gp_verdict push_too_stale(
 	return GP_VERDICT_STALE;
 }
 
-// *zeroed: sections that count as zeros.
+// As sections_legal; what was read stays in `s`.
+static bool push_read(const struct gp_core *c, const struct job_core *jc, const struct gp_msg *m,
+	struct push_section *s, enum gp_verdict *v)
+{
+	const uint8_t *payload = m->body;
+	uint32_t named = 0;
+	for (uint32_t i = 0; i < m->h.sections; i++) {
+		struct gp_section w;
+		gp_wire_get_section(m, i, &w);
+		if (!section_place(c, jc->job, &w, &s[i].local, v))
+			return false;
+		named += w.run;
+		s[i].payload = payload;
+		s[i].block = w.block;
+		s[i].len = w.len;
+		s[i].weight = w.weight;
+		s[i].run = w.run;
+		s[i].codec = w.codec;
+		s[i].zeroed = false;
+		payload += w.len;
+	}
+	*v = GP_VERDICT_BAD_SECTION;
+	return named <= jc->table.blocks_count;
+}
+
 static enum gp_verdict push_check_payload(struct gp_core *c, struct core_session *cs,
-	struct job_core *jc, const struct gp_msg *m, uint64_t *zeroed)
+	struct job_core *jc, const struct gp_msg *m, struct push_section *secs)
 {
 	bool initial = m->h.step == 0 && job_trains(jc->job);
-	const uint8_t *payload = m->body;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
-		struct gp_section s;
-		gp_wire_get_section(m, i, &s);
-		uint32_t elems = jc->table.blocks[job_local(jc->job, s.block)].elems;
-		if (gp_codec_check(s.codec, payload, s.len, elems) != 0) {
+		struct push_section *s = &secs[i];
+		uint32_t elems = jc->table.blocks[s->local].elems;
+		if (gp_codec_check(s->codec, s->payload, s->len, elems) != 0) {
 			const struct gp_refuse r = {.reason = GP_REFUSAL_BAD_PAYLOAD,
 				.about = m->h.type,
 				.step = m->h.step,
-				.what = s.block,
+				.what = s->block,
 				.expected = elems,
-				.seen = s.len};
+				.seen = s->len};
 			send_refuse(c, &cs->addr, &m->h, &r, cs->payload_max);
 			return GP_VERDICT_BAD_PAYLOAD;
 		}
-		if (!gp_codec_finite(s.codec, payload, s.len, elems)) {
+		if (!gp_codec_finite(s->codec, s->payload, s->len, elems)) {
 			if (initial || jc->job->cfg->nonfinite != GP_NONFINITE_IS_ZERO)
-				return push_nonfinite(c, cs, jc, &m->h, s.block);
-			*zeroed |= UINT64_C(1) << i;
+				return push_nonfinite(c, cs, jc, &m->h, s->block);
+			s->zeroed = true;
+			s->len = 0;
+			s->codec = GP_CODEC_NONE;
 		}
-		payload += s.len;
 	}
 	return GP_VERDICT_OK;
 }
 
 static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
-	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m, uint64_t *zeroed)
+	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m,
+	struct push_section *secs)
 {
 	if (s->rank == GP_WIRE_RANK_NONE)
 		return GP_VERDICT_NOT_ALLOWED;
@@ -402,55 +464,47 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 	if (jc->stopping && gp_before(jc->stop_step, m->h.step))
 		return push_refuse(c, cs, &m->h, GP_REFUSAL_STOPPING, GP_VERDICT_STOPPING);
 	enum gp_verdict v;
-	if (!sections_legal(c, jc->job, m, &v))
+	if (!push_read(c, jc, m, secs, &v))
 		return v;
 	return jc->embed ? embed_push_check(c, cs, jc, m)
-			 : push_check_payload(c, cs, jc, m, zeroed);
+			 : push_check_payload(c, cs, jc, m, secs);
 }
 
-static void part_fill(
-	struct part *part, const struct gp_section *s, struct gp_frame *f, const uint8_t *payload)
+static enum gp_verdict push_async(struct gp_core *c, struct job_core *jc, uint32_t local,
+	const struct push *p, const struct push_section *s)
 {
-	part->frame = s->len > 0 ? f : NULL;
-	part->payload = payload;
-	part->len = s->len;
-	part->weight = s->weight;
-	part->codec = s->codec;
+	const struct part part = part_of(p, s);
+	return async_push_block(c, jc, local, p->h, &part);
 }
 
 enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
 	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m)
 {
-	uint64_t zeroed = 0;
-	enum gp_verdict v = push_check(c, cs, s, jc, m, &zeroed);
+	struct push_section secs[GP_WIRE_SECTIONS_MAX];
+	enum gp_verdict v = push_check(c, cs, s, jc, m, secs);
 	if (v != GP_VERDICT_OK)
 		return v;
 
-	struct part part = {.session = cs->id, .want = (m->h.flags & GP_WIRE_F_WANT) != 0};
-	const uint8_t *payload = m->body;
+	const struct push p = {.h = &m->h,
+		.frame = f,
+		.session = cs->id,
+		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	uint64_t refused = 0;
 	uint32_t stale = UINT32_MAX;
 	bool async = core_is_async(jc);
 	c->results_left = jc->job->cfg->window;
 	enum gp_verdict verdict = GP_VERDICT_PUSH_DUPLICATE, why = GP_VERDICT_PUSH_BUSY;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
-		struct gp_section sec;
-		gp_wire_get_section(m, i, &sec);
-		part_fill(&part, &sec, f, payload);
-		payload += sec.len;
-		if (zeroed >> i & 1) {
-			part = (struct part){
-				.session = part.session, .want = part.want, .weight = sec.weight};
+		const struct push_section *sec = &secs[i];
+		if (sec->zeroed)
 			gp_counter_add(&c->stats.blocks_zeroed, 1);
-		}
-		uint32_t local = job_local(jc->job, sec.block);
-		for (uint32_t r = 0; r < sec.run; r++) {
-			v = async ? async_push_block(c, jc, local + r, &m->h, &part)
-				  : push_block(c, jc, local + r, &m->h, &part);
+		for (uint32_t r = 0; r < sec->run; r++) {
+			v = async ? push_async(c, jc, sec->local + r, &p, sec)
+				  : push_block(c, jc, sec->local + r, &p, sec);
 			if (v == GP_VERDICT_PUSH)
 				verdict = v;
 			if (v == GP_VERDICT_STALE)
-				stale = sec.block;
+				stale = sec->block;
 			if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY) {
 				refused |= UINT64_C(1) << i;
 				why = v;

@@ -76,6 +76,23 @@ void pull_answer_held(struct gp_core *c, struct job_core *jc);
 bool sections_legal(const struct gp_core *c, const struct gp_job *j, const struct gp_msg *m,
 	enum gp_verdict *v);
 
+// Whether the blocks that a section names exist and are this core's; the place of the first here.
+static inline bool section_place(const struct gp_core *c, const struct gp_job *j,
+	const struct gp_section *s, uint32_t *local, enum gp_verdict *v)
+{
+	uint64_t last = s->block + (uint64_t)(s->run - 1u) * j->by_cores.d;
+	*local = job_local(j, s->block);
+	if (last >= j->blocks_count) {
+		*v = GP_VERDICT_UNKNOWN_BLOCK;
+		return false;
+	}
+	if (s->block - *local * j->by_cores.d != c->idx) {
+		*v = GP_VERDICT_WRONG_CORE;
+		return false;
+	}
+	return true;
+}
+
 // core_decide.c
 void apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_decision *d);
 
