@@ -5,6 +5,7 @@
 // payloads of PUSH and RESULT are not touched: their codec checks them.
 #include "wire_priv.h"
 
+_Static_assert((GP_WIRE_PAD_MAX & (GP_WIRE_PAD_MAX + 1)) == 0, "as a mask");
 #define WEIGHT_MAX_BITS UINT32_C(0x7f7fffff) // largest finite f32
 #define WEIGHT_MIN_BITS UINT32_C(0x00000001) // smallest above 0
 #define CODEC_LAST	8
@@ -422,8 +423,45 @@ static enum gp_verdict header_check(const uint8_t *p, uint32_t len)
 	return GP_VERDICT_OK;
 }
 
+// A whole PUSH of one section that carries a payload, which most of what a server gets is: all that
+// gp_wire_parse asks of it, word by word. What is not so in any way goes the long way.
+static bool push_is_plain(const uint8_t *p, uint32_t len, uint32_t *body_at)
+{
+	const struct rule *r = &rules[GP_WIRE_PUSH];
+	const uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE;
+	if (len < fixed || len > GP_WIRE_DATAGRAM_MAX)
+		return false;
+	uint32_t flags_free = (uint32_t)r->flags_allowed << 16;
+	uint32_t pad_free = (uint32_t)GP_WIRE_PAD_MAX << 24; // 63: any of its bits
+	if ((gp_load32(p) & ~(flags_free | pad_free)) !=
+		(GP_WIRE_VERSION | (uint32_t)GP_WIRE_PUSH << 8))
+		return false;
+	const uint8_t *s = p + GP_WIRE_HEADER_SIZE;
+	uint32_t size = gp_load16(s + 4);
+	uint32_t codec = gp_load32(s + 8); // with flags and what is reserved: 0 each
+	bool one = gp_load16(p + 38) == 1 && gp_load16(s + 6) == 1; // section; no key; block
+	bool weighs = gp_load32(s + 12) - WEIGHT_MIN_BITS <= WEIGHT_MAX_BITS - WEIGHT_MIN_BITS;
+	*body_at = fixed + p[3];
+	return one & weighs & (size > 0) & (codec - 1 < r->codec_max) & (len == *body_at + size) &&
+	       bytes_zero(p + fixed, p[3]);
+}
+
+static void msg_fill(const uint8_t *data, uint32_t len, uint32_t body_at, struct gp_msg *m)
+{
+	header_load(data, &m->h);
+	m->sections = data + GP_WIRE_HEADER_SIZE;
+	m->ack = NULL;
+	m->body = data + body_at;
+	m->body_len = len - body_at;
+}
+
 enum gp_verdict gp_wire_parse(const uint8_t *data, uint32_t len, struct gp_msg *m)
 {
+	uint32_t plain_at;
+	if (push_is_plain(data, len, &plain_at)) {
+		msg_fill(data, len, plain_at, m);
+		return GP_VERDICT_OK;
+	}
 	enum gp_verdict v = header_check(data, len);
 	if (v != GP_VERDICT_OK)
 		return v;
@@ -454,10 +492,7 @@ enum gp_verdict gp_wire_parse(const uint8_t *data, uint32_t len, struct gp_msg *
 		if (v != GP_VERDICT_OK)
 			return v;
 	}
-	header_load(data, &m->h);
-	m->sections = data + GP_WIRE_HEADER_SIZE;
+	msg_fill(data, len, body_at, m);
 	m->ack = pad_at != ack_at ? data + ack_at : NULL;
-	m->body = data + body_at;
-	m->body_len = body_len;
 	return GP_VERDICT_OK;
 }
