@@ -102,12 +102,16 @@ struct place {
 	uint32_t local;
 };
 
+// Four lines a turn; up to three behind the end, which does no harm.
 static inline void payload_prefetch(const struct gp_frame *f)
 {
-	uint32_t len = GP_MIN(f->len, PAYLOAD_MAX);
-#pragma GCC unroll 8
-	for (uint32_t at = 0; at < len; at += GP_CACHE_LINE)
-		__builtin_prefetch(f->data + at);
+	const uint8_t *p = f->data, *end = p + GP_MIN(f->len, PAYLOAD_MAX);
+	for (; p < end; p += 4 * GP_CACHE_LINE) {
+		__builtin_prefetch(p);
+		__builtin_prefetch(p + GP_CACHE_LINE);
+		__builtin_prefetch(p + 2 * GP_CACHE_LINE);
+		__builtin_prefetch(p + 3 * GP_CACHE_LINE);
+	}
 }
 
 // Nothing of the datagram is proved yet: what is wrong is not looked at further.

@@ -4,42 +4,24 @@
 // results that carry their payload by reference.
 #include "engine_priv.h"
 
-#define LOWER_V4 42 // Ethernet, IPv4, UDP
-#define LOWER_V6 62
-#define VLAN_TAG 4
-#define V4_SPARE 20 // payload_max is reckoned for IPv6
-
 #define COMMITS_BURST 64 // datagrams
-
-static uint32_t payload_limit(const struct core_session *cs)
-{
-	return cs->payload_max + (gp_addr_is_v4(&cs->addr) ? V4_SPARE : 0);
-}
-
-static uint32_t lower_len(const struct gp_addr *a)
-{
-	return (gp_addr_is_v4(a) ? LOWER_V4 : LOWER_V6) + (a->vlan ? VLAN_TAG : 0);
-}
 
 static inline void header_fill(
 	struct gp_core *c, struct core_session *cs, const struct job_core *jc, struct gp_header *h)
 {
-	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
 	h->version = GP_WIRE_VERSION;
 	h->session = cs->id;
 	h->epoch = engine_epoch(c->engine);
 	h->packet = ++cs->tx_packet;
-	if (s) {
-		h->job = s->job;
-		h->rank = s->rank;
-		h->credit = (uint16_t)c->engine->jobs_cfg[c->engine->job_idx[s->job]].window;
-	}
+	h->job = cs->job;
+	h->rank = cs->rank;
+	h->credit = cs->credit;
 	if (jc) {
 		h->decision = jc->decision;
 		if (h->view == 0)
 			h->view = jc->view;
-	} else if (s) { // before the layout: what a restored job begins with, not 0
-		const struct job_status *st = &c->engine->status[c->engine->job_idx[s->job]];
+	} else if (cs->job != 0) { // before the layout: what a restored job begins with, not 0
+		const struct job_status *st = &c->engine->status[c->engine->job_idx[cs->job]];
 		h->decision = atomic_load_explicit(&st->decision, memory_order_relaxed);
 	}
 }
@@ -72,7 +54,7 @@ static inline __attribute__((always_inline)) bool answer_make(struct gp_core *c,
 		gp_wire_put_ack(a->frame->data, h->sections, &ack);
 	}
 	a->body = a->frame->data + at;
-	a->room = GP_MIN(a->frame->room, payload_limit(cs)) - at;
+	a->room = GP_MIN(a->frame->room, cs->limit) - at;
 	return true;
 }
 
@@ -97,7 +79,7 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 	uint32_t len = v->elems * (uint32_t)sizeof(float);
 	uint32_t flags = tentative ? GP_WIRE_F_TENTATIVE : 0;
 	uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE + len;
-	uint32_t limit = payload_limit(cs);
+	uint32_t limit = cs->limit;
 	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= limit) {
 		flags |= GP_WIRE_F_ACK;
 		fixed += GP_WIRE_ACK_SIZE;
@@ -107,7 +89,7 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 	struct gp_header h = {
 		.type = GP_WIRE_RESULT,
 		.flags = (uint8_t)flags,
-		.pad = gp_wire_pad(lower_len(&cs->addr), flags, 1, limit - fixed),
+		.pad = gp_wire_pad(cs->lower, flags, 1, limit - fixed),
 		.step = step,
 		.view = v->view,
 		.sections = 1,
@@ -167,7 +149,7 @@ void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core
 	const struct gp_msg *m, uint64_t sections)
 {
 	// What a small path has no room for, the worker finds out by its timer.
-	uint32_t fit = (payload_limit(cs) - GP_WIRE_HEADER_SIZE - 8) / GP_WIRE_SECTION_SIZE;
+	uint32_t fit = (cs->limit - GP_WIRE_HEADER_SIZE - 8) / GP_WIRE_SECTION_SIZE;
 	struct gp_header h = {
 		.type = GP_WIRE_BUSY,
 		.step = m->h.step,

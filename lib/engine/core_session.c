@@ -5,6 +5,10 @@
 #include "engine_priv.h"
 
 #define ACK_BITS 64
+#define LOWER_V4 42 // Ethernet, IPv4, UDP
+#define LOWER_V6 62
+#define VLAN_TAG 4
+#define V4_SPARE 20 // payload_max is reckoned for IPv6
 
 static void session_reset(struct core_session *cs, uint32_t id)
 {
@@ -24,8 +28,17 @@ void session_bind(struct gp_core *c, uint32_t id, uint32_t payload_max, const st
 		session_drop(cs);
 		session_reset(cs, id);
 	}
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(id)]);
+	bool v4 = gp_addr_is_v4(addr);
 	cs->bound = true;
 	cs->payload_max = payload_max;
+	cs->limit = payload_max + (v4 ? V4_SPARE : 0);
+	cs->lower = (uint16_t)((v4 ? LOWER_V4 : LOWER_V6) + (addr->vlan ? VLAN_TAG : 0));
+	if (s && s->id == id) {
+		cs->job = s->job;
+		cs->rank = s->rank;
+		cs->credit = (uint16_t)c->engine->jobs_cfg[c->engine->job_idx[s->job]].window;
+	}
 	cs->addr = *addr;
 	atomic_store_explicit(&cs->last_rx, c->now, memory_order_relaxed);
 }

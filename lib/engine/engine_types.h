@@ -64,6 +64,11 @@ struct core_session {
 	uint64_t tx_packet;
 	uint32_t confirmed;
 	uint32_t payload_max;
+	uint32_t limit; // of a datagram to this address
+	uint16_t lower; // bytes before it: Ethernet, IP, UDP
+	uint16_t job;	// these three go into every header to it; 0 until control's word has come
+	uint16_t rank;
+	uint16_t credit;
 	_Atomic uint64_t last_rx;
 	struct gp_addr addr;
 	struct job_core *held_by; // NULL: no pull is held

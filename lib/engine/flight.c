@@ -35,11 +35,9 @@ static struct gp_flight_head head_of(const struct flight *fl, uint64_t now, uint
 }
 
 // Before it is looked at: one that ends the program is the last in the ring.
-void flight_datagram(struct gp_core *c, const struct gp_frame *f)
+void flight_datagram_put(struct gp_core *c, const struct gp_frame *f)
 {
 	struct flight *fl = c->flight;
-	if (!fl)
-		return;
 	bool quiet = f->len > OFFSET_TYPE && f->data[OFFSET_TYPE] == GP_WIRE_HEARTBEAT;
 	struct gp_flight_head h = head_of(fl, c->now, FLIGHT_DATAGRAM);
 	h.verdict = GP_FLIGHT_IN_HAND;
@@ -49,11 +47,10 @@ void flight_datagram(struct gp_core *c, const struct gp_frame *f)
 	gp_flight_put(fl->hand, &h, &peer, sizeof(peer), f->data, datagram_kept(fl, f));
 }
 
-void flight_verdict(struct gp_core *c, enum gp_verdict v)
+void flight_verdict_put(struct gp_core *c, enum gp_verdict v)
 {
 	_Static_assert(GP_VERDICT_COUNT < GP_FLIGHT_IN_HAND, "a verdict is a byte");
-	if (c->flight)
-		gp_flight_verdict(c->flight->hand, (uint8_t)v);
+	gp_flight_verdict(c->flight->hand, (uint8_t)v);
 }
 
 static void record(

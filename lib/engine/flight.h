@@ -161,12 +161,24 @@ size_t flight_size(const struct gp_engine_config *cfg);
 bool flight_take(struct gp_engine *e, struct gp_arena *a);
 
 // Each does nothing where there is no recorder.
-void flight_datagram(struct gp_core *c, const struct gp_frame *f);
-void flight_verdict(struct gp_core *c, enum gp_verdict v);
+void flight_datagram_put(struct gp_core *c, const struct gp_frame *f);
+void flight_verdict_put(struct gp_core *c, enum gp_verdict v);
 void flight_command(struct gp_core *c, const struct cmd *cmd, uint8_t sender);
 void flight_decision(struct gp_core *c, const struct job_core *jc, const struct gp_decision *d);
 void flight_lost(struct gp_core *c, const struct job_core *jc, uint32_t rank);
 void flight_mark(struct gp_core *c, const struct job_core *jc);
 void flight_session(struct gp_engine *e, const struct gp_session *s, bool opened, uint64_t now);
+
+static inline void flight_datagram(struct gp_core *c, const struct gp_frame *f)
+{
+	if (c->flight)
+		flight_datagram_put(c, f);
+}
+
+static inline void flight_verdict(struct gp_core *c, enum gp_verdict v)
+{
+	if (c->flight)
+		flight_verdict_put(c, v);
+}
 
 #endif

@@ -145,16 +145,18 @@ static void session_begin(struct session_watch *w, uint32_t id)
 
 static void push_note(struct session_watch *w, const struct gp_header *h, enum gp_verdict v)
 {
-	if (v == GP_VERDICT_PUSH_DUPLICATE)
+	if (v == GP_VERDICT_PUSH) {
+		if (load(&w->pushed) && !gp_before(load(&w->step), h->step))
+			return;
+		store(&w->step, h->step);
+		store(&w->pushed, 1);
+	} else if (v == GP_VERDICT_PUSH_DUPLICATE) {
 		gp_counter_add(&w->repeats, 1);
-	else if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY)
+	} else if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY) {
 		gp_counter_add(&w->busy, 1);
-	else if (v != GP_VERDICT_PUSH)
+	} else {
 		gp_counter_add(&w->refused, 1);
-	if (v != GP_VERDICT_PUSH || (load(&w->pushed) && !gp_before(load(&w->step), h->step)))
-		return;
-	store(&w->step, h->step);
-	store(&w->pushed, 1);
+	}
 }
 
 void watch_session(
