@@ -80,14 +80,9 @@ static uint32_t place_slot(const struct job_core *jc, uint32_t local, uint32_t s
 
 // ---- completion
 
-static struct part *slot_parts(const struct job_core *jc, const struct slot *slot)
-{
-	return &jc->parts[(size_t)(slot - jc->slots) * jc->job->cfg->workers];
-}
-
 static void slot_close(struct gp_core *c, struct job_core *jc, struct slot *slot)
 {
-	struct part *parts = slot_parts(jc, slot);
+	struct part *parts = slot->parts;
 	gp_ranks_foreach(r, &slot->ranks)
 	{
 		if (parts[r].frame)
@@ -109,9 +104,9 @@ static bool slot_is_full(const struct job_core *jc, const struct slot *slot)
 	return slot->count == (slot_is_initial(jc, slot) ? 1 : jc->members_count);
 }
 
-static uint32_t slot_gather(struct gp_core *c, struct job_core *jc, const struct slot *slot)
+static uint32_t slot_gather(struct gp_core *c, const struct job_core *jc, const struct slot *slot)
 {
-	const struct part *parts = slot_parts(jc, slot);
+	const struct part *parts = slot->parts;
 	uint32_t n = 0;
 	// Each member's contribution once, and nobody else's.
 	GP_ASSERT(slot_is_initial(jc, slot) || gp_ranks_equal(&slot->ranks, &jc->members));
@@ -203,13 +198,15 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 static void slot_answer(
 	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v)
 {
-	const struct part *parts = slot_parts(jc, slot);
+	const struct part *parts = slot->parts;
+	struct result result;
+	result_form(c, jc, slot->local, v, v->step, true, &result);
 	gp_ranks_foreach(r, &slot->ranks)
 	{
 		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
 		// The rank may have left since, and its place may be another's by now.
 		if (parts[r].want && cs->id == parts[r].session && cs->bound)
-			send_result(c, cs, jc, slot->local, v, v->step, true);
+			result_send(c, cs, jc, &result);
 	}
 }
 
@@ -269,7 +266,7 @@ static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,
 	const struct push *p, const struct push_section *s)
 {
 	uint32_t rank = p->h->rank;
-	slot_parts(jc, slot)[rank] = part_of(p, s);
+	slot->parts[rank] = part_of(p, s);
 	if (s->len > 0)
 		c->xport->ops->hold(c->xport, p->frame);
 	gp_ranks_add(&slot->ranks, rank);
@@ -310,8 +307,9 @@ static bool lags_too_far(const struct job_core *jc, uint32_t step)
 	return gp_before(backed + cfg->lag_max, step);
 }
 
-static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
-	const struct push *p, const struct push_section *s)
+// Inline where most datagrams pass: the section and its part of the slot stay in registers.
+static inline __attribute__((always_inline)) enum gp_verdict push_block(struct gp_core *c,
+	struct job_core *jc, uint32_t local, const struct push *p, const struct push_section *s)
 {
 	const struct gp_header *h = p->h;
 	if (place_done(jc, local, h->step))
@@ -326,13 +324,12 @@ static enum gp_verdict push_block(struct gp_core *c, struct job_core *jc, uint32
 
 	struct slot *slot = &jc->slots[place_slot(jc, local, h->step)];
 	if (!slot->open) {
-		*slot = (struct slot){.step = h->step, .local = local, .open = true};
+		slot_begin(jc, slot, local, h->step);
 		gp_block_prefetch(&jc->table, &jc->table.blocks[local], 0);
-		jc->slots_open++;
 	}
 	GP_ASSERT(slot->step == h->step && slot->local == local);
 	if (gp_ranks_has(&slot->ranks, h->rank)) {
-		slot_parts(jc, slot)[h->rank].want |= p->want;
+		slot->parts[h->rank].want |= p->want;
 		return GP_VERDICT_PUSH_DUPLICATE;
 	}
 	slot_add(c, jc, slot, p, s);
@@ -388,62 +385,75 @@ static enum gp_verdict push_too_stale(
 	return GP_VERDICT_STALE;
 }
 
-// As sections_legal; what was read stays in `s`.
-static bool push_read(const struct gp_core *c, const struct job_core *jc, const struct gp_msg *m,
-	struct push_section *s, enum gp_verdict *v)
+// Whether the section's blocks are here; what was read stays in `s`.
+static inline __attribute__((always_inline)) bool section_read(const struct gp_core *c,
+	const struct job_core *jc, const struct gp_msg *m, uint32_t i, struct push_section *s,
+	enum gp_verdict *v)
+{
+	struct gp_section w;
+	gp_wire_get_section(m, i, &w);
+	if (!section_place(c, jc->job, &w, &s->local, v))
+		return false;
+	s->block = w.block;
+	s->len = w.len;
+	s->weight = w.weight;
+	s->run = w.run;
+	s->codec = w.codec;
+	s->zeroed = false;
+	return true;
+}
+
+// As sections_legal.
+static bool sections_read(const struct gp_core *c, const struct job_core *jc,
+	const struct gp_msg *m, struct push_section *s, enum gp_verdict *v)
 {
 	const uint8_t *payload = m->body;
 	uint32_t named = 0;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
-		struct gp_section w;
-		gp_wire_get_section(m, i, &w);
-		if (!section_place(c, jc->job, &w, &s[i].local, v))
+		if (!section_read(c, jc, m, i, &s[i], v))
 			return false;
-		named += w.run;
 		s[i].payload = payload;
-		s[i].block = w.block;
-		s[i].len = w.len;
-		s[i].weight = w.weight;
-		s[i].run = w.run;
-		s[i].codec = w.codec;
-		s[i].zeroed = false;
-		payload += w.len;
+		payload += s[i].len;
+		named += s[i].run;
 	}
 	*v = GP_VERDICT_BAD_SECTION;
 	return named <= jc->table.blocks_count;
 }
 
-static enum gp_verdict push_check_payload(struct gp_core *c, struct core_session *cs,
-	struct job_core *jc, const struct gp_msg *m, struct push_section *secs)
+static enum gp_verdict push_bad_payload(struct gp_core *c, struct core_session *cs,
+	const struct gp_header *h, const struct push_section *s, uint32_t elems)
 {
-	bool initial = m->h.step == 0 && job_trains(jc->job);
-	for (uint32_t i = 0; i < m->h.sections; i++) {
-		struct push_section *s = &secs[i];
-		uint32_t elems = jc->table.blocks[s->local].elems;
-		if (gp_codec_check(s->codec, s->payload, s->len, elems) != 0) {
-			const struct gp_refuse r = {.reason = GP_REFUSAL_BAD_PAYLOAD,
-				.about = m->h.type,
-				.step = m->h.step,
-				.what = s->block,
-				.expected = elems,
-				.seen = s->len};
-			send_refuse(c, &cs->addr, &m->h, &r, cs->payload_max);
-			return GP_VERDICT_BAD_PAYLOAD;
-		}
-		if (!gp_codec_finite(s->codec, s->payload, s->len, elems)) {
-			if (initial || jc->job->cfg->nonfinite != GP_NONFINITE_IS_ZERO)
-				return push_nonfinite(c, cs, jc, &m->h, s->block);
-			s->zeroed = true;
-			s->len = 0;
-			s->codec = GP_CODEC_NONE;
-		}
+	const struct gp_refuse r = {.reason = GP_REFUSAL_BAD_PAYLOAD,
+		.about = h->type,
+		.step = h->step,
+		.what = s->block,
+		.expected = elems,
+		.seen = s->len};
+	send_refuse(c, &cs->addr, h, &r, cs->payload_max);
+	return GP_VERDICT_BAD_PAYLOAD;
+}
+
+static inline __attribute__((always_inline)) enum gp_verdict section_check(struct gp_core *c,
+	struct core_session *cs, struct job_core *jc, const struct gp_header *h,
+	struct push_section *s)
+{
+	uint32_t elems = jc->table.blocks[s->local].elems;
+	if (gp_codec_check(s->codec, s->payload, s->len, elems) != 0)
+		return push_bad_payload(c, cs, h, s, elems);
+	if (!gp_codec_finite(s->codec, s->payload, s->len, elems)) {
+		bool initial = h->step == 0 && job_trains(jc->job);
+		if (initial || jc->job->cfg->nonfinite != GP_NONFINITE_IS_ZERO)
+			return push_nonfinite(c, cs, jc, h, s->block);
+		s->zeroed = true;
+		s->len = 0;
+		s->codec = GP_CODEC_NONE;
 	}
 	return GP_VERDICT_OK;
 }
 
+// The datagram as a whole; its sections come next.
 static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
-	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m,
-	struct push_section *secs)
+	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
 {
 	if (s->rank == GP_WIRE_RANK_NONE)
 		return GP_VERDICT_NOT_ALLOWED;
@@ -463,11 +473,7 @@ static enum gp_verdict push_check(struct gp_core *c, struct core_session *cs,
 		return push_refuse(c, cs, &m->h, GP_REFUSAL_STALE, GP_VERDICT_STALE);
 	if (jc->stopping && gp_before(jc->stop_step, m->h.step))
 		return push_refuse(c, cs, &m->h, GP_REFUSAL_STOPPING, GP_VERDICT_STOPPING);
-	enum gp_verdict v;
-	if (!push_read(c, jc, m, secs, &v))
-		return v;
-	return jc->embed ? embed_push_check(c, cs, jc, m)
-			 : push_check_payload(c, cs, jc, m, secs);
+	return GP_VERDICT_OK;
 }
 
 static enum gp_verdict push_async(struct gp_core *c, struct job_core *jc, uint32_t local,
@@ -477,30 +483,36 @@ static enum gp_verdict push_async(struct gp_core *c, struct job_core *jc, uint32
 	return async_push_block(c, jc, local, p->h, &part);
 }
 
-enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
-	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m)
+static enum gp_verdict sections_check(struct gp_core *c, struct core_session *cs,
+	struct job_core *jc, const struct gp_header *h, struct push_section *secs)
+{
+	enum gp_verdict v = GP_VERDICT_OK;
+	for (uint32_t i = 0; i < h->sections && v == GP_VERDICT_OK; i++)
+		v = section_check(c, cs, jc, h, &secs[i]);
+	return v;
+}
+
+static enum gp_verdict push_sections(struct gp_core *c, struct core_session *cs,
+	struct job_core *jc, const struct gp_msg *m, const struct push *p)
 {
 	struct push_section secs[GP_WIRE_SECTIONS_MAX];
-	enum gp_verdict v = push_check(c, cs, s, jc, m, secs);
+	enum gp_verdict v;
+	if (!sections_read(c, jc, m, secs, &v))
+		return v;
+	v = jc->embed ? embed_push_check(c, cs, jc, m) : sections_check(c, cs, jc, &m->h, secs);
 	if (v != GP_VERDICT_OK)
 		return v;
-
-	const struct push p = {.h = &m->h,
-		.frame = f,
-		.session = cs->id,
-		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	uint64_t refused = 0;
 	uint32_t stale = UINT32_MAX;
 	bool async = core_is_async(jc);
-	c->results_left = jc->job->cfg->window;
 	enum gp_verdict verdict = GP_VERDICT_PUSH_DUPLICATE, why = GP_VERDICT_PUSH_BUSY;
 	for (uint32_t i = 0; i < m->h.sections; i++) {
 		const struct push_section *sec = &secs[i];
 		if (sec->zeroed)
 			gp_counter_add(&c->stats.blocks_zeroed, 1);
 		for (uint32_t r = 0; r < sec->run; r++) {
-			v = async ? push_async(c, jc, sec->local + r, &p, sec)
-				  : push_block(c, jc, sec->local + r, &p, sec);
+			v = async ? push_async(c, jc, sec->local + r, p, sec)
+				  : push_block(c, jc, sec->local + r, p, sec);
 			if (v == GP_VERDICT_PUSH)
 				verdict = v;
 			if (v == GP_VERDICT_STALE)
@@ -517,4 +529,40 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	}
 	session_accepted(c, cs, m->h.packet);
 	return stale == UINT32_MAX ? verdict : push_too_stale(c, cs, &m->h, stale);
+}
+
+// The same for one section of one block of a synchronous job, as most datagrams are.
+static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs, struct job_core *jc,
+	const struct gp_msg *m, const struct push *p)
+{
+	struct push_section s = {.payload = m->body};
+	enum gp_verdict v;
+	if (!section_read(c, jc, m, 0, &s, &v))
+		return v;
+	if ((v = section_check(c, cs, jc, &m->h, &s)) != GP_VERDICT_OK)
+		return v;
+	if (s.zeroed)
+		gp_counter_add(&c->stats.blocks_zeroed, 1);
+	v = push_block(c, jc, s.local, p, &s);
+	if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY)
+		send_busy(c, cs, jc, m, 1);
+	else
+		session_accepted(c, cs, m->h.packet);
+	return v;
+}
+
+enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
+	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m)
+{
+	enum gp_verdict v = push_check(c, cs, s, jc, m);
+	if (v != GP_VERDICT_OK)
+		return v;
+	const struct push p = {.h = &m->h,
+		.frame = f,
+		.session = cs->id,
+		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
+	c->results_left = jc->job->cfg->window;
+	bool single = m->h.sections == 1 && gp_load16(m->sections + 6) == 1; // its run
+	return single && !core_is_async(jc) && !jc->embed ? push_single(c, cs, jc, m, &p)
+							  : push_sections(c, cs, jc, m, &p);
 }

@@ -73,38 +73,44 @@ void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, u
 	c->xport->ops->send(c->xport, a->frame);
 }
 
-void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
-	struct gp_version *v, uint32_t step, bool tentative)
+void result_form(const struct gp_core *c, const struct job_core *jc, uint32_t local,
+	struct gp_version *v, uint32_t step, bool tentative, struct result *r)
 {
-	uint32_t len = v->elems * (uint32_t)sizeof(float);
-	uint32_t flags = tentative ? GP_WIRE_F_TENTATIVE : 0;
+	r->v = v;
+	r->section = (struct gp_section){.block = job_block(jc->job, c, local),
+		.len = (uint16_t)(v->elems * sizeof(float)),
+		.run = 1,
+		.codec = GP_CODEC_F32,
+		.weight = v->weight};
+	r->step = step;
+	r->flags = tentative ? GP_WIRE_F_TENTATIVE : 0;
+}
+
+void result_send(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	const struct result *r)
+{
+	struct gp_version *v = r->v;
+	uint32_t len = r->section.len;
+	uint32_t flags = r->flags;
 	uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE + len;
-	uint32_t limit = cs->limit;
-	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= limit) {
+	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= cs->limit) {
 		flags |= GP_WIRE_F_ACK;
 		fixed += GP_WIRE_ACK_SIZE;
 	}
-	if (fixed > limit) // a reader whose path is too small; it was told at join
+	if (fixed > cs->limit) // a reader whose path is too small; it was told at join
 		return;
 	struct gp_header h = {
 		.type = GP_WIRE_RESULT,
 		.flags = (uint8_t)flags,
-		.pad = gp_wire_pad(cs->lower, flags, 1, limit - fixed),
-		.step = step,
+		.pad = gp_wire_pad(cs->lower, flags, 1, cs->limit - fixed),
+		.step = r->step,
 		.view = v->view,
 		.sections = 1,
 	};
 	struct answer a;
 	if (!answer_make(c, cs, jc, &h, &a))
 		return;
-	const struct gp_section s = {
-		.block = job_block(jc->job, c, local),
-		.len = (uint16_t)len,
-		.run = 1,
-		.codec = GP_CODEC_F32,
-		.weight = v->weight,
-	};
-	gp_wire_put_section(a.frame->data, 0, &s);
+	gp_wire_put_section(a.frame->data, 0, &r->section);
 	if (engine_is_standby(c->engine)) {
 		// The next generation but one takes this memory whole, and a driver may refer to
 		// what it has sent until it sends more.
@@ -117,6 +123,14 @@ void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc
 	a.frame->tail_hold = &v->hold;
 	v->hold.count++;
 	answer_send(c, cs, &a, 0);
+}
+
+void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
+	struct gp_version *v, uint32_t step, bool tentative)
+{
+	struct result r;
+	result_form(c, jc, local, v, step, tentative, &r);
+	result_send(c, cs, jc, &r);
 }
 
 void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,

@@ -43,7 +43,19 @@ struct answer {
 bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
 	struct gp_header *h, struct answer *a);
 void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len);
+// What all answers with one version have in common.
+struct result {
+	struct gp_version *v;
+	struct gp_section section;
+	uint32_t step;
+	uint32_t flags;
+};
 // `step`: v's own, or the cut that it is read of.
+void result_form(const struct gp_core *c, const struct job_core *jc, uint32_t local,
+	struct gp_version *v, uint32_t step, bool tentative, struct result *r);
+void result_send(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	const struct result *r);
+// Both.
 void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
 	struct gp_version *v, uint32_t step, bool tentative);
 void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,
@@ -63,6 +75,16 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m);
 void slot_retry_deferred(struct gp_core *c, struct job_core *jc);
 void slot_clear_all(struct gp_core *c, struct job_core *jc);
+static inline void slot_begin(struct job_core *jc, struct slot *slot, uint32_t local, uint32_t step)
+{
+	slot->step = step;
+	slot->local = local;
+	slot->count = 0;
+	slot->open = true;
+	slot->deferred = false;
+	slot->ranks = (struct gp_ranks){0};
+	jc->slots_open++;
+}
 void low_advance(struct job_core *jc);
 // Contributions in c->contribs[0..n) whose norm over this block is above the job's limit count
 // scaled down to it.

@@ -100,21 +100,22 @@ struct part {
 };
 
 struct slot {
-	uint32_t step;
+	GP_ALIGNED(GP_CACHE_LINE) uint32_t step;
 	uint32_t local; // place of the block at this core
 	uint32_t count;
 	bool open;
 	bool deferred; // complete, waits for a version or a decision
 	struct gp_ranks ranks;
+	struct part *parts; // [rank], always the same
 };
-_Static_assert(sizeof(struct slot) <= GP_CACHE_LINE, "a slot is one line");
+_Static_assert(sizeof(struct slot) == GP_CACHE_LINE, "a slot is one line");
 
 struct job_core {
 	struct gp_job *job;
 	struct gp_table table;
 	bool busy;	    // something reached it since its last turn
 	struct slot *slots; // [slot_mask + 1], slot of virtual position p is p & slot_mask
-	struct part *parts; // [slot][rank]
+	struct part *parts; // [slot][rank]; slots[i].parts point into it
 	uint32_t slot_mask;
 	uint32_t low_step; // lowest incomplete place in (step, block) order
 	uint32_t low_local;

@@ -99,6 +99,8 @@ static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, str
 	jc->deferred = gp_arena_take(arena, sizeof(uint32_t) * cfg->slots, GP_CACHE_LINE);
 	uint32_t **per_unit[] = {&jc->committed, &jc->unit_blocks, &jc->unit_done, &jc->done_queue};
 	bool ok = jc->slots && jc->parts && jc->deferred;
+	for (uint32_t i = 0; ok && i < cfg->slots; i++)
+		jc->slots[i].parts = &jc->parts[(size_t)i * cfg->workers];
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(per_unit); i++) {
 		*per_unit[i] = gp_arena_take(
 			arena, sizeof(uint32_t) * (size_t)j->units_count, GP_CACHE_LINE);

@@ -223,16 +223,15 @@ void replay_slot(struct gp_replay *r, uint32_t core, const struct flight_slot *m
 	struct slot *s = &jc->slots[at];
 	if (s->open)
 		return;
-	*s = (struct slot){.step = m->step, .local = m->local, .open = true};
+	slot_begin(jc, s, m->local, m->step);
 	gp_ranks_foreach(k, &m->ranks)
 	{
 		if (k >= j->cfg->workers)
 			break;
-		jc->parts[(size_t)at * j->cfg->workers + k] = (struct part){.weight = 1};
+		s->parts[k] = (struct part){.weight = 1};
 		gp_ranks_add(&s->ranks, k);
 		s->count++;
 	}
-	jc->slots_open++;
 	if (s->count != (m->step == 0 && job_trains(j) ? 1 : jc->members_count))
 		return;
 	s->deferred = true;
