@@ -88,6 +88,7 @@ field("uint16", "section.run", "Blocks")
 field("uint8", "section.codec", "Codec", base.DEC, CODECS)
 field("uint8", "section.flags", "Flags", base.HEX)
 flag8("section.flags.ranks", "Set of ranks", 1)
+flag8("section.flags.keep", "Absent ones stay", 2)
 field("uint16", "section.reserved", "Reserved")
 field("float", "section.weight", "Weight")
 field("bytes", "section.payload", "Payload")
@@ -120,6 +121,8 @@ field("uint32", "join.flags", "Flags", base.HEX)
 flag("join.flags.reader", "Reader", 1)
 flag("join.flags.replace", "Replace", 2)
 flag("join.flags.attach", "Attach", 4)
+flag("join.flags.changed", "Only what changed", 8)
+field("uint32", "join.flags.results", "Codec of results", base.DEC, CODECS, 0xff00)
 field("uint16", "join.rank", "Rank", base.DEC, RANK_NONE)
 field("uint16", "join.world", "World")
 field("uint32", "join.payload_max", "Largest payload")
@@ -275,7 +278,8 @@ gradplane.prefs.ports = Pref.range("UDP ports", "9700-9731",
 -- Field of flags -> the fields of its bits.
 local FLAG_BITS = {
 	["join.flags"] = { fields["join.flags.reader"], fields["join.flags.replace"],
-		fields["join.flags.attach"] },
+		fields["join.flags.attach"], fields["join.flags.changed"],
+		fields["join.flags.results"] },
 	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
 		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"] },
 	["layout.flags"] = { fields["layout.flags.initialised"] },
@@ -284,7 +288,7 @@ local FLAG_BITS = {
 	["heartbeat.flags"] = { fields["heartbeat.flags.member"], fields["heartbeat.flags.counted"],
 		fields["heartbeat.flags.ahead"] },
 	["read.flags"] = { fields["read.flags.reserve"] },
-	["section.flags"] = { fields["section.flags.ranks"] },
+	["section.flags"] = { fields["section.flags.ranks"], fields["section.flags.keep"] },
 	["ack.flags"] = { fields["ack.flags.accepted"] },
 	["flags"] = { fields["flags.ack"], fields["flags.tag"], fields["flags.tentative"],
 		fields["flags.want"] },
@@ -774,7 +778,10 @@ local function section(c, rule, kind)
 		(codec == CODEC_ROWS and kind ~= "PUSH") then
 		return complain(c, "codec or length of a section")
 	end
-	if tvb(at + 9, 1):uint() ~= 0 then
+	-- Only a result may leave out what stays as it is.
+	local keeps = kind == "RESULT" and (codec == 0 or codec == 3 or codec == 7 or codec == 8)
+	local set = tvb(at + 9, 1):uint()
+	if set ~= 0 and not (keeps and set == 2) then
 		return complain(c, "flags of a section")
 	end
 	local finite = weight == weight and tvb(at + 15, 1):uint() < 0x80 and weight < math.huge

@@ -53,6 +53,8 @@ static const char HELP[] =
 	"                       of each block\n"
 	"  --topk-warmup N      over the first N steps the share falls from 25 % to K\n"
 	"  --topk-momentum M    momentum correction on the worker; the server's optimizer is sgd\n"
+	"  --results C          of parameters: f32, bf16, f16 or int8 (default f32)\n"
+	"  --changed            the server leaves out parameters that have not changed\n"
 	"  --mtu N              path MTU to probe with (default: of the interface)\n"
 	"  --timeout-ms N       longest wait for the server in one step (default 30000)\n"
 	"  --reconnect-ms N     when the server is gone, look so long for the one that leads now, "
@@ -100,6 +102,8 @@ enum option_id {
 	OPT_TOPK_SAMPLED,
 	OPT_TOPK_WARMUP,
 	OPT_TOPK_MOMENTUM,
+	OPT_RESULTS,
+	OPT_CHANGED,
 	OPT_MTU,
 	OPT_PROGRESS,
 	OPT_REPLACE,
@@ -141,6 +145,8 @@ static const struct option LONG_OPTIONS[] = {
 	{"topk-sampled", no_argument, NULL, OPT_TOPK_SAMPLED},
 	{"topk-warmup", required_argument, NULL, OPT_TOPK_WARMUP},
 	{"topk-momentum", required_argument, NULL, OPT_TOPK_MOMENTUM},
+	{"results", required_argument, NULL, OPT_RESULTS},
+	{"changed", no_argument, NULL, OPT_CHANGED},
 	{"mtu", required_argument, NULL, OPT_MTU},
 	{"progress", required_argument, NULL, OPT_PROGRESS},
 	{"replace", no_argument, NULL, OPT_REPLACE},
@@ -255,6 +261,21 @@ static int codec_parse(struct parse *p, const char *text)
 		text);
 }
 
+static int results_parse(struct parse *p, const char *text)
+{
+	static const char *const names[] = {"f32", "bf16", "f16", "int8"};
+	static const enum gw_codec codecs[] = {
+		GW_CODEC_F32, GW_CODEC_BF16, GW_CODEC_F16, GW_CODEC_INT8};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(text, names[i]) == 0) {
+			p->o->results = codecs[i];
+			return 0;
+		}
+	return gw_error_set(
+		p->err, -EINVAL, "--results: '%s' is not one of f32, bf16, f16, int8", text);
+}
+
 static int progress_parse(struct parse *p, const char *text)
 {
 	static const char *const names[] = {"text", "json", "none"};
@@ -320,6 +341,9 @@ static int plain_parse(struct parse *p, int id, const char *text)
 		return 0;
 	case OPT_DENSE:
 		o->dense = true;
+		return 0;
+	case OPT_CHANGED:
+		o->changed = true;
 		return 0;
 	case OPT_EVAL:
 		p->eval = true;
@@ -396,6 +420,8 @@ static int option_parse(struct parse *p, int id, const char *text)
 		return number_parse(p, id, text, 0, UINT64_MAX, &o->seed);
 	case OPT_CODEC:
 		return codec_parse(p, text);
+	case OPT_RESULTS:
+		return results_parse(p, text);
 	case OPT_TOPK_WARMUP:
 		return u32_parse(p, id, text, 1, STEPS_MAX, &o->topk_warmup);
 	case OPT_TOPK_MOMENTUM:

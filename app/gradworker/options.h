@@ -53,6 +53,8 @@ struct gw_options {
 	float topk_ratio;    // 0: topk_count
 	uint64_t topk_count; // elements of each tensor
 	bool topk_sampled;
+	bool changed; // results may leave out what has not changed
+	enum gw_codec results;
 	uint32_t topk_warmup;
 	float topk_momentum;
 	uint32_t mtu; // 0: of the interface

@@ -62,7 +62,9 @@ static int client_open(
 		.rank = opts->rank,
 		.world = opts->world,
 		.flags = (opts->mode == GW_EVAL ? GP_CLIENT_READER : 0u) |
-			 (opts->replace ? GP_CLIENT_REPLACE : 0u),
+			 (opts->replace ? GP_CLIENT_REPLACE : 0u) |
+			 (opts->changed ? GP_CLIENT_CHANGED : 0u),
+		.results = codecs[opts->results],
 		.previous_incarnation = opts->previous_incarnation,
 		.path_mtu = opts->mtu,
 		.reconnect_ms = opts->reconnect_ms,

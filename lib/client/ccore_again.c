@@ -35,8 +35,10 @@ static void round_forget(struct gp_ccore *c)
 	}
 	for (uint32_t i = 0; i < c->layout.units_count; i++)
 		c->units[i].committed = false;
-	for (uint32_t i = 0; i < c->tensors_count; i++)
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
 		c->tensors[i].open = c->tensors[i].unsent = 0;
+		c->tensors[i].held = NULL; // results of the step in hand may have been written
+	}
 	c->todo = 0;
 	c->uncollected = 0;
 	c->mixed = false;

@@ -153,7 +153,9 @@ static void join_send(struct gp_ccore *c, struct cc_lane *l)
 		.incarnation = c->cfg.incarnation,
 		.previous = c->cfg.previous,
 		.flags = (reader ? GP_JOIN_READER : 0) | (attach ? GP_JOIN_ATTACH : 0) |
-			 (c->cfg.flags & GP_CLIENT_REPLACE ? GP_JOIN_REPLACE : 0),
+			 (c->cfg.flags & GP_CLIENT_REPLACE ? GP_JOIN_REPLACE : 0) |
+			 (c->cfg.flags & GP_CLIENT_CHANGED ? GP_JOIN_CHANGED : 0) |
+			 (uint32_t)c->cfg.results << GP_JOIN_RESULTS_SHIFT,
 		.rank = reader ? GP_WIRE_RANK_NONE : c->cfg.rank,
 		.world = reader ? 0 : c->cfg.world,
 		.payload_max = c->payload_own - (c->cfg.v4 ? V4_SPARE : 0),

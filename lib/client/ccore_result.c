@@ -27,6 +27,14 @@ static bool result_stands(
 	return h->view == c->view;
 }
 
+// Whether what a result leaves out is where it goes: the values of the step before.
+static bool base_is_held(const struct gp_ccore *c, const struct cc_tensor *t,
+	const struct cc_block *b, uint32_t step)
+{
+	return (c->cfg.flags & GP_CLIENT_CHANGED) && c->mode == CC_STEP && t->held == t->out &&
+	       t->held_step + 1 == step && b->state != CC_RESULT && !b->dirty;
+}
+
 static void result_take(struct gp_ccore *c, struct cc_lane *l, const struct gp_header *h,
 	const struct gp_section *s, const uint8_t *payload)
 {
@@ -46,9 +54,18 @@ static void result_take(struct gp_ccore *c, struct cc_lane *l, const struct gp_h
 		return;
 	}
 	struct cc_tensor *t = &c->tensors[b->tensor];
+	bool keep = s->flags & GP_WIRE_SECTION_KEEP;
+	if (keep && !base_is_held(c, t, b, h->step)) { // PULL brings it whole
+		c->stats.rx_rejected++;
+		return;
+	}
 	size_t at = (size_t)(s->block - t->first_block) * c->layout.block_elems;
 	GP_ASSERT(t->out && at + b->elems <= t->elems);
-	gp_codec_decode(s->codec, t->out + at, payload, s->len, b->elems);
+	if (keep)
+		gp_codec_update(s->codec, t->out + at, payload, s->len, b->elems);
+	else
+		gp_codec_decode(s->codec, t->out + at, payload, s->len, b->elems);
+	b->dirty &= keep;
 	bool collected = b->state != CC_RESULT && c->units[cc_block_unit(c, s->block)].committed;
 	cc_block_answered(c, s->block);
 	b->view = h->view;

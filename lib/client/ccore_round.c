@@ -159,12 +159,21 @@ int gp_ccore_step_whole(struct gp_ccore *c)
 		c->pushed, c->tensors_count, c->step, unpushed_name(c));
 }
 
+// The results of `step` are whole in the caller's memory.
+static void results_held(struct cc_tensor *t, uint32_t step)
+{
+	t->held = t->out;
+	t->held_step = step;
+}
+
 int gp_ccore_step_end(struct gp_ccore *c)
 {
 	int rc = gp_ccore_step_whole(c);
 	if (rc || c->pushed == 0)
 		return rc;
 	GP_ASSERT(gp_ccore_done(c));
+	for (uint32_t i = 0; i < c->tensors_count; i++)
+		results_held(&c->tensors[i], c->round_step);
 	step_begin(c, (cc_is_async(c) ? c->after : c->step) + 1);
 	cc_codecs_step(c);
 	return 0;
@@ -274,8 +283,11 @@ uint32_t gp_ccore_pull_end(struct gp_ccore *c)
 	uint32_t step = c->step;
 	c->pulled = true;
 	c->newest = generation;
-	if (c->mode == CC_INIT || c->mode == CC_INIT_ZERO)
+	bool init = c->mode == CC_INIT || c->mode == CC_INIT_ZERO;
+	if (init)
 		step = c->round_step + 1;
+	for (uint32_t i = 0; init && !c->mixed && i < c->tensors_count; i++)
+		results_held(&c->tensors[i], c->round_step);
 	step_begin(c, step);
 	return generation;
 }
@@ -322,6 +334,7 @@ static void blocks_void(struct gp_ccore *c, bool gives)
 		uint8_t state = c->blocks[i].state;
 		if (state == CC_IDLE || state == CC_FINAL || u->committed)
 			continue;
+		c->blocks[i].dirty |= state == CC_RESULT;
 		c->stats.aborts += !u->voided;
 		u->voided = true;
 		cc_block_answered(c, i);

@@ -88,6 +88,7 @@ struct cc_block {
 	bool want;
 	bool ahead; // init: its unit is already one step further
 	bool sent_before;
+	bool dirty; // a result of this step was written and then aborted
 };
 
 enum cc_lane_phase { CC_LANE_DOWN, CC_LANE_HELLO, CC_LANE_JOIN, CC_LANE_UP };
@@ -153,6 +154,8 @@ struct cc_tensor {
 	bool taken;	 // its result of this step is in use
 	float weight;
 	float *out;
+	float *held; // where the results of step held_step are; NULL: nowhere
+	uint32_t held_step;
 	// compression (ccore_codec.c)
 	struct gp_client_compress how;
 	uint8_t codec; // in force

@@ -73,7 +73,7 @@ static_assert(GP_CLIENT_F32 == (int)GP_CODEC_F32 && GP_CLIENT_BF16 == (int)GP_CO
 
 static int opts_check(const struct gp_client_opts *o, struct gp_client_error *err)
 {
-	const uint32_t known = GP_CLIENT_READER | GP_CLIENT_REPLACE;
+	const uint32_t known = GP_CLIENT_READER | GP_CLIENT_REPLACE | GP_CLIENT_CHANGED;
 	size_t len = o->job ? strnlen(o->job, GP_WIRE_JOB_NAME_SIZE) : 0;
 	if (len == 0 || len >= GP_WIRE_JOB_NAME_SIZE)
 		return client_error(err, -EINVAL, "job: a name of 1..%u bytes is needed",
@@ -85,6 +85,11 @@ static int opts_check(const struct gp_client_opts *o, struct gp_client_error *er
 			o->path_mtu, PATH_MTU_MIN, GP_XPORT_UDP_IP_MTU_MAX);
 	int rc = rank_check(o, err);
 	char fault[CC_FAULT_SIZE];
+	if (rc == 0 && o->results != 0 && o->results != GP_CLIENT_F32 &&
+		o->results != GP_CLIENT_BF16 && o->results != GP_CLIENT_F16 &&
+		o->results != GP_CLIENT_INT8)
+		return client_error(err, -EINVAL, "results: codec %u is not f32, bf16, f16 or int8",
+			(uint32_t)o->results);
 	if (rc == 0 && cc_codec_fault(&o->compress, fault))
 		return client_error(err, -EINVAL, "%s", fault);
 	return rc;
@@ -169,6 +174,7 @@ static int core_open(struct gp_client *c, struct gp_client_error *err)
 		.previous = o->previous_incarnation,
 		.nonce = random_nonzero(),
 		.compress = o->compress,
+		.results = (uint8_t)o->results,
 		.take = heap_take,
 		.give = heap_give,
 		.silence_ns = o->reconnect_ms > 0 ? RECONNECT_SILENCE_NS : 0,

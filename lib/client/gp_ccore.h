@@ -37,6 +37,7 @@ struct gp_ccore_config {
 	uint64_t silence_ns; // of the server, after which the session has ended; 0: two seconds
 	uint32_t epoch_min;  // a server with a lower one is refused; 0: none is
 	struct gp_client_compress compress;    // of tensors that say nothing themselves
+	uint8_t results;		       // codec in which they come, 0: f32
 	void *(*take)(void *arg, size_t size); // zeroed, 64-byte aligned; NULL when there is none
 	void (*give)(void *arg, void *mem);
 	void *mem_arg;

@@ -110,6 +110,9 @@ struct gp_client_compress {
 enum gp_client_flags {
 	GP_CLIENT_READER = 1 << 0,  // pulls only, is in no view
 	GP_CLIENT_REPLACE = 1 << 1, // take the rank over from a live holder
+	// bsp train jobs: `out` of push_pull holds what the step before has written there (or
+	// gp_client_init_params), so that the server may leave out what has not changed.
+	GP_CLIENT_CHANGED = 1 << 2,
 };
 
 struct gp_client_opts {
@@ -130,6 +133,7 @@ struct gp_client_opts {
 	// -EINTR, and the session has ended. NULL: nobody is asked.
 	int (*stop_wanted)(void *arg);
 	void *stop_arg;
+	enum gp_client_codec results; // how results come: 0 or f32, bf16, f16, int8
 };
 
 #define GP_TENSOR_NAME_SIZE 64

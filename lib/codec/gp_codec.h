@@ -125,6 +125,22 @@ void gp_codec_add(uint8_t id, float *dst, const uint8_t *payload, size_t len, ui
 uint32_t gp_codec_encode(
 	uint8_t id, const struct gp_codec_src *src, uint8_t *payload) GP_MUST_CHECK;
 
+// What a block has become, and what it was.
+struct gp_codec_change {
+	const float *now;
+	const float *before; // NULL: zeros of either sign
+	uint32_t elems;
+};
+
+// The elements whose bits differ from what was before, as top-k or one of its 16-bit forms. Returns
+// the length of the payload (with count 0 when nothing differs), or 0 when that would be more than
+// size_max; room for size_max + 4 bytes. With `before` NULL decoding gives `now` again, but for the
+// sign of zeros.
+uint32_t gp_codec_encode_changed(uint8_t id, const struct gp_codec_change *change, size_t size_max,
+	uint8_t *payload) GP_MUST_CHECK;
+// dst[i] = value where present in a checked top-k payload, or in none (len 0); the rest stays.
+void gp_codec_update(uint8_t id, float *dst, const uint8_t *payload, size_t len, uint32_t elems);
+
 // A threshold for gp_codec_src that keeps about `keep` of `elems` elements of a whole tensor, from
 // a sample of it: the tensor is cut into `samples` equal strata and one element of each is looked
 // at, chosen by `seed`; |acc| at the place `keep / elems x samples` of the sorted sample is the

@@ -178,37 +178,102 @@ static const float *indices_encode(const struct gp_codec_src *src, uint8_t *payl
 	return acc;
 }
 
-// With error feedback nothing of the kept values is left behind.
-static uint32_t wide_encode(const struct gp_codec_src *src, uint8_t *payload)
+// Values of the indices that are written; with error feedback nothing of them is left behind.
+static uint32_t wide_values(uint8_t *payload, const float *acc, float *residual)
 {
-	const float *acc = indices_encode(src, payload);
 	uint32_t count = gp_load16(payload);
 	uint8_t *value = payload + codec_topk_values_offset(count);
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = gp_load16(payload + 2 + 2 * i);
 		gp_storef(value + 4 * i, acc[at]);
-		if (src->residual)
-			src->residual[at] = 0;
+		if (residual)
+			residual[at] = 0;
 	}
 	return size_wide(count);
 }
 
-static uint32_t half_encode(
-	const struct gp_codec_src *src, uint8_t *payload, const struct half_form *form)
+static uint32_t half_values(
+	uint8_t *payload, const float *acc, float *residual, const struct half_form *form)
 {
-	const float *acc = indices_encode(src, payload);
 	uint32_t count = gp_load16(payload);
 	uint8_t *value = payload + codec_topk_values_offset(count);
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t at = gp_load16(payload + 2 + 2 * i);
 		uint16_t half = form->round(acc[at]);
 		gp_store16(value + 2 * i, half);
-		if (src->residual)
-			src->residual[at] = form->rest(acc[at], half);
+		if (residual)
+			residual[at] = form->rest(acc[at], half);
 	}
 	if (count % 2 == 1)
 		gp_store16(value + 2 * count, 0);
 	return size_half(count);
+}
+
+static uint32_t wide_encode(const struct gp_codec_src *src, uint8_t *payload)
+{
+	const float *acc = indices_encode(src, payload);
+	return wide_values(payload, acc, src->residual);
+}
+
+static uint32_t half_encode(
+	const struct gp_codec_src *src, uint8_t *payload, const struct half_form *form)
+{
+	const float *acc = indices_encode(src, payload);
+	return half_values(payload, acc, src->residual, form);
+}
+
+// ---- what changed
+
+static uint32_t changed_count(const float *now, const float *before, uint32_t elems)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < elems; i++)
+		n += codec_bits(now[i]) != codec_bits(before[i]);
+	return n;
+}
+
+// An index that does not count is overwritten by the next one, or by what lies behind the last.
+static void changed_indices(uint8_t *out, const float *now, const float *before, uint32_t elems)
+{
+	for (uint32_t i = 0, n = 0; i < elems; i++) {
+		gp_store16(out + 2 * n, (uint16_t)i);
+		n += codec_bits(now[i]) != codec_bits(before[i]);
+	}
+}
+
+uint32_t gp_codec_encode_changed(
+	uint8_t id, const struct gp_codec_change *change, size_t size_max, uint8_t *payload)
+{
+	const struct codec_kernels *kn = codec_kernels_get();
+	const float *now = change->now, *before = change->before;
+	uint32_t elems = change->elems;
+	GP_ASSERT(gp_codec_is_topk(id) && elems <= GP_CODEC_ELEMS_MAX);
+	uint32_t count =
+		before ? changed_count(now, before, elems) : kn->count_above(now, elems, 0);
+	if (gp_codec_size_max(id, elems, count) > size_max)
+		return 0;
+	gp_store16(payload, (uint16_t)count);
+	if (before && count > 0)
+		changed_indices(payload + 2, now, before, elems);
+	else if (count > 0)
+		(void)kn->select(payload + 2, now, elems, (struct codec_cut){.above = 0});
+	if (count % 2 == 0)
+		gp_store16(payload + 2 + 2 * count, 0);
+	if (id == GP_CODEC_TOPK)
+		return wide_values(payload, now, NULL);
+	return half_values(payload, now, NULL, id == GP_CODEC_TOPK_F16 ? &form_f16 : &form_bf16);
+}
+
+void gp_codec_update(uint8_t id, float *dst, const uint8_t *payload, size_t len, uint32_t elems)
+{
+	enum codec_form form = CODEC_FORM_F32;
+	if (len == 0)
+		return;
+	uint32_t count = gp_load16(payload);
+	GP_ASSERT(gp_codec_is_topk(id) && count <= elems);
+	if (id != GP_CODEC_TOPK)
+		form = id == GP_CODEC_TOPK_F16 ? CODEC_FORM_F16 : CODEC_FORM_BF16;
+	codec_kernels_get()->sparse_set[form](dst, payload + 2, values_of(payload, count), count);
 }
 
 // ---- the rows of the table

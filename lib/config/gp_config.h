@@ -198,6 +198,7 @@ struct gp_config_job {
 	enum gp_nonfinite nonfinite;	      // what becomes of a contribution with NaN or infinity
 	enum gp_config_codec codec;	      // that workers use when they choose none
 	float topk_ratio;		      // of it, where it is top-k
+	uint32_t sparse_max;		      // percent of dense up to which results go sparse
 	float norm_max;			      // of a contribution to a block; 0: no limit
 	struct gp_config_optimizer optimizer; // kinds train and embed
 	uint64_t memory_max;		      // bytes, parameters and all their versions

@@ -288,6 +288,10 @@ const struct row gp_config_rows[] = {
 		 "bandwidth."},
 	{"jobs[].topk_ratio", VALUE_FLOAT, JOB(topk_ratio), .def = "0.01", .min = 1e-6, .max = 1,
 	 .help = "Share of elements that a top-k `codec` sends."},
+	{"jobs[].sparse_max", VALUE_UINT, JOB(sparse_max), .def = "50", .min = 0, .max = 100,
+	 .help = "Where all contributions to a block were top-k, its result is sent as the elements that "
+		 "are not zero (reduce) or have changed (train, to workers that asked for it), up to so "
+		 "many percent of the dense size; 0: always dense."},
 	{"jobs[].norm_max", VALUE_FLOAT, JOB(norm_max), .def = "0", .min = 0, .max = 1e30,
 	 .help = "A contribution whose L2 norm over a block is larger counts scaled down to it; 0: no "
 		 "limit. Counted as `gradplane_core_blocks_clamped_total`."},

@@ -172,6 +172,7 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 		gp_counter_add(&c->stats.verdicts[v], 1);
 		c->xport->ops->release(c->xport, frames[i]);
 	}
+	pack_flush(c);
 	gp_counter_add(&c->stats.rx_datagrams, n);
 }
 
@@ -211,6 +212,7 @@ uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 	}
 	if (++c->job_turn >= c->engine->cfg.jobs_count)
 		c->job_turn = 0;
+	pack_flush(c);
 	work += session_flush_acks(c);
 	gp_counter_add(&c->stats.polls, 1);
 	if (work > 0)

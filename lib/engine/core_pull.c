@@ -35,7 +35,8 @@ static enum pull_outcome pull_block_async(struct gp_core *c, struct core_session
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
 	if (s && s->rank != GP_WIRE_RANK_NONE)
 		async_read_note(jc, s->rank, local, v);
-	send_result(c, cs, jc, local, v, step, false);
+	const struct result result = {.cs = cs, .jc = jc, .v = v, .local = local, .step = step};
+	send_result(c, &result);
 	return PULL_SENT;
 }
 
@@ -48,7 +49,13 @@ static enum pull_outcome pull_block(struct gp_core *c, struct core_session *cs, 
 	bool tentative = gp_before(jc->committed[b->unit], step);
 	struct gp_version *v = gp_table_find(b, step);
 	if (v) {
-		send_result(c, cs, jc, local, v, step, tentative);
+		const struct result result = {.cs = cs,
+			.jc = jc,
+			.v = v,
+			.local = local,
+			.step = step,
+			.tentative = tentative};
+		send_result(c, &result);
 		return PULL_SENT;
 	}
 	return tentative ? PULL_WAITS : PULL_GONE;

@@ -142,6 +142,16 @@ void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, ui
 	}
 }
 
+// Whether they left elements out, so that the sum may have zeros.
+static bool contribs_are_sparse(const struct gp_core *c, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (c->contribs[i].codec != GP_CODEC_NONE &&
+			!gp_codec_is_topk(c->contribs[i].codec))
+			return false;
+	return true;
+}
+
 // The block's new version from the contributions gathered in c->contribs.
 static void version_compute(struct gp_core *c, struct job_core *jc, const struct slot *slot,
 	struct gp_version *v, uint32_t n)
@@ -159,6 +169,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	v->step = slot->step;
 	v->view = jc->view;
 	v->elems = b->elems;
+	v->sparse = !initial && contribs_are_sparse(c, n);
 	if (n > 0)
 		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
 	else
@@ -199,14 +210,19 @@ static void slot_answer(
 	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v)
 {
 	const struct part *parts = slot->parts;
-	struct result result;
-	result_form(c, jc, slot->local, v, v->step, true, &result);
+	struct result result = {.jc = jc,
+		.v = v,
+		.local = slot->local,
+		.step = v->step,
+		.tentative = true,
+		.pushed = true};
 	gp_ranks_foreach(r, &slot->ranks)
 	{
 		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
 		// The rank may have left since, and its place may be another's by now.
+		result.cs = cs;
 		if (parts[r].want && cs->id == parts[r].session && cs->bound)
-			result_send(c, cs, jc, &result);
+			send_result(c, &result);
 	}
 }
 
@@ -290,8 +306,14 @@ static enum gp_verdict push_old(
 		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
 	if (p->want && v && v->step == step && c->results_left > 0) {
 		c->results_left--;
-		send_result(c, &c->sessions[session_idx(p->session)], jc, local, v, v->step,
-			!committed);
+		const struct result result = {.cs = &c->sessions[session_idx(p->session)],
+			.jc = jc,
+			.v = v,
+			.local = local,
+			.step = step,
+			.tentative = !committed,
+			.pushed = true};
+		send_result(c, &result);
 	}
 	return GP_VERDICT_PUSH_DUPLICATE;
 }

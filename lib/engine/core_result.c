@@ -73,25 +73,22 @@ void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, u
 	c->xport->ops->send(c->xport, a->frame);
 }
 
-void result_form(const struct gp_core *c, const struct job_core *jc, uint32_t local,
-	struct gp_version *v, uint32_t step, bool tentative, struct result *r)
+uint32_t answer_limit(const struct core_session *cs)
 {
-	r->v = v;
-	r->section = (struct gp_section){.block = job_block(jc->job, c, local),
-		.len = (uint16_t)(v->elems * sizeof(float)),
-		.run = 1,
-		.codec = GP_CODEC_F32,
-		.weight = v->weight};
-	r->step = step;
-	r->flags = tentative ? GP_WIRE_F_TENTATIVE : 0;
+	return cs->limit;
 }
 
-void result_send(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
-	const struct result *r)
+uint32_t answer_lower(const struct core_session *cs)
 {
+	return cs->lower;
+}
+
+void send_dense(struct gp_core *c, const struct result *r)
+{
+	struct core_session *cs = r->cs;
 	struct gp_version *v = r->v;
-	uint32_t len = r->section.len;
-	uint32_t flags = r->flags;
+	uint32_t len = v->elems * (uint32_t)sizeof(float);
+	uint32_t flags = r->tentative ? GP_WIRE_F_TENTATIVE : 0;
 	uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE + len;
 	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= cs->limit) {
 		flags |= GP_WIRE_F_ACK;
@@ -108,9 +105,16 @@ void result_send(struct gp_core *c, struct core_session *cs, const struct job_co
 		.sections = 1,
 	};
 	struct answer a;
-	if (!answer_make(c, cs, jc, &h, &a))
+	if (!answer_make(c, cs, r->jc, &h, &a))
 		return;
-	gp_wire_put_section(a.frame->data, 0, &r->section);
+	const struct gp_section s = {
+		.block = job_block(r->jc->job, c, r->local),
+		.len = (uint16_t)len,
+		.run = 1,
+		.codec = GP_CODEC_F32,
+		.weight = v->weight,
+	};
+	gp_wire_put_section(a.frame->data, 0, &s);
 	if (engine_is_standby(c->engine)) {
 		// The next generation but one takes this memory whole, and a driver may refer to
 		// what it has sent until it sends more.
@@ -125,12 +129,10 @@ void result_send(struct gp_core *c, struct core_session *cs, const struct job_co
 	answer_send(c, cs, &a, 0);
 }
 
-void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
-	struct gp_version *v, uint32_t step, bool tentative)
+void send_result(struct gp_core *c, const struct result *r)
 {
-	struct result r;
-	result_form(c, jc, local, v, step, tentative, &r);
-	result_send(c, cs, jc, &r);
+	if (!pack_result(c, r))
+		send_dense(c, r);
 }
 
 void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,

@@ -60,7 +60,8 @@ static bool core_take(struct gp_engine *e, struct gp_core *c, struct gp_arena *a
 	c->scratch = gp_arena_take(a, sizeof(float) * GP_CODEC_ELEMS_MAX, 64);
 	c->scaled = gp_arena_take(a, sizeof(float) * GP_CODEC_ELEMS_MAX, 64);
 	c->contribs = gp_arena_take(a, sizeof(struct gp_contrib) * CONTRIBS_MAX, 64);
-	return c->sessions && c->ack_list && c->scratch && c->scaled && c->contribs;
+	c->pack = gp_arena_take(a, pack_size(), 64);
+	return c->sessions && c->ack_list && c->scratch && c->scaled && c->contribs && c->pack;
 }
 
 static bool is_replicated(const struct gp_engine_config *cfg)
@@ -182,7 +183,7 @@ static size_t engine_size(const struct gp_engine_config *cfg)
 	size_t ring = gp_ring_size(cfg->ring_size, sizeof(struct cmd)) + 64;
 	size_t size = sizeof(struct gp_engine) + 4096;
 	size += cores * (sizeof(struct gp_core) + 2 * sizeof(float) * GP_CODEC_ELEMS_MAX +
-				sizeof(struct gp_contrib) * CONTRIBS_MAX + 1024);
+				sizeof(struct gp_contrib) * CONTRIBS_MAX + pack_size() + 1024);
 	size += cores * cfg->sessions_max * (sizeof(struct core_session) + sizeof(uint16_t));
 	size += cfg->sessions_max * (sizeof(struct reg_session) + sizeof(void *));
 	size += (cores * cores + (is_replicated(cfg) ? 4 : 2) * cores) * ring + watch_size(cfg) +

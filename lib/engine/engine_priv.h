@@ -43,26 +43,34 @@ struct answer {
 bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
 	struct gp_header *h, struct answer *a);
 void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len);
-// What all answers with one version have in common.
+// One block's result for one worker.
 struct result {
+	struct core_session *cs;
+	struct job_core *jc;
 	struct gp_version *v;
-	struct gp_section section;
-	uint32_t step;
-	uint32_t flags;
+	uint32_t local;
+	uint32_t step; // v's own, or the cut that it is read of
+	bool tentative;
+	bool pushed; // drawn by a contribution, not by PULL
 };
-// `step`: v's own, or the cut that it is read of.
-void result_form(const struct gp_core *c, const struct job_core *jc, uint32_t local,
-	struct gp_version *v, uint32_t step, bool tentative, struct result *r);
-void result_send(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
-	const struct result *r);
-// Both.
-void send_result(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t local,
-	struct gp_version *v, uint32_t step, bool tentative);
+// In the form that the worker and the result call for; by the end of the burst.
+void send_result(struct gp_core *c, const struct result *r);
+// In f32 and at once.
+void send_dense(struct gp_core *c, const struct result *r);
+// UDP payload that the session's path carries, and what lies below it.
+uint32_t answer_limit(const struct core_session *cs) GP_MUST_CHECK;
+uint32_t answer_lower(const struct core_session *cs) GP_MUST_CHECK;
 void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,
 	const struct gp_refuse *r, uint32_t size_max);
 void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
 	const struct gp_msg *m, uint64_t sections);
 void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first);
+
+// core_pack.c: results that are encoded, several of them in a datagram
+size_t pack_size(void) GP_MUST_CHECK;
+// Takes the result over, to be sent by pack_flush; false: it is to be sent in f32.
+bool pack_result(struct gp_core *c, const struct result *r);
+void pack_flush(struct gp_core *c);
 
 // core_hello.c
 enum gp_verdict handle_hello(struct gp_core *c, struct gp_frame *f, const struct gp_msg *m);

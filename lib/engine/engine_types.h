@@ -222,6 +222,7 @@ struct gp_job {
 // ---- cores
 
 struct flight;
+struct pack;
 
 struct gp_core {
 	struct gp_engine *engine;
@@ -244,6 +245,7 @@ struct gp_core {
 	struct core_gate gate;
 	float *scratch;		     // one block: the sum before the optimizer
 	float *scaled;		     // one block: a contribution that is measured or scaled
+	struct pack *pack;	     // results that wait for the end of the burst
 	struct gp_contrib *contribs; // [CONTRIBS_MAX]
 	struct gp_core_stats stats;
 };

@@ -59,7 +59,8 @@ struct gp_job_config {
 	bool mean;
 	bool deterministic;
 	uint8_t nonfinite; // enum gp_nonfinite_policy
-	uint32_t codec;	   // that workers are asked to use, as in an entry of LAYOUT; 0: f32
+	uint32_t sparse_max; // percent of dense: a sparse result is sent as what it has up to here
+	uint32_t codec;	     // that workers are asked to use, as in an entry of LAYOUT; 0: f32
 	float norm_max;	   // a contribution's to a block counts scaled down to it; 0 = no limit
 	uint32_t workers;
 	uint32_t workers_min;

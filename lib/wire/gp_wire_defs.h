@@ -81,7 +81,17 @@ enum gp_wire_welcome_flags {
 	GP_WELCOME_STANDBY = 4,
 	GP_WELCOME_STALE_REFUSED = 8, // contributions that come too late are dropped
 };
-enum gp_wire_join_flags { GP_JOIN_READER = 1, GP_JOIN_REPLACE = 2, GP_JOIN_ATTACH = 4 };
+enum gp_wire_join_flags {
+	GP_JOIN_READER = 1,
+	GP_JOIN_REPLACE = 2,
+	GP_JOIN_ATTACH = 4,
+	GP_JOIN_CHANGED = 8,	 // holds the results of the step before, wants what changed
+	GP_JOIN_RESULTS = 0xff00, // id of the codec that it wants results in; 0: f32
+};
+#define GP_JOIN_RESULTS_SHIFT 8
+
+// RESULT: absent elements are as in the result of the step before, not 0.
+#define GP_WIRE_SECTION_KEEP 2
 enum gp_wire_layout_flags { GP_LAYOUT_INITIALISED = 1 };
 enum gp_wire_decision {
 	GP_DECISION_COMMIT = 1,

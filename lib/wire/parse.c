@@ -9,6 +9,10 @@ _Static_assert((GP_WIRE_PAD_MAX & (GP_WIRE_PAD_MAX + 1)) == 0, "as a mask");
 #define WEIGHT_MAX_BITS UINT32_C(0x7f7fffff) // largest finite f32
 #define WEIGHT_MIN_BITS UINT32_C(0x00000001) // smallest above 0
 #define CODEC_LAST	8
+// Sets of ids: what a worker may want results in (f32, bf16, f16, int8), and what can leave
+// elements out (none, topk, topk_bf16, topk_f16).
+#define RESULT_CODECS	(UINT64_C(1) << 0 | 1u << 1 | 1u << 2 | 1u << 4 | 1u << 5)
+#define KEEP_CODECS	(UINT64_C(1) << 0 | 1u << 3 | 1u << 7 | 1u << 8)
 #define CODEC_F32	1
 #define CODEC_BF16	2
 #define ELEMENTS_MAX	(UINT64_C(1) << 48)
@@ -18,6 +22,7 @@ _Static_assert((GP_WIRE_PAD_MAX & (GP_WIRE_PAD_MAX + 1)) == 0, "as a mask");
 
 struct rule {
 	uint8_t flags_allowed;
+	uint8_t section_flag; // that a section may have; 0: none
 	uint8_t flags_needed;
 	uint8_t sections_min;
 	uint8_t sections_max;
@@ -90,7 +95,11 @@ static enum gp_verdict hello_reply_check(const uint8_t *b, uint32_t len)
 static enum gp_verdict join_check(const uint8_t *b, uint32_t len)
 {
 	(void)len;
-	if (gp_load32(b + 48) & ~(uint32_t)(GP_JOIN_READER | GP_JOIN_REPLACE | GP_JOIN_ATTACH))
+	uint32_t flags = gp_load32(b + 48);
+	if (flags & ~(uint32_t)(GP_JOIN_READER | GP_JOIN_REPLACE | GP_JOIN_ATTACH |
+			     GP_JOIN_CHANGED | GP_JOIN_RESULTS))
+		return GP_VERDICT_BAD_FLAGS;
+	if (!(RESULT_CODECS >> (flags >> GP_JOIN_RESULTS_SHIFT) & 1))
 		return GP_VERDICT_BAD_FLAGS;
 	if (gp_load64(b + 32) == 0)
 		return GP_VERDICT_BAD_BODY;
@@ -318,6 +327,7 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 		.weight_max_bits = WEIGHT_MAX_BITS},
 	[GP_WIRE_PULL] = {.flags_allowed = GP_WIRE_F_WANT, ANY_SECTIONS},
 	[GP_WIRE_RESULT] = {.flags_allowed = GP_WIRE_F_ACK | GP_WIRE_F_TENTATIVE,
+		.section_flag = GP_WIRE_SECTION_KEEP,
 		ANY_SECTIONS,
 		.codec_max = CODEC_LAST,
 		.weight_max_bits = WEIGHT_MAX_BITS},
@@ -363,7 +373,8 @@ static bool section_legal(const uint8_t *p, const struct rule *r)
 	bool codec_ok = (codec == 0) == (len == 0) && codec <= r->codec_max;
 	uint32_t min_bits = len > 0 ? r->weight_min_bits : 0;
 	bool weight_ok = weight_bits - min_bits <= r->weight_max_bits - min_bits;
-	return run_ok & codec_ok & weight_ok & (p[9] == 0);
+	bool flags_ok = p[9] == 0 || (p[9] == r->section_flag && (KEEP_CODECS >> codec & 1));
+	return run_ok & codec_ok & weight_ok & flags_ok;
 }
 
 // Sums the payloads of all sections into *payload.

@@ -77,6 +77,9 @@ Test(golden, join)
 	struct gp_header h = outside_session(GP_WIRE_JOIN);
 	h.rank = 5;
 	join_compare("join", h, &x);
+	x.previous = 0;
+	x.flags = GP_JOIN_CHANGED | 2 << GP_JOIN_RESULTS_SHIFT;
+	join_compare("join_results", h, &x);
 }
 
 Test(golden, join_attach)
@@ -382,6 +385,23 @@ Test(golden, result)
 	golden_open(&g, "result_zero", &h);
 	golden_section(&g, 0, &(struct gp_section){.block = UINT32_MAX - 1, .run = 2});
 	golden_close(&g, 0);
+
+	h = of_server(GP_WIRE_RESULT, GP_WIRE_F_TENTATIVE);
+	h.sections = 2;
+	golden_open(&g, "result_keep", &h);
+	golden_section(&g, 0,
+		&(struct gp_section){
+			.block = 4, .run = 2, .flags = GP_WIRE_SECTION_KEEP, .weight = 2});
+	golden_section(&g, 1,
+		&(struct gp_section){.block = 6,
+			.len = 8,
+			.run = 1,
+			.codec = 3,
+			.flags = GP_WIRE_SECTION_KEEP,
+			.weight = 2});
+	const uint8_t changed[8] = {1, 0, 0x4f, 1, 0, 0, 0xc0, 0x3f};
+	memcpy(g.out + g.body_at, changed, sizeof(changed));
+	golden_close(&g, sizeof(changed));
 }
 
 static void commit_compare(const char *name, uint8_t flags, const struct gp_commit *want_commit,

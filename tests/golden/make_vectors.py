@@ -104,6 +104,11 @@ def join():
     join_body(v, 0, READER | ATTACH, 0xFFFF, 0, 0x00070009, "j" * 63)
     yield v
 
+    v = Vector("join_results", "rank 5 wants results as bf16 and only what changed")
+    outside(v, 3, rank=5)
+    join_body(v, 0, 0x0208, 5, 8, 0, "mnist")
+    yield v
+
     v = Vector("welcome", "session opened, two cores, home is the second")
     server(v, 4)
     welcome_body(v, 3, 1, 3, (0, 0))
@@ -268,6 +273,16 @@ def result():
     v = Vector("result_zero", "final, a run of blocks that are zero")
     server(v, 9, sections=1)
     section(v, 0xFFFFFFFE, run=2)
+    yield v
+
+    v = Vector("result_keep", "tentative, two blocks without changes, one with one element changed")
+    server(v, 9, flags=TENTATIVE, sections=2)
+    section(v, 4, run=2, weight=2.0, flags=2)
+    section(v, 6, 8, 1, 3, 2.0, flags=2)
+    v.part("payload, topk")
+    v.u16("count", 1)
+    v.u16("index[0]", 335)
+    v.f32("value[0]", 1.5)
     yield v
 
 

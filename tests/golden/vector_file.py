@@ -90,13 +90,13 @@ def server(v, type_, **other):
     header(v, type_, credit=0x4142, **other)
 
 
-def section(v, block, length=0, run=1, codec=0, weight=0.0):
+def section(v, block, length=0, run=1, codec=0, weight=0.0, flags=0):
     v.part("section")
     v.u32("block", block)
     v.u16("len", length)
     v.u16("run", run)
     v.u8("codec", codec)
-    v.u8("flags", 0)
+    v.u8("flags", flags)
     v.u16("reserved", 0)
     v.f32("weight", weight)
 

@@ -81,6 +81,8 @@ void node_start(struct sim *s, struct sim_node *n)
 		.mem_arg = s,
 	};
 	join_how(s, n, &cfg);
+	if (n->idx % 2) // the server may leave out what has not changed
+		cfg.flags |= GP_CLIENT_CHANGED;
 	wire_host_start(&s->wire, n->host, n->lives > 0 && rng_next(&s->rng) & 1);
 	n->lives++;
 	n->life = cfg.incarnation;

@@ -201,6 +201,7 @@ static void job_config(struct sim *s)
 		.workers = o->workers,
 		.workers_min = o->workers_min,
 		.slots = o->slots,
+		.sparse_max = 50,
 		.window = o->window,
 		.tensors_max = MODEL_TENSORS_MAX,
 		.payload_max = o->payload_max,

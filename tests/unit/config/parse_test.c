@@ -86,6 +86,7 @@ Test(parse, every_optimizer_has_its_keys_and_defaults)
 	cr_assert(config.jobs[0].codec == GP_CONFIG_CODEC_TOPK_F16 &&
 		  config.jobs[0].topk_ratio == 0.125f);
 	cr_assert_eq(config.jobs[1].codec, GP_CONFIG_CODEC_F32);
+	cr_assert_eq(config.jobs[1].sparse_max, 50);
 	cr_assert_eq(p.kind, GP_OPTIM_ADAMW);
 	cr_assert(p.weight_decay == 0.01f && p.beta1 == 0.9f && p.beta2 == 0.999f);
 	cr_assert(p.epsilon == 1e-8f && p.delay_compensation == 0.04f);

@@ -56,6 +56,7 @@ struct worker {
 	uint32_t session;
 	uint16_t job;
 	uint16_t rank;
+	uint32_t join_flags; // of every JOIN
 	uint32_t epoch;
 	uint32_t view;
 	uint32_t decision;

@@ -75,6 +75,7 @@ struct gp_join worker_join_of(const struct worker *w, uint16_t rank)
 {
 	struct gp_join j = {.nonce = 4242,
 		.incarnation = w->incarnation,
+		.flags = w->join_flags,
 		.rank = rank,
 		.world = (uint16_t)w->r->jobs[0].workers,
 		.payload_max = RIG_PAYLOAD};
