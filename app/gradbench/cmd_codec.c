@@ -273,8 +273,12 @@ static int codec_run(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage(stderr);
-	if (o.server)
-		return codec_server_run(o.block_elems, o.repeats, o.json) ? EXIT_FAILED : EXIT_OK;
+	if (o.server) {
+		int rc = codec_server_run(o.block_elems, o.repeats, o.json);
+		if (rc == 0 && !o.json)
+			rc = codec_results_run(o.block_elems);
+		return rc ? EXIT_FAILED : EXIT_OK;
+	}
 	if (!o.elems)
 		o.elems = o.device->elems_default;
 	return bench_run(&o);

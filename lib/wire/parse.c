@@ -11,12 +11,12 @@ _Static_assert((GP_WIRE_PAD_MAX & (GP_WIRE_PAD_MAX + 1)) == 0, "as a mask");
 #define CODEC_LAST	8
 // Sets of ids: what a worker may want results in (f32, bf16, f16, int8), and what can leave
 // elements out (none, topk, topk_bf16, topk_f16).
-#define RESULT_CODECS	(UINT64_C(1) << 0 | 1u << 1 | 1u << 2 | 1u << 4 | 1u << 5)
-#define KEEP_CODECS	(UINT64_C(1) << 0 | 1u << 3 | 1u << 7 | 1u << 8)
-#define CODEC_F32	1
-#define CODEC_BF16	2
-#define ELEMENTS_MAX	(UINT64_C(1) << 48)
-#define DTYPE_F32	1
+#define RESULT_CODECS (UINT64_C(1) << 0 | 1u << 1 | 1u << 2 | 1u << 4 | 1u << 5)
+#define KEEP_CODECS   (UINT64_C(1) << 0 | 1u << 3 | 1u << 7 | 1u << 8)
+#define CODEC_F32     1
+#define CODEC_BF16    2
+#define ELEMENTS_MAX  (UINT64_C(1) << 48)
+#define DTYPE_F32     1
 #define WELCOME_FLAGS                                                                              \
 	(GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC | GP_WELCOME_STANDBY | GP_WELCOME_STALE_REFUSED)
 
@@ -97,7 +97,7 @@ static enum gp_verdict join_check(const uint8_t *b, uint32_t len)
 	(void)len;
 	uint32_t flags = gp_load32(b + 48);
 	if (flags & ~(uint32_t)(GP_JOIN_READER | GP_JOIN_REPLACE | GP_JOIN_ATTACH |
-			     GP_JOIN_CHANGED | GP_JOIN_RESULTS))
+				GP_JOIN_CHANGED | GP_JOIN_RESULTS))
 		return GP_VERDICT_BAD_FLAGS;
 	if (!(RESULT_CODECS >> (flags >> GP_JOIN_RESULTS_SHIFT) & 1))
 		return GP_VERDICT_BAD_FLAGS;

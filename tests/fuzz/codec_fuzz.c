@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Any bytes as a payload of f16, int8, sign and the 16-bit top-k forms, against a decoder written
+// Any bytes as a payload of any codec but none and topk (topk_fuzz.c), against a decoder written
 // here from docs/protocol.md 3 alone. Input: u8 codec, u16 elements of the block, then the payload.
 // What is refused is what the naive decoder refuses; what is accepted gives the same values;
 // nothing is read or written outside.
@@ -112,8 +112,14 @@ static bool naive_decode(struct naive *n, uint8_t id, const uint8_t *p, size_t l
 		return naive_int8(n, p, len, elems);
 	if (id == GP_CODEC_SIGN)
 		return naive_sign(n, p, len, elems);
-	if (id != GP_CODEC_F16)
+	if (id == GP_CODEC_TOPK_BF16 || id == GP_CODEC_TOPK_F16)
 		return naive_topk(n, id, p, len, elems);
+	for (uint32_t i = 0; i < elems && id == GP_CODEC_F32 && len == 4 * elems; i++)
+		memcpy(&n->value[i], p + 4 * i, 4);
+	for (uint32_t i = 0; i < elems && id == GP_CODEC_BF16 && len == 2 * elems; i++)
+		n->value[i] = naive_bf16(naive_u16(p + 2 * i));
+	if (id != GP_CODEC_F16)
+		return len == (id == GP_CODEC_F32 ? 4 : 2) * elems;
 	for (uint32_t i = 0; i < elems && len == 2 * elems; i++)
 		n->value[i] = naive_f16(naive_u16(p + 2 * i));
 	return len == 2 * elems;
@@ -130,21 +136,27 @@ static void accepted_try(
 {
 	// Blocks of exactly the elements' size, so that a write beside them is seen.
 	float *got = malloc(sizeof(*got) * elems), *sum = malloc(sizeof(*sum) * elems);
+	float *kept = malloc(sizeof(*kept) * elems);
 	bool finite = true;
-	GP_ASSERT(got && sum);
+	GP_ASSERT(got && sum && kept);
 	for (uint32_t i = 0; i < elems; i++)
-		sum[i] = (float)i - 3.5f;
+		sum[i] = kept[i] = (float)i - 3.5f;
+	if (gp_codec_is_topk(id))
+		gp_codec_update(id, kept, payload, len, elems);
 	gp_codec_decode(id, got, payload, len, elems);
 	gp_codec_add(id, sum, payload, len, elems);
 	for (uint32_t i = 0; i < elems; i++) {
 		float before = (float)i - 3.5f;
 		GP_ASSERT(same(got[i], n->value[i]));
 		GP_ASSERT(same(sum[i], n->present[i] ? before + n->value[i] : before));
+		GP_ASSERT(!gp_codec_is_topk(id) ||
+			  same(kept[i], n->present[i] ? n->value[i] : before));
 		finite &= isfinite(n->value[i]) != 0;
 	}
 	GP_ASSERT(gp_codec_finite(id, payload, len, elems) == finite);
 	free(got);
 	free(sum);
+	free(kept);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -152,7 +164,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct naive n;
 	if (size < 3)
 		return 0;
-	uint8_t id = (uint8_t)(GP_CODEC_F16 + data[0] % (GP_CODEC_COUNT - GP_CODEC_F16));
+	// The first ones stay where seeds of the corpus have them.
+	static const uint8_t ids[] = {GP_CODEC_F16, GP_CODEC_INT8, GP_CODEC_SIGN,
+		GP_CODEC_TOPK_BF16, GP_CODEC_TOPK_F16, GP_CODEC_F32, GP_CODEC_BF16};
+	uint8_t id = ids[data[0] % GP_ARRAY_SIZE(ids)];
 	uint32_t elems = 1 + naive_u16(data + 1) % ELEMS_MAX;
 	size_t len = size - 3;
 	uint8_t *payload = malloc(len ? len : 1);

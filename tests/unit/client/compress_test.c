@@ -185,6 +185,37 @@ Test(compress, a_sampled_threshold_leaves_blocks_empty)
 	end();
 }
 
+// Many small blocks share a datagram; those with nothing to say share a section of it.
+Test(compress, small_blocks_share_a_datagram_and_empty_ones_a_section)
+{
+	struct gp_msg m;
+	struct gp_section s;
+	begin(&(struct gp_client_compress){.codec = GP_CLIENT_TOPK_F16, .topk_ratio = 0.01f});
+	cr_assert_eq(gp_ccore_push(f.core, 0, f.grad, 1.0f, NULL), 0);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	cr_assert_eq(m.h.sections, 8, "all that the slots allow");
+	end();
+
+	static float zero[ELEMS];
+	begin(&(struct gp_client_compress){
+		.codec = GP_CLIENT_TOPK_F16, .topk_ratio = 0.01f, .topk_sampled = true});
+	zero[2 * BLOCK_ELEMS] = 1;
+	cr_assert_eq(gp_ccore_push(f.core, 0, zero, 1.0f, NULL), 0);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	cr_assert_eq(m.h.sections, 3);
+	const uint16_t runs[] = {2, 1, 5};
+	for (uint32_t i = 0; i < 3; i++) {
+		gp_wire_get_section(&m, i, &s);
+		cr_assert_eq(s.run, runs[i]);
+		cr_assert_eq(s.len, i == 1 ? 8 : 0);
+		cr_assert_eq(s.weight, 1.0f, "zeros count, they do not pass");
+	}
+	cr_assert_eq(m.body_len, 8);
+	end();
+}
+
 Test(compress, what_is_kept_back_comes_later_and_nothing_twice)
 {
 	float sum[ELEMS], total[ELEMS] = {0};
