@@ -123,18 +123,26 @@ void codec_sign_encode_avx512(
 	uint8_t *bits, const float *acc, float *residual, uint32_t elems, float scale)
 {
 	const __m512 scale16 = _mm512_set1_ps(scale);
-	for (uint32_t i = 0; i < elems; i += 16) {
-		__mmask16 in = tail16(elems - i);
-		__m512 a = load16_in(in, acc + i);
-		__mmask16 negative =
-			_mm512_cmplt_epi32_mask(_mm512_castps_si512(a), _mm512_setzero_si512());
-		bits[i / 8] = (uint8_t)negative;
-		if (elems - i > 8)
-			bits[i / 8 + 1] = (uint8_t)(negative >> 8);
+	uint32_t i = 0;
+	for (; i + 16 <= elems; i += 16) {
+		__m512 a = load16(acc + i);
+		__mmask16 negative = sign_mask(a);
+		gp_store16(bits + i / 8, negative);
 		if (residual)
-			_mm512_mask_storeu_ps(
-				residual + i, in, _mm512_sub_ps(a, sign_wide(negative, scale16)));
+			_mm512_storeu_ps(
+				residual + i, _mm512_sub_ps(a, sign_wide(negative, scale16)));
 	}
+	if (i == elems)
+		return;
+	__mmask16 in = tail16(elems - i);
+	__m512 a = load16_in(in, acc + i);
+	__mmask16 negative = sign_mask(a);
+	bits[i / 8] = (uint8_t)negative;
+	if (elems - i > 8)
+		bits[i / 8 + 1] = (uint8_t)(negative >> 8);
+	if (residual)
+		_mm512_mask_storeu_ps(
+			residual + i, in, _mm512_sub_ps(a, sign_wide(negative, scale16)));
 }
 
 // One register has the sixteen lanes of the definition.
