@@ -4,7 +4,9 @@
 // beyond the lowest that is missing. What was lost goes the same way again, from the same bytes.
 #include "ccore_rows.h"
 
-#define LATER (1 * MS) // no frame was free
+#define LATER	     (1 * MS) // no frame was free
+#define COALESCE_MAX 64	      // sections of a datagram
+#define PLACES_MAX   4096     // of it, in runs
 
 struct batch {
 	uint32_t first; // place

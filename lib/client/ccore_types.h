@@ -18,8 +18,6 @@
 #define V4_SPARE	  20	   // payload_max is reckoned for IPv6
 #define RTO_MIN		  (5 * MS) // unless WELCOME tells
 #define RTO_MAX		  (200 * MS)
-#define COALESCE_MAX	  64   // sections of a datagram
-#define PLACES_MAX	  4096 // of it, in runs
 #define REPAIR_BLOCKS_MAX 32
 #define PULL_SECTIONS_MAX 32
 #define HOLE_PLACES	  3 // a result that many places on shows that one is missing
@@ -156,7 +154,6 @@ struct cc_tensor {
 	float *out;
 	float *held; // where the results of step held_step are; NULL: nowhere
 	uint32_t held_step;
-	// compression (ccore_codec.c)
 	struct gp_client_compress how;
 	uint8_t codec; // in force
 	double ratio;  // of this step
