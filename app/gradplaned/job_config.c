@@ -97,7 +97,7 @@ void job_config_fill(
 		.deterministic = j->deterministic,
 		.nonfinite = nonfinite[j->nonfinite],
 		.codec = codec_hint(j),
-		.sparse_max = j->sparse_max,
+		.sparse_max = (uint8_t)j->sparse_max,
 		.norm_max = j->norm_max,
 		.workers = j->workers,
 		.workers_min = j->workers_min,

@@ -221,9 +221,6 @@ struct gp_job {
 
 // ---- cores
 
-struct flight;
-struct pack;
-
 struct gp_core {
 	struct gp_engine *engine;
 	struct flight *flight; // its recorder; NULL: none

@@ -58,10 +58,9 @@ struct gp_job_config {
 	uint8_t consistency;
 	bool mean;
 	bool deterministic;
-	uint8_t nonfinite;   // enum gp_nonfinite_policy
-	uint32_t sparse_max; // percent of dense: a sparse result is sent as what it has up to here
-	uint32_t codec;	     // that workers are asked to use, as in an entry of LAYOUT; 0: f32
-	float norm_max;	     // a contribution's to a block counts scaled down to it; 0 = no limit
+	uint8_t nonfinite, sparse_max; // enum gp_nonfinite_policy; results (percent of dense)
+	uint32_t codec;		       // that workers are asked to use, as in LAYOUT; 0: f32
+	float norm_max; // a contribution's to a block counts scaled down to it; 0 = no limit
 	uint32_t workers;
 	uint32_t workers_min;
 	uint32_t slots;	 // open blocks per core, a power of two
