@@ -119,6 +119,11 @@ void codec_sign_add_avx512(float *dst, const uint8_t *bits, uint32_t elems, floa
 	_mm512_mask_storeu_ps(dst + i, in, gp_fadd16(load16_in(in, dst + i), value));
 }
 
+static inline __mmask16 sign_mask(__m512 v)
+{
+	return _mm512_cmplt_epi32_mask(_mm512_castps_si512(v), _mm512_setzero_si512());
+}
+
 void codec_sign_encode_avx512(
 	uint8_t *bits, const float *acc, float *residual, uint32_t elems, float scale)
 {
