@@ -12,7 +12,9 @@
 #define PAIR_H
 
 #include <gp_config.h>
+#include <gp_ctlproto.h>
 #include <gp_link.h>
+#include <gp_metrics.h>
 
 struct event;
 struct node;

@@ -153,8 +153,7 @@ struct gp_client_codec_state {
 	bool automatic;		    // chosen by auto
 	float topk_ratio;	    // of this step; 0: not top-k
 	uint64_t bandwidth;	    // of contributions as measured, bytes/s; 0: not yet
-	uint64_t residual_elems;    // floats that gp_client_residual_get writes; 0: nothing is kept
-				 // back
+	uint64_t residual_elems;    // floats that gp_client_residual_get writes
 };
 
 struct gp_client_stats {

@@ -5,6 +5,7 @@
 #define ENGINE_CMD_H
 
 #include <gp_consist.h>
+#include <gp_engine.h>
 #include <gp_xport.h>
 
 enum cmd_type {

@@ -20,6 +20,7 @@
 
 #include "engine_cmd.h"
 #include "engine_gate.h"
+#include "engine_status.h"
 
 #define HELD_SECTIONS_MAX 64
 #define BARRIERS_MAX	  16
@@ -184,21 +185,6 @@ struct home {
 	uint32_t cut_ended; // cores that let go of them
 	uint32_t cut_last;  // generation of the last cut made by interval
 	struct barrier barriers[BARRIERS_MAX];
-};
-
-// What any thread may see; written by the home core, relaxed.
-struct job_status {
-	_Atomic uint32_t view;
-	_Atomic uint32_t members;
-	_Atomic uint32_t generation;
-	_Atomic uint32_t decision;
-	_Atomic uint32_t state;
-	_Atomic uint32_t initialised;
-	_Atomic uint32_t cut_active;
-	_Atomic uint32_t bound; // present staleness bound, GP_WIRE_BOUND_NONE
-	_Atomic uint32_t clock_min;
-	_Atomic uint32_t clock_max;
-	_Atomic uint32_t backed; // control writes: generation that the backup holds
 };
 
 struct gp_job {

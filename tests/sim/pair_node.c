@@ -527,8 +527,8 @@ static void stream_start(struct pair_node *n)
 	const struct gp_stream_sink sink = gp_stream_pipe_sink(&n->out);
 	ok = ok && gp_stream_create(&n->stream, &sink, &ev) == 0;
 	ok = ok && gp_image_create(&n->image, &io, &err) == 0;
-	const struct gp_follower_opts fo = {.image = n->image, .arg = n};
-	ok = ok && gp_follower_create(&n->follower, &fo) == 0;
+	const struct gp_follower_opts how = {.image = n->image, .arg = n};
+	ok = ok && gp_follower_create(&n->follower, &how) == 0;
 	if (!ok)
 		pair_broken(n->s, "no memory");
 }

@@ -12,6 +12,7 @@ replica_serves() {
 	[ "$(ctl replica status | jq '.replica.step // 0')" -ge 100 ]
 }
 
+# shellcheck disable=SC2317 # called by name
 why_says() { # REGEX
 	"$GRADCTL" --socket "$RUN_DIR/primary.sock" why >"$RUN_DIR/why.out" 2>&1 &&
 		grep -qE "$1" "$RUN_DIR/why.out"
