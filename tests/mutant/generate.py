@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""generate.py LIB LIST OUT: copies of the sources that LIST (mutants.txt) names, with every planted
-bug behind `gp_mutant == N`, and OUT/mutants.inc, the table of them. Fails when an original text is
-not in its file exactly once: then the list is out of date."""
+"""generate.py LIB LIST OUT [FILE...]: copies of the sources that LIST (mutants.txt) names, with every
+planted bug behind `gp_mutant == N`, and OUT/mutants.inc, the table of them. Fails when an original
+text is not in its file exactly once: then the list is out of date; and when a source is none of the
+FILEs, which are what the build compiles."""
 import collections
 import os
 import re
@@ -59,8 +60,11 @@ def write(path, text):
         out.write(text)
 
 
-def main(lib, listed, out):
+def main(lib, listed, out, *files):
     mutants = mutants_read(listed)
+    missing = {m["file"] for m in mutants} - set(files)
+    if files and missing:
+        sys.exit(f"meson.build does not compile {', '.join(sorted(missing))}, which {listed} names")
     for number, m in enumerate(mutants, 1):
         m["number"] = number
     for file in sorted({m["file"] for m in mutants}):
