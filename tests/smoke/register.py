@@ -12,17 +12,26 @@ class Error(ctypes.Structure):
     _fields_ = [("code", ctypes.c_int), ("text", ctypes.c_char * 256)]
 
 
+class Compress(ctypes.Structure):
+    _fields_ = [("codec", ctypes.c_int), ("topk_ratio", ctypes.c_float),
+                ("topk_count", ctypes.c_uint64), ("topk_warmup_steps", ctypes.c_uint32),
+                ("topk_momentum", ctypes.c_float), ("topk_sampled", ctypes.c_bool)]
+
+
 class Opts(ctypes.Structure):
     _fields_ = [("server", ctypes.c_char_p), ("job", ctypes.c_char_p), ("rank", ctypes.c_uint32),
                 ("world", ctypes.c_uint32), ("flags", ctypes.c_uint32),
                 ("previous_incarnation", ctypes.c_uint64), ("join_timeout_ms", ctypes.c_uint32),
-                ("path_mtu", ctypes.c_uint32), ("codec", ctypes.c_int),
-                ("topk_ratio", ctypes.c_float)]
+                ("path_mtu", ctypes.c_uint32), ("reconnect_ms", ctypes.c_uint32),
+                ("compress", Compress), ("transport", ctypes.c_char_p),
+                ("stop_wanted", ctypes.c_void_p), ("stop_arg", ctypes.c_void_p),
+                ("results", ctypes.c_int)]
 
 
 class Tensor(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char * 64), ("dims_count", ctypes.c_uint32),
-                ("dims", ctypes.c_uint64 * 8), ("priority", ctypes.c_uint32)]
+                ("dims", ctypes.c_uint64 * 8), ("priority", ctypes.c_uint32),
+                ("compress", Compress)]
 
 
 def tensor(index, text):
