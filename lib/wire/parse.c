@@ -99,7 +99,8 @@ static enum gp_verdict join_check(const uint8_t *b, uint32_t len)
 	if (flags & ~(uint32_t)(GP_JOIN_READER | GP_JOIN_REPLACE | GP_JOIN_ATTACH |
 				GP_JOIN_CHANGED | GP_JOIN_RESULTS))
 		return GP_VERDICT_BAD_FLAGS;
-	if (!(RESULT_CODECS >> (flags >> GP_JOIN_RESULTS_SHIFT) & 1))
+	uint32_t results = flags >> GP_JOIN_RESULTS_SHIFT;
+	if (results >= 64 || !(RESULT_CODECS >> results & 1))
 		return GP_VERDICT_BAD_FLAGS;
 	if (gp_load64(b + 32) == 0)
 		return GP_VERDICT_BAD_BODY;
