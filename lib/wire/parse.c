@@ -374,7 +374,7 @@ static bool section_legal(const uint8_t *p, const struct rule *r)
 	bool codec_ok = (codec == 0) == (len == 0) && codec <= r->codec_max;
 	uint32_t min_bits = len > 0 ? r->weight_min_bits : 0;
 	bool weight_ok = weight_bits - min_bits <= r->weight_max_bits - min_bits;
-	bool flags_ok = p[9] == 0 || (p[9] == r->section_flag && (KEEP_CODECS >> codec & 1));
+	bool flags_ok = p[9] == 0 || (p[9] == r->section_flag && (KEEP_CODECS >> (codec & 63) & 1));
 	return run_ok & codec_ok & weight_ok & flags_ok;
 }
 
