@@ -121,7 +121,7 @@ static void job_feed_again(struct node *n, uint32_t idx, const char *why)
 static void on_base(void *arg, const struct gp_backup_base *b)
 {
 	struct node *n = arg;
-	struct gp_image_layout l;
+	struct gp_image_layout l = {0};
 	struct gp_stream_error err = {.text = "no memory"};
 	int rc = layout_fill(n, b->job_idx, &l);
 	if (rc == 0)
@@ -130,8 +130,7 @@ static void on_base(void *arg, const struct gp_backup_base *b)
 		job_feed_again(n, b->job_idx, err.text);
 	else
 		n->pair.based[b->job_idx] = true;
-	if (l.tensors)
-		free((void *)(uintptr_t)l.tensors);
+	free((void *)(uintptr_t)l.tensors);
 }
 
 static void on_decided(void *arg, uint32_t idx, const struct gp_decision *d)
@@ -327,8 +326,10 @@ static void follower_end(struct pair *p)
 	p->image = NULL;
 }
 
+// What the link still tells meanwhile finds nothing to feed.
 static void feeder_end(struct pair *p)
 {
+	p->leading = false;
 	if (p->link)
 		gp_link_set_feeder(p->link, NULL);
 	gp_feeder_destroy(p->feeder);
