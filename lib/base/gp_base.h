@@ -165,9 +165,13 @@ static inline uint32_t gp_ranks_count(const struct gp_ranks *s)
 	return n;
 }
 
+// Word by word: a wider load would wait for a store of one of them until that is in the cache.
 static inline bool gp_ranks_equal(const struct gp_ranks *a, const struct gp_ranks *b)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	for (uint32_t i = 0; i < GP_RANKS_MAX / 64; i++)
+		if (a->w[i] != b->w[i])
+			return false;
+	return true;
 }
 
 // The lowest member not below `from`, or GP_RANKS_MAX.

@@ -92,10 +92,10 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 
 // How many datagrams before its turn the payload of one is fetched, then, its header being there,
 // what is kept about its block, and then what a completion of that needs.
-#define PAYLOAD_AHEAD  4
+#define PAYLOAD_AHEAD  5
 #define PAYLOAD_MAX    2048u
-#define PLACE_AHEAD    3
-#define VERSIONS_AHEAD 2
+#define PLACE_AHEAD    4
+#define VERSIONS_AHEAD 3
 
 struct place {
 	const struct job_core *jc; // NULL: no contribution
@@ -140,14 +140,24 @@ static bool slot_is_open(const struct job_core *jc, uint32_t local, uint32_t ste
 }
 
 // Once for each block, at the first contribution to it. Where there is no optimizer the opening of
-// the slot is early enough.
-static inline void versions_prefetch(struct place at, const struct gp_frame *f)
+// the slot is early enough. True: its states come next, behind the datagram in hand, so that not
+// all misses are waited for at once.
+static inline bool versions_prefetch(struct place at, const struct gp_frame *f)
 {
 	if (!at.jc || !job_trains(at.jc->job))
-		return;
+		return false;
 	const struct gp_block *b = &at.jc->table.blocks[at.local];
-	if (!slot_is_open(at.jc, at.local, gp_load32(f->data + 20)))
-		gp_block_prefetch(&at.jc->table, b, b->elems);
+	if (slot_is_open(at.jc, at.local, gp_load32(f->data + 20)))
+		return false;
+	gp_block_prefetch(b);
+	gp_block_prefetch_arrays(&at.jc->table, b, 0, 1);
+	return true;
+}
+
+static inline __attribute__((always_inline)) void states_prefetch(struct place at)
+{
+	const struct gp_table *t = &at.jc->table;
+	gp_block_prefetch_arrays(t, &t->blocks[at.local], 1, 1 + t->states_count);
 }
 
 void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now)
@@ -163,10 +173,12 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 			payload_prefetch(frames[i + PAYLOAD_AHEAD]);
 		if (i + PLACE_AHEAD < n)
 			places[i + PLACE_AHEAD] = place_prefetch(c, frames[i + PLACE_AHEAD]);
-		if (i + VERSIONS_AHEAD < n)
-			versions_prefetch(places[i + VERSIONS_AHEAD], frames[i + VERSIONS_AHEAD]);
+		uint32_t next = i + VERSIONS_AHEAD;
+		bool states = next < n && versions_prefetch(places[next], frames[next]);
 		flight_datagram(c, frames[i]);
 		enum gp_verdict v = handle_frame(c, frames[i]);
+		if (states)
+			states_prefetch(places[next]);
 		GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
 		flight_verdict(c, v);
 		gp_counter_add(&c->stats.verdicts[v], 1);

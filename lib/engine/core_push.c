@@ -347,7 +347,7 @@ static inline __attribute__((always_inline)) enum gp_verdict push_block(struct g
 	struct slot *slot = &jc->slots[place_slot(jc, local, h->step)];
 	if (!slot->open) {
 		slot_begin(jc, slot, local, h->step);
-		gp_block_prefetch(&jc->table, &jc->table.blocks[local], 0);
+		gp_block_prefetch(&jc->table.blocks[local]);
 	}
 	GP_ASSERT(slot->step == h->step && slot->local == local);
 	if (gp_ranks_has(&slot->ranks, h->rank)) {

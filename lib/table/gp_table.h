@@ -131,20 +131,25 @@ static inline struct gp_version *gp_block_visible(const struct gp_block *b, uint
 	return atomic_load_explicit(&b->cur, memory_order_relaxed);
 }
 
-// Owner: brings near what the next publication of `b` writes, the headers of its versions, and what
-// an optimizer reads of the newest: `elems` floats of each of its arrays, 0 for none.
-static inline void gp_block_prefetch(
-	const struct gp_table *t, const struct gp_block *b, uint32_t elems)
+// Owner: brings near what the next publication of `b` writes, the headers of its versions. This and
+// the next are inline by force: gcc takes a function that only prefetches for one without effects.
+static inline __attribute__((always_inline)) void gp_block_prefetch(const struct gp_block *b)
 {
-	struct gp_version *v = atomic_load_explicit(&b->shadow, memory_order_relaxed);
-	struct gp_version *cur = atomic_load_explicit(&b->cur, memory_order_relaxed);
-	__builtin_prefetch(cur, 1);
-	__builtin_prefetch(v, 1);
-	v = v ? v : cur;
+	__builtin_prefetch(atomic_load_explicit(&b->cur, memory_order_relaxed), 1);
+	__builtin_prefetch(atomic_load_explicit(&b->shadow, memory_order_relaxed), 1);
+}
+
+// Owner: brings near what an optimizer reads of the newest version: arrays [from, to) of the values
+// and each state.
+static inline __attribute__((always_inline)) void gp_block_prefetch_arrays(
+	const struct gp_table *t, const struct gp_block *b, uint32_t from, uint32_t to)
+{
+	const struct gp_version *v = atomic_load_explicit(&b->shadow, memory_order_relaxed);
+	v = v ? v : atomic_load_explicit(&b->cur, memory_order_relaxed);
 	if (!v)
 		return;
-	for (uint32_t array = 0; elems > 0 && array <= t->states_count; array++)
-		for (uint32_t i = 0; i < elems; i += GP_CACHE_LINE / sizeof(float))
+	for (uint32_t array = from; array < to; array++)
+		for (uint32_t i = 0; i < b->elems; i += GP_CACHE_LINE / sizeof(float))
 			__builtin_prefetch(v->data + (size_t)t->elems_max * array + i);
 }
 
