@@ -43,7 +43,8 @@ void lead_link_why(struct bufferevent *bev, int errno_code, char text[GP_LEAD_TE
 
 // ---- file.c: one record in one file, DIRECTORY/KEY.json
 
-// The directory is made when only its last part is missing and locked against a second process.
+// The directory is made when only its last part is missing, locked against a second process, and
+// synced: what is read there is on the disk.
 int lead_dir_open(const char *path, int *fd, struct gp_lead_error *err) GP_MUST_CHECK;
 // No such file: 0 and exists false. -EBADMSG: damaged.
 int lead_file_load(int dir, const char *key, struct gp_lead_held *out,
@@ -69,6 +70,34 @@ enum lead_outcome {
 	LEAD_NOT,    // swap refused: held stands
 	LEAD_FAILED, // no answer; a swap may have happened
 };
+
+// ---- course.c: from the first endpoint to the answer, without input or output
+
+enum lead_phase {
+	LEAD_PHASE_IDLE,
+	LEAD_PHASE_GET,
+	LEAD_PHASE_SWAP,    // sent
+	LEAD_PHASE_RESOLVE, // sent, no answer: what does the register hold?
+};
+
+struct lead_course {
+	enum lead_phase phase;
+	struct lead_question question; // to be asked now, of its endpoint
+	uint32_t endpoints_count;      // 0 as 1
+	uint32_t tried;		       // endpoints in a row without an answer
+	uint32_t rounds;	       // of a swap
+	uint64_t failures;	       // endpoints without an answer
+	uint64_t doubts;	       // swaps whose first answer was lost
+};
+
+// From idle; the question is to be asked then.
+void lead_course_get(struct lead_course *c);
+void lead_course_swap(
+	struct lead_course *c, const struct gp_lead_held *from, const struct gp_lead_record *to);
+// What the endpoint said (`held` but for LEAD_FAILED). True: ask c->question; false: it is over,
+// with *answer, and `held` is what goes with it but for UNKNOWN and AWAY.
+bool lead_course_turn(struct lead_course *c, enum lead_outcome outcome,
+	const struct gp_lead_held *held, enum gp_lead_answer *answer) GP_MUST_CHECK;
 
 struct lead_kind {
 	const char *name;
@@ -109,8 +138,37 @@ bool etcd_range_parse(const char *body, size_t len, struct gp_lead_held *out,
 bool etcd_txn_parse(const char *body, size_t len, const struct gp_lead_record *to, bool *succeeded,
 	struct gp_lead_held *out, char why[GP_LEAD_TEXT_SIZE]) GP_MUST_CHECK;
 
+// ---- manual.c: the register of a node by itself, a file
+
+struct lead_manual {
+	int dir;
+	bool broken; // the disk may hold another record than it tells
+};
+
+// Blocks for a sync of the disk; leaderships change rarely. `err` of LEAD_FAILED.
+enum lead_outcome lead_manual_answer(struct lead_manual *m, const char *key,
+	const struct lead_question *q, struct gp_lead_held *held, struct gp_lead_error *err);
+
 // ---- witness messages, one JSON object a line
 
 #define WITNESS_LINE_MAX 1024
+
+void lead_witness_question(
+	const char *key, const struct lead_question *q, char line[WITNESS_LINE_MAX]);
+// `why` of LEAD_FAILED.
+enum lead_outcome lead_witness_reply(const char *line, size_t len, bool swap,
+	struct gp_lead_held *held, char why[GP_LEAD_TEXT_SIZE]);
+
+// ---- records.c: the witness's records on its disk, and what it answers, without sockets
+
+struct lead_records;
+
+int lead_records_open(
+	const char *directory, struct lead_records **out, struct gp_lead_error *err) GP_MUST_CHECK;
+void lead_records_close(struct lead_records *r); // takes NULL
+// Blocks for a sync of the disk at each swap. `reply` is a line.
+void lead_records_answer(
+	struct lead_records *r, const char *line, size_t len, char reply[WITNESS_LINE_MAX]);
+uint32_t lead_records_count(const struct lead_records *r);
 
 #endif

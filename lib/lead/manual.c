@@ -7,15 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct manual {
-	int dir;
-	bool broken; // the disk may hold another record than it tells
-};
-
 static int manual_create(
 	struct gp_lead *l, const struct gp_lead_opts *opts, struct gp_lead_error *err)
 {
-	struct manual *m = calloc(1, sizeof(*m));
+	struct lead_manual *m = calloc(1, sizeof(*m));
 	if (!m)
 		return lead_fail(err, -ENOMEM, "out of memory for the register");
 	if (!opts->directory) {
@@ -33,33 +28,38 @@ static int manual_create(
 
 static void manual_destroy(struct gp_lead *l)
 {
-	struct manual *m = lead_state(l);
+	struct lead_manual *m = lead_state(l);
 	close(m->dir);
 	free(m);
 }
 
-// Blocks for a sync of the disk; leaderships change rarely.
-static void manual_ask(struct gp_lead *l, const struct lead_question *q)
+enum lead_outcome lead_manual_answer(struct lead_manual *m, const char *key,
+	const struct lead_question *q, struct gp_lead_held *held, struct gp_lead_error *err)
 {
-	struct manual *m = lead_state(l);
-	struct gp_lead_error err;
-	struct gp_lead_held held;
-	int rc = m->broken ? lead_fail(&err, -EIO, "the disk failed: restart this node")
-			   : lead_file_load(m->dir, lead_key(l), &held, &err);
-	bool same = rc == 0 && held.exists == q->from.exists && held.version == q->from.version;
-	bool ours = rc == 0 && held.exists && held.record.nonce == q->to.nonce;
+	int rc = m->broken ? lead_fail(err, -EIO, "the disk failed: restart this node")
+			   : lead_file_load(m->dir, key, held, err);
+	bool same = rc == 0 && held->exists == q->from.exists && held->version == q->from.version;
+	bool ours = rc == 0 && held->exists && held->record.nonce == q->to.nonce;
 	if (rc == 0 && q->swap && same && !ours) {
-		held = (struct gp_lead_held){
-			.exists = true, .version = held.version + 1, .record = q->to};
-		rc = lead_file_store(m->dir, lead_key(l), &held, &err);
+		*held = (struct gp_lead_held){
+			.exists = true, .version = held->version + 1, .record = q->to};
+		rc = lead_file_store(m->dir, key, held, err);
 		m->broken = rc == -ESTALE;
 	}
 	if (rc != 0)
-		lead_answer(l, LEAD_FAILED, NULL, err.text);
-	else if (!q->swap)
-		lead_answer(l, LEAD_IS, &held, NULL);
-	else
-		lead_answer(l, same || ours ? LEAD_DONE : LEAD_NOT, &held, NULL);
+		return LEAD_FAILED;
+	if (!q->swap)
+		return LEAD_IS;
+	return same || ours ? LEAD_DONE : LEAD_NOT;
+}
+
+static void manual_ask(struct gp_lead *l, const struct lead_question *q)
+{
+	struct gp_lead_error err;
+	struct gp_lead_held held;
+	enum lead_outcome outcome = lead_manual_answer(lead_state(l), lead_key(l), q, &held, &err);
+	bool known = outcome != LEAD_FAILED;
+	lead_answer(l, outcome, known ? &held : NULL, known ? NULL : err.text);
 }
 
 static void manual_drop(struct gp_lead *l)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A question to the register: endpoint after endpoint, each for its time; a swap without an answer
-// is resolved by reading.
+// The register on an event loop: each endpoint has its time, course.c says what follows.
 #include "lead_priv.h"
 
 #include <errno.h>
@@ -9,27 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum phase {
-	PHASE_IDLE,
-	PHASE_GET,
-	PHASE_SWAP,    // sent
-	PHASE_RESOLVE, // sent, no answer: what does the register hold?
-};
-
 struct gp_lead {
 	struct event_base *base;
 	const struct lead_kind *kind;
 	void *state; // of the kind
 	char key[GP_LEAD_KEY_SIZE];
-	uint32_t endpoints_count;
 	struct lead_address endpoints[GP_LEAD_ENDPOINTS_MAX];
 	struct gp_tls *tls;
 	uint32_t timeout_ms;
-	enum phase phase;
-	struct lead_question question;
-	uint32_t tried;	 // endpoints in a row without an answer
-	uint32_t rounds; // of a swap
-	bool open;	 // the kind has the question
+	struct lead_course course;
+	bool open; // the kind has the question
 	struct event *timer;
 	struct event *turn; // an answer is there
 	enum lead_outcome outcome;
@@ -51,7 +39,7 @@ const char *lead_key(const struct gp_lead *l)
 
 const struct lead_address *lead_endpoint(const struct gp_lead *l, uint32_t i)
 {
-	GP_ASSERT(i < l->endpoints_count);
+	GP_ASSERT(i < l->course.endpoints_count);
 	return &l->endpoints[i];
 }
 
@@ -81,102 +69,45 @@ void lead_answer(struct gp_lead *l, enum lead_outcome outcome, const struct gp_l
 		l->held = *held;
 	if (why)
 		snprintf(l->status.last_error, sizeof(l->status.last_error), "%s%s%.400s",
-			l->endpoints_count ? l->endpoints[l->question.endpoint].text : "",
-			l->endpoints_count ? ": " : "", why);
+			l->course.endpoints_count ? l->endpoints[l->course.question.endpoint].text
+						  : "",
+			l->course.endpoints_count ? ": " : "", why);
 	// Not from inside the kind: it may have to end its connection first.
 	event_active(l->turn, EV_TIMEOUT, 0);
 }
 
-static void question_ask(struct gp_lead *l, bool swap)
+static void question_ask(struct gp_lead *l)
 {
 	const struct timeval tv = {
 		.tv_sec = l->timeout_ms / 1000, .tv_usec = (l->timeout_ms % 1000) * 1000};
-	l->question.swap = swap;
 	l->open = true;
 	l->status.questions++;
 	evtimer_add(l->timer, &tv);
-	l->kind->ask(l, &l->question);
+	l->kind->ask(l, &l->course.question);
 }
 
 static void finish(struct gp_lead *l, enum gp_lead_answer answer, const struct gp_lead_held *held)
 {
 	gp_lead_fn fn = l->fn;
 	struct gp_lead_held copy = held ? *held : (struct gp_lead_held){0};
-	l->phase = PHASE_IDLE;
 	l->fn = NULL;
 	l->status.reachable = held != NULL;
 	l->status.swaps += answer == GP_LEAD_COMMITTED;
 	fn(l->arg, answer, held ? &copy : NULL);
 }
 
-// False when all endpoints have been tried in vain.
-static bool next_endpoint(struct gp_lead *l)
-{
-	l->status.failures++;
-	l->question.endpoint = (l->question.endpoint + 1) % GP_MAX(l->endpoints_count, 1u);
-	return ++l->tried < GP_MAX(l->endpoints_count, 1u);
-}
-
-static void turn_get(struct gp_lead *l)
-{
-	if (l->outcome == LEAD_IS)
-		finish(l, GP_LEAD_CURRENT, &l->held);
-	else if (next_endpoint(l))
-		question_ask(l, false);
-	else
-		finish(l, GP_LEAD_AWAY, NULL);
-}
-
-static bool is_ours(const struct gp_lead *l)
-{
-	return l->held.exists && gp_lead_record_equal(&l->held.record, &l->question.to);
-}
-
-static void turn_swap(struct gp_lead *l)
-{
-	if (l->outcome == LEAD_FAILED) {
-		l->status.doubts++;
-		l->phase = PHASE_RESOLVE;
-		l->tried = 0;
-		(void)next_endpoint(l);
-		l->tried = 0;
-		question_ask(l, false);
-		return;
-	}
-	// A refusal may be of our second try, after the first has happened.
-	finish(l, is_ours(l) ? GP_LEAD_COMMITTED : GP_LEAD_REFUSED, &l->held);
-}
-
-static void turn_resolve(struct gp_lead *l)
-{
-	const struct gp_lead_held *from = &l->question.from;
-	if (l->outcome == LEAD_FAILED) {
-		if (next_endpoint(l))
-			question_ask(l, false);
-		else
-			finish(l, GP_LEAD_UNKNOWN, NULL);
-	} else if (is_ours(l)) {
-		finish(l, GP_LEAD_COMMITTED, &l->held);
-	} else if (l->held.exists != from->exists || l->held.version != from->version) {
-		finish(l, GP_LEAD_REFUSED, &l->held);
-	} else if (++l->rounds < GP_LEAD_ROUNDS_MAX) {
-		l->phase = PHASE_SWAP;
-		question_ask(l, true);
-	} else {
-		finish(l, GP_LEAD_UNKNOWN, NULL);
-	}
-}
-
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
-	static void (*const turns[])(struct gp_lead * l) = {
-		[PHASE_GET] = turn_get, [PHASE_SWAP] = turn_swap, [PHASE_RESOLVE] = turn_resolve};
 	struct gp_lead *l = arg;
+	enum gp_lead_answer answer;
 	(void)fd, (void)what;
 	evtimer_del(l->timer);
 	l->kind->drop(l);
-	GP_ASSERT(l->phase != PHASE_IDLE);
-	turns[l->phase](l);
+	bool known = l->outcome != LEAD_FAILED;
+	if (lead_course_turn(&l->course, l->outcome, known ? &l->held : NULL, &answer))
+		question_ask(l);
+	else
+		finish(l, answer, known ? &l->held : NULL);
 }
 
 static void on_timeout(evutil_socket_t fd, short what, void *arg)
@@ -188,46 +119,42 @@ static void on_timeout(evutil_socket_t fd, short what, void *arg)
 	lead_answer(l, LEAD_FAILED, NULL, why);
 }
 
-static int question_begin(struct gp_lead *l, enum phase phase, gp_lead_fn fn, void *arg)
+static void question_begin(struct gp_lead *l, gp_lead_fn fn, void *arg)
 {
-	if (l->phase != PHASE_IDLE)
-		return -EBUSY;
-	l->phase = phase;
-	l->tried = l->rounds = 0;
 	l->fn = fn;
 	l->arg = arg;
-	return 0;
+	question_ask(l);
 }
 
 int gp_lead_get(struct gp_lead *l, gp_lead_fn fn, void *arg)
 {
-	int rc = question_begin(l, PHASE_GET, fn, arg);
-	if (rc == 0)
-		question_ask(l, false);
-	return rc;
+	if (gp_lead_busy(l))
+		return -EBUSY;
+	lead_course_get(&l->course);
+	question_begin(l, fn, arg);
+	return 0;
 }
 
 int gp_lead_swap(struct gp_lead *l, const struct gp_lead_held *from,
 	const struct gp_lead_record *to, gp_lead_fn fn, void *arg)
 {
-	GP_ASSERT(!from->exists || to->epoch > from->record.epoch);
-	int rc = question_begin(l, PHASE_SWAP, fn, arg);
-	if (rc != 0)
-		return rc;
-	l->question.from = *from;
-	l->question.to = *to;
-	question_ask(l, true);
+	if (gp_lead_busy(l))
+		return -EBUSY;
+	lead_course_swap(&l->course, from, to);
+	question_begin(l, fn, arg);
 	return 0;
 }
 
 bool gp_lead_busy(const struct gp_lead *l)
 {
-	return l->phase != PHASE_IDLE;
+	return l->course.phase != LEAD_PHASE_IDLE;
 }
 
 void gp_lead_status(const struct gp_lead *l, struct gp_lead_status *out)
 {
 	*out = l->status;
+	out->failures = l->course.failures;
+	out->doubts = l->course.doubts;
 }
 
 static const struct lead_kind *kind_find(const char *name)
@@ -255,7 +182,7 @@ static int opts_take(struct gp_lead *l, const struct gp_lead_opts *opts, struct 
 			opts->endpoints_count, l->kind->endpoints ? "1..5" : "none");
 	strcpy(l->key, opts->key);
 	l->timeout_ms = opts->timeout_ms ? opts->timeout_ms : GP_LEAD_TIMEOUT_MS;
-	l->endpoints_count = opts->endpoints_count;
+	l->course.endpoints_count = opts->endpoints_count;
 	for (uint32_t i = 0; i < opts->endpoints_count; i++) {
 		int rc = lead_address_parse(opts->endpoints[i], true, &l->endpoints[i], err);
 		if (rc != 0)

@@ -54,20 +54,29 @@ static bool held_take(json_t *reply, struct gp_lead_held *out)
 	return true;
 }
 
-static void reply_take(struct gp_lead *l, json_t *reply)
+static enum lead_outcome reply_take(
+	json_t *reply, bool swap, struct gp_lead_held *held, char why[GP_LEAD_TEXT_SIZE])
 {
-	const struct witness *w = lead_state(l);
 	const json_t *committed = json_object_get(reply, "committed");
 	const char *error = json_string_value(json_object_get(reply, "error"));
-	struct gp_lead_held held;
-	if (!json_is_true(json_object_get(reply, "ok")))
-		lead_answer(l, LEAD_FAILED, NULL, error ? error : "not a reply of a witness");
-	else if (!held_take(reply, &held) || json_is_boolean(committed) != w->question.swap)
-		lead_answer(l, LEAD_FAILED, NULL, "not a reply of a witness");
-	else if (!w->question.swap)
-		lead_answer(l, LEAD_IS, &held, NULL);
-	else
-		lead_answer(l, json_is_true(committed) ? LEAD_DONE : LEAD_NOT, &held, NULL);
+	bool ok = json_is_true(json_object_get(reply, "ok"));
+	if (!ok || !held_take(reply, held) || json_is_boolean(committed) != swap) {
+		(void)snprintf(why, GP_LEAD_TEXT_SIZE, "%s",
+			!ok && error ? error : "not a reply of a witness");
+		return LEAD_FAILED;
+	}
+	if (!swap)
+		return LEAD_IS;
+	return json_is_true(committed) ? LEAD_DONE : LEAD_NOT;
+}
+
+enum lead_outcome lead_witness_reply(const char *line, size_t len, bool swap,
+	struct gp_lead_held *held, char why[GP_LEAD_TEXT_SIZE])
+{
+	json_t *reply = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
+	enum lead_outcome outcome = reply_take(reply, swap, held, why);
+	json_decref(reply);
+	return outcome;
 }
 
 static void on_read(struct bufferevent *bev, void *arg)
@@ -81,9 +90,12 @@ static void on_read(struct bufferevent *bev, void *arg)
 			lead_answer(l, LEAD_FAILED, NULL, "not a reply of a witness");
 		return;
 	}
-	json_t *reply = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	reply_take(l, reply);
-	json_decref(reply);
+	const struct witness *w = lead_state(l);
+	struct gp_lead_held held;
+	char why[GP_LEAD_TEXT_SIZE];
+	enum lead_outcome outcome = lead_witness_reply(line, len, w->question.swap, &held, why);
+	bool known = outcome != LEAD_FAILED;
+	lead_answer(l, outcome, known ? &held : NULL, known ? NULL : why);
 	free(line);
 }
 
@@ -97,25 +109,26 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 	lead_answer(arg, LEAD_FAILED, NULL, why);
 }
 
-static int question_put(struct evbuffer *out, const char *key, const struct lead_question *q)
+void lead_witness_question(
+	const char *key, const struct lead_question *q, char line[WITNESS_LINE_MAX])
 {
 	char record[GP_LEAD_RECORD_SIZE];
-	int n;
-	if (q->swap) {
-		gp_lead_record_format(&q->to, record);
-		n = evbuffer_add_printf(out,
-			"{\"v\":1,\"op\":\"swap\",\"key\":\"%s\",\"version\":%llu,\"record\":%s}\n",
-			key, q->from.exists ? (unsigned long long)q->from.version : 0, record);
-	} else {
-		n = evbuffer_add_printf(out, "{\"v\":1,\"op\":\"get\",\"key\":\"%s\"}\n", key);
+	if (!q->swap) {
+		(void)snprintf(
+			line, WITNESS_LINE_MAX, "{\"v\":1,\"op\":\"get\",\"key\":\"%s\"}\n", key);
+		return;
 	}
-	return n < 0 ? -ENOMEM : 0;
+	gp_lead_record_format(&q->to, record);
+	(void)snprintf(line, WITNESS_LINE_MAX,
+		"{\"v\":1,\"op\":\"swap\",\"key\":\"%s\",\"version\":%llu,\"record\":%s}\n", key,
+		q->from.exists ? (unsigned long long)q->from.version : 0, record);
 }
 
 static void witness_ask(struct gp_lead *l, const struct lead_question *q)
 {
 	struct witness *w = lead_state(l);
 	const struct lead_address *to = lead_endpoint(l, q->endpoint);
+	char line[WITNESS_LINE_MAX];
 	GP_ASSERT(!w->bev);
 	w->question = *q;
 	w->bev = lead_link_open(lead_base(l), lead_tls(l), -1, to->host);
@@ -124,7 +137,8 @@ static void witness_ask(struct gp_lead *l, const struct lead_question *q)
 		return;
 	}
 	bufferevent_setcb(w->bev, on_read, NULL, on_event, l);
-	if (question_put(bufferevent_get_output(w->bev), lead_key(l), q) != 0 ||
+	lead_witness_question(lead_key(l), q, line);
+	if (evbuffer_add(bufferevent_get_output(w->bev), line, strlen(line)) != 0 ||
 		bufferevent_enable(w->bev, EV_READ | EV_WRITE) != 0 ||
 		bufferevent_socket_connect(
 			w->bev, (const struct sockaddr *)(const void *)&to->addr, to->len) != 0)
