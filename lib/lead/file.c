@@ -29,11 +29,16 @@ int lead_dir_open(const char *path, int *fd, struct gp_lead_error *err)
 	*fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*fd < 0)
 		return fail_sys(err, errno, path, "cannot be opened");
-	if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+	int e = flock(*fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+	bool locked = e == 0;
+	// Of a record that a process before this one could not sync nobody knows yet.
+	if (locked && fsync(*fd) == 0)
 		return 0;
-	int e = errno;
+	e = locked ? errno : e;
 	close(*fd);
 	*fd = -1;
+	if (locked)
+		return fail_sys(err, e, path, "cannot be synced");
 	if (e == EWOULDBLOCK)
 		return lead_fail(err, -EBUSY,
 			"%s: another process keeps its records here; end it or name another "
