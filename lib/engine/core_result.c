@@ -186,16 +186,24 @@ void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core
 	answer_send(c, cs, &a, gp_wire_put_u64(a.body, m->h.packet));
 }
 
-static void commit_entry_put(uint8_t *at, const struct gp_decision *d, uint32_t rank)
+// A view that waited at the release gate may name the rank's life before: then this one is not in
+// it.
+static uint32_t commit_flags(const struct gp_decision *d, const struct gp_session *s)
 {
-	bool view = d->kind == GP_DECIDED_VIEW;
-	uint32_t in = view ? GP_COMMIT_MEMBER : GP_COMMIT_YOURS;
-	uint32_t flags = gp_ranks_has(&d->members, rank) ? in : 0;
-	if (d->kind == GP_DECIDED_COMMIT && gp_ranks_has(&d->others, rank))
+	bool in = gp_ranks_has(&d->members, s->rank);
+	if (d->kind == GP_DECIDED_VIEW)
+		return in && !gp_before(d->admitted, s->serial) ? GP_COMMIT_MEMBER : 0;
+	uint32_t flags = in ? GP_COMMIT_YOURS : 0;
+	if (d->kind == GP_DECIDED_COMMIT && gp_ranks_has(&d->others, s->rank))
 		flags |= GP_COMMIT_LATE;
+	return flags;
+}
+
+static void commit_entry_put(uint8_t *at, const struct gp_decision *d, const struct gp_session *s)
+{
 	const struct gp_commit_entry e = {
 		.kind = d->kind,
-		.flags = (uint8_t)flags,
+		.flags = (uint8_t)commit_flags(d, s),
 		.ranks = d->ranks,
 		.unit = d->kind == GP_DECIDED_COMMIT ? d->unit : 0,
 		.step = d->step,
@@ -227,7 +235,7 @@ void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *j
 			const struct gp_decision *d = gp_consist_log(consist, next + n);
 			if (!d)
 				break;
-			commit_entry_put(a.body + 8 + (size_t)entry * n, d, s->rank);
+			commit_entry_put(a.body + 8 + (size_t)entry * n, d, s);
 		}
 		if (n == 0) { // older than the log: such a worker has been silent for long
 			c->xport->ops->release(c->xport, a.frame);

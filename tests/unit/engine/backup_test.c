@@ -187,6 +187,54 @@ Test(backup, a_view_waits_its_turn)
 	free(g);
 }
 
+// Whether the worker was told that it is a member of the view.
+static bool is_member(const struct worker *w, uint32_t view)
+{
+	bool member = false;
+	for (uint32_t i = 0; i < seen_count(w, GP_WIRE_COMMIT); i++) {
+		const struct gp_msg *m = &seen_last(w, GP_WIRE_COMMIT, i)->m;
+		struct gp_commit commit;
+		gp_wire_get_commit(m, &commit);
+		for (uint32_t k = 0; k < commit.n; k++) {
+			struct gp_commit_entry e;
+			gp_wire_get_commit_entry(m, k, &e);
+			member |= e.view == view && (e.flags & GP_COMMIT_MEMBER);
+		}
+	}
+	return member;
+}
+
+Test(backup, a_view_that_waited_is_not_of_a_life_born_meanwhile)
+{
+	struct rig *r = up(GP_KIND_REDUCE, 2, GP_ATOM_STEP);
+	struct gate *g = gate_of(r);
+	close_gate(g);
+	worker_leave(&r->w[1]);
+	turn(g);
+	cr_assert_eq(g->count, 1, "view 2, of the life of rank 0 that is now");
+	struct gp_join j = worker_join_of(&r->w[2], 0);
+	j.previous = r->w[0].incarnation;
+	cr_assert_eq(worker_enter_as(&r->w[2], &j), 0);
+	worker_attach(&r->w[2]);
+	cr_assert_eq(worker_bring(&r->w[2]), 0);
+	turn(g);
+	release(g, g->decided[0].number);
+	worker_heartbeat(&r->w[2], 0, 0);
+	turn(g);
+	cr_assert(is_member(&r->w[0], 2) || r->w[2].view == 2, "it is out");
+	cr_assert_not(is_member(&r->w[2], 2));
+	while (g->count > 0 && r->w[2].view != 3) {
+		release(g, g->decided[g->count - 1].number);
+		worker_heartbeat(&r->w[2], 0, 0);
+		turn(g);
+	}
+	cr_assert(is_member(&r->w[2], 3));
+	cr_assert(gp_backup_gate(r->e, 0, false));
+	turn(g);
+	rig_free(r);
+	free(g);
+}
+
 Test(backup, a_late_layout_begins_with_a_base)
 {
 	struct rig *r = rig_new();
