@@ -21,7 +21,7 @@ struct args {
 	uint32_t wall_ms;
 	uint32_t shrink_ms;
 	uint32_t takeovers;
-	bool trace, log, json;
+	bool trace, log, json, plain;
 	const char *regressions;
 };
 
@@ -31,7 +31,7 @@ static void usage(FILE *f)
 		"usage: gradsim [--seeds A..B] [--jobs N] [--wall S] [--json] [limits]\n"
 		"       gradsim --trace SEED [--log] [limits]\n"
 		"       gradsim --regressions FILE\n"
-		"       gradsim --takeovers N [--seeds A..B | --trace SEED] [--json]\n"
+		"       gradsim --takeovers N [--plain] [--seeds A..B | --trace SEED] [--json]\n"
 		"  --seeds A..B     histories to run (1..100)\n"
 		"  --jobs N         processes that share them (1)\n"
 		"  --wall S         ends after S seconds\n"
@@ -41,6 +41,7 @@ static void usage(FILE *f)
 		"  --log            and every datagram of it\n"
 		"  --regressions F  a history for each line of F, as --trace and limits\n"
 		"  --takeovers N    pairs of servers instead, from seed A on, until N takeovers\n"
+		"  --plain          of them only the primary fails: how long a failover takes\n"
 		"limits, otherwise by seed:\n"
 		"  --workers LIST --cores LIST  one of these numbers\n"
 		"  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive; embed\n"
@@ -143,6 +144,9 @@ static bool option_take(struct args *a, int o, const char *text)
 		return true;
 	case 'p':
 		return number_parse(text, &a->takeovers) && a->takeovers > 0;
+	case 'q':
+		a->plain = true;
+		return true;
 	case 'l':
 		a->log = true;
 		return true;
@@ -162,8 +166,8 @@ static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
 	{"datagrams", required_argument, NULL, 'd'}, {"tensors", required_argument, NULL, 'e'},
 	{"readers", required_argument, NULL, 'r'}, {"faults", required_argument, NULL, 'f'},
 	{"regressions", required_argument, NULL, 'x'}, {"takeovers", required_argument, NULL, 'p'},
-	{"log", no_argument, NULL, 'l'}, {"json", no_argument, NULL, 'o'},
-	{"help", no_argument, NULL, 'h'}, {0}};
+	{"plain", no_argument, NULL, 'q'}, {"log", no_argument, NULL, 'l'},
+	{"json", no_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
 
 static void args_default(struct args *a)
 {
@@ -256,6 +260,25 @@ static int trace_run(const struct args *a)
 	return !r.ok;
 }
 
+static bool pairs_run(const struct args *a, struct pair_totals *t)
+{
+	bool one = a->trace;
+	const struct pair_range range = {
+		a->first, one ? a->first : UINT64_MAX, one ? UINT64_MAX : a->takeovers};
+	return pair_histories(&range, a->plain, t);
+}
+
+// One of a pair, or one of a server.
+static bool kept_try(const struct args *a, char why[SIM_WHY_SIZE])
+{
+	static struct pair_totals t;
+	if (!a->takeovers)
+		return runner_try(a->first, &a->limits, why);
+	bool ok = pairs_run(a, &t);
+	(void)snprintf(why, SIM_WHY_SIZE, "%.250s", t.why);
+	return ok;
+}
+
 static int regressions_run(const struct args *a)
 {
 	char line[LINE_MAX_SIZE], why[SIM_WHY_SIZE];
@@ -278,7 +301,7 @@ static int regressions_run(const struct args *a)
 			continue;
 		count++;
 		bool legal = args_parse(&one, argc, argv) && one.trace;
-		if (legal && runner_try(one.first, &one.limits, why))
+		if (legal && kept_try(&one, why))
 			continue;
 		failed++;
 		printf("seed %" PRIu64 ": %s\n", one.first, legal ? why : "not a history");
@@ -290,15 +313,14 @@ static int regressions_run(const struct args *a)
 
 static int takeovers_run(const struct args *a)
 {
-	struct pair_totals t;
+	static struct pair_totals t;
 	uint64_t began = runner_clock_ms();
-	bool one = a->trace;
-	bool ok = pair_histories(
-		a->first, one ? a->first : UINT64_MAX, one ? UINT64_MAX : a->takeovers, &t);
+	bool ok = pairs_run(a, &t);
 	pair_totals_print(&t, runner_clock_ms() - began, a->json);
 	if (!ok)
-		printf("seed %" PRIu64 ": %s\nreplay: gradsim --takeovers 1 --trace %" PRIu64 "\n",
-			t.seed, t.why, t.seed);
+		printf("seed %" PRIu64 ": %s\nreplay: gradsim --takeovers 1%s --trace %" PRIu64
+		       "\n",
+			t.seed, t.why, a->plain ? " --plain" : "", t.seed);
 	return !ok;
 }
 

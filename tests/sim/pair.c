@@ -17,6 +17,7 @@
 #define GRAIN_NS    (10 * US)
 #define FRAMES	    8192
 #define BURST	    16
+#define PLAIN_NS    (10 * MS) // the shortest worker_timeout that a configuration may have
 
 void pair_broken(struct pair_sim *s, const char *fmt, ...)
 {
@@ -59,13 +60,15 @@ static void opts_choose(struct pair_sim *s)
 	s->cores[0] = 1 + draw(seed, 13, PAIR_CORES_MAX);
 	s->cores[1] = 1 + draw(seed, 14, PAIR_CORES_MAX);
 	s->takeovers_max = 1 + draw(seed, 15, 5);
+	if (s->plain)
+		s->o.timeout_ns = PLAIN_NS;
 	model_init(&s->model, &s->o);
 }
 
 static void net_make(struct pair_sim *s)
 {
 	uint64_t seed = s->seed;
-	bool bad = draw(seed, 20, 2);
+	bool bad = !s->plain && draw(seed, 20, 2);
 	const struct gp_sim_opts o = {.seed = rng_mix(seed),
 		.endpoints_max = 32,
 		.frames_count = FRAMES,
@@ -135,17 +138,22 @@ static void workers_make(struct pair_sim *s)
 	}
 }
 
-static struct pair_sim *pair_open(uint64_t seed)
+static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 {
 	struct pair_sim *s = calloc(1, sizeof(*s));
 	GP_ASSERT(s);
 	s->seed = seed;
+	s->plain = how->plain;
+	s->times = how->times;
 	s->now = 1000 * MS;
 	rng_start(&s->rng, rng_mix(seed) ^ 0x7061697273);
+	pair_net_start(s);
 	opts_choose(s);
 	oracle_start(&s->oracle, &s->o, &s->model);
 	net_make(s);
 	job_make(s);
+	s->endpoints = 1 + draw(seed, 25, 3);
+	pair_register_open(s, how->root);
 	s->out = calloc(PAIR_DECISIONS_MAX, sizeof(*s->out));
 	GP_ASSERT(s->out);
 	for (uint32_t i = 0; i < 2; i++) {
@@ -169,6 +177,7 @@ static void pair_close(struct pair_sim *s)
 		free(s->w[i].grad);
 	}
 	pair_wire_free(s);
+	pair_register_close(s);
 	for (uint32_t i = 0; i < 2; i++) {
 		pair_node_free(&s->node[i]);
 		free(s->node[i].told);
@@ -192,30 +201,44 @@ static bool node_takes(struct pair_node *n, struct gp_xport *x, struct gp_frame 
 		return false;
 	for (uint32_t i = 0; i < got; i++) {
 		bool asleep = s->now < n->awake_at;
-		if (!n->alive || s->mute[n->idx] || (asleep && n->held_count == PAIR_HELD_MAX)) {
+		if (!n->alive || !pair_reaches(s, pair_place_of(f[i]), n->idx) ||
+			(asleep && n->held_count == PAIR_HELD_MAX)) {
 			x->ops->release(x, f[i]);
 		} else if (asleep) {
 			n->held_at[n->held_count] = (uint8_t)k;
 			n->held[n->held_count++] = f[i];
 		} else {
-			gp_core_rx(gp_engine_core(n->engine, k), &f[i], 1, s->now);
+			gp_core_rx(gp_engine_core(n->engine, k), &f[i], 1, pair_now(s, n->idx));
 		}
 	}
 	return true;
 }
 
-static void worker_takes(struct pair_sim *s, struct gp_xport *x, struct gp_frame **f, uint32_t got)
+// Whose lane of now it is; NULL: nobody's.
+static struct pair_worker *worker_of(struct pair_sim *s, const struct gp_xport *x, uint32_t *lane)
 {
 	for (uint32_t i = 0; i < s->o.workers; i++) {
 		struct pair_worker *w = &s->w[i];
 		for (uint32_t k = 0; k < w->lanes && w->core; k++)
-			if (w->x[k] == x && !s->mute[w->server]) {
-				gp_ccore_rx(w->core, k, f, got, s->now);
-				return;
+			if (w->x[k] == x) {
+				*lane = k;
+				return w;
 			}
 	}
-	for (uint32_t i = 0; i < got; i++)
-		x->ops->release(x, f[i]);
+	return NULL;
+}
+
+static void worker_takes(struct pair_sim *s, struct gp_xport *x, struct gp_frame **f, uint32_t got)
+{
+	uint32_t lane, place;
+	struct pair_worker *w = worker_of(s, x, &lane);
+	for (uint32_t i = 0; i < got; i++) {
+		place = w ? PAIR_WORKER + w->rank : 0;
+		if (w && pair_reaches(s, pair_place_of(f[i]), place))
+			gp_ccore_rx(w->core, lane, &f[i], 1, pair_now(s, place));
+		else
+			x->ops->release(x, f[i]);
+	}
 }
 
 static void turn(struct pair_sim *s)
@@ -289,9 +312,10 @@ static void run(struct pair_sim *s)
 		pair_broken(s, "%s", s->oracle.why);
 }
 
-bool pair_run(uint64_t seed, struct pair_stats *sum, uint64_t *hash, char why[PAIR_WHY_SIZE])
+bool pair_run(uint64_t seed, const struct pair_how *how, struct pair_stats *sum, uint64_t *hash,
+	char why[PAIR_WHY_SIZE])
 {
-	struct pair_sim *s = pair_open(seed);
+	struct pair_sim *s = pair_open(seed, how);
 	run(s);
 	memcpy(why, s->why, PAIR_WHY_SIZE);
 	s->stats.histories = 1;

@@ -8,14 +8,17 @@
 //
 //	pair.c		the loop, the course of a history, what is told at its end
 //	pair_node.c	a node: its roles, what it replicates, releases and restores
-//	pair_wire.c	the stream's bytes between the nodes; the register
+//	pair_wire.c	the stream's bytes between the nodes
+//	pair_register.c	the register of leadership, a witness with a disk (pair_disk.h)
 //	pair_worker.c	workers
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
 //	pair_trouble.c	faults
+//	pair_net.c	who cannot reach whom, clocks, how long a failover takes
 #ifndef SIM_PAIR_H
 #define SIM_PAIR_H
 
 #include "oracle.h"
+#include "pair_disk.h"
 #include "rng.h"
 
 #include <gp_backup.h>
@@ -24,6 +27,7 @@
 #include <gp_follower.h>
 #include <gp_lead_rules.h>
 #include <gp_xport_sim.h>
+#include <lead_priv.h>
 
 #define PAIR_WORKERS_MAX   4
 #define PAIR_CORES_MAX	   2
@@ -31,26 +35,51 @@
 #define PAIR_DECISIONS_MAX 65536
 #define PAIR_CHUNKS_MAX	   256
 #define PAIR_HELD_MAX	   256
-#define PAIR_LATE_MAX	   16
+#define PAIR_LETTERS_MAX   48
 #define PAIR_IN_SIZE	   (1u << 19)
 #define US		   UINT64_C(1000)
 #define MS		   UINT64_C(1000000)
 #define SEC		   UINT64_C(1000000000)
 #define PAIR_NEVER	   UINT64_MAX
+#define PAIR_TIMES_MAX	   65536
+
+// Places of the network: nodes are 0 and 1.
+#define PAIR_REGISTER	2
+#define PAIR_WORKER	3
+#define PAIR_PLACES_MAX (PAIR_WORKER + PAIR_WORKERS_MAX)
 
 struct pair_sim;
 
-// A question to the register.
+// A node's question to the register.
 struct pair_ask {
 	bool open;
-	bool swap;
-	struct gp_lead_held from;
-	struct gp_lead_record to;
-	uint64_t arrives; // PAIR_NEVER: it is lost
-	bool done;	  // it has arrived
-	uint64_t answers; // PAIR_NEVER: the answer is lost
-	uint64_t ends;	  // then nobody waits for it any more
-	struct gp_lead_event answer;
+	struct lead_course course;
+	uint64_t ends; // by the node's clock: then nobody waits for this answer any more
+};
+
+// On the way to the register or back.
+struct pair_letter {
+	bool open, reply, swap;
+	uint32_t node, serial;
+	uint64_t life;
+	uint64_t due;
+	char line[WITNESS_LINE_MAX];
+};
+
+// A witness with a disk of its own.
+struct pair_register {
+	struct pair_disk *disk;
+	struct lead_records *records; // NULL: it is off
+	uint64_t back_at;
+	struct gp_lead_held held; // what it held last
+	uint32_t told;		  // epoch that it has told
+	struct pair_letter letters[PAIR_LETTERS_MAX];
+};
+
+// A host's clock: it runs at its own rate, and jumps forward.
+struct pair_clock {
+	uint64_t at, shown;
+	uint32_t permille;
 };
 
 struct pair_node {
@@ -60,6 +89,7 @@ struct pair_node {
 	uint64_t life;
 	uint64_t back_at;  // dead until then
 	uint64_t awake_at; // stands still until then
+	uint64_t turn_at;  // by its own clock
 	struct gp_engine *engine;
 	struct gp_xport *x[PAIR_CORES_MAX];
 	struct gp_frame *held[PAIR_HELD_MAX]; // what arrived while it stood still
@@ -71,6 +101,7 @@ struct pair_node {
 	bool read_due, swap_due, stop_due;
 	uint64_t poll_at;
 	struct pair_ask ask;
+	uint32_t asks;	// in this life
 	uint32_t epoch; // led
 	// replication
 	bool leading, closed, turned, based, fed, offered, ready_told;
@@ -129,7 +160,14 @@ struct pair_worker {
 
 struct pair_stats {
 	uint64_t histories, takeovers, kills, pauses, cuts, worker_kills, rejoins, rolled_back;
-	uint64_t commits, checks, doubts, bases, resumed, digests;
+	uint64_t commits, checks, doubts, bases, resumed, digests, partitions, jumps, repeated,
+		registers_killed, disk_faults;
+};
+
+// From a fault of the primary to the first commit that comes out of the other node, ns.
+struct pair_times {
+	uint32_t count;
+	uint64_t ns[PAIR_TIMES_MAX];
 };
 
 struct pair_sim {
@@ -153,10 +191,10 @@ struct pair_sim {
 	uint64_t link_at; // when it comes up
 	bool link_cut;
 	struct pair_worker w[PAIR_WORKERS_MAX];
-	struct gp_lead_held reg; // what the register holds
-	bool reg_away[2];
-	struct pair_ask late[PAIR_LATE_MAX]; // swaps that nobody waits for any more
-	bool mute[2];			     // no datagram reaches or leaves this node
+	struct pair_register reg;
+	uint32_t endpoints;			    // by which it is asked
+	bool cut[PAIR_PLACES_MAX][PAIR_PLACES_MAX]; // nothing gets from there to there
+	struct pair_clock clocks[PAIR_PLACES_MAX];
 	// the judge
 	uint32_t decision;		 // the last that anybody could hear of
 	uint64_t owner;			 // life of the node that leads
@@ -167,8 +205,12 @@ struct pair_sim {
 	uint32_t released[64];		 // epoch % 64: node + 1 that released in it
 	uint32_t takeovers, takeovers_max;
 	// trouble
+	bool plain; // only the primary fails: how long a failover takes
 	uint64_t trouble_at;
 	uint64_t heal_at;
+	uint64_t fault_at;	  // of the primary, 0: it has not failed since the last takeover
+	bool promoted;		  // and the other one leads since
+	struct pair_times *times; // NULL: not wanted
 	struct pair_stats stats;
 };
 
@@ -191,8 +233,14 @@ void pair_node_free(struct pair_node *n);
 void pair_wire_turn(struct pair_sim *s);
 void pair_link_down(struct pair_sim *s, uint64_t for_ns);
 void pair_wire_free(struct pair_sim *s);
+
+// pair_register.c
+void pair_register_open(struct pair_sim *s, const char *root);
+void pair_register_close(struct pair_sim *s);
 void pair_register_turn(struct pair_sim *s);
 void pair_register_ask(struct pair_node *n, bool swap);
+void pair_register_kill(struct pair_sim *s, bool power, uint64_t down_ns);
+bool pair_register_rests(const struct pair_sim *s); // it is there, and no swap is on its way
 
 // pair_worker.c
 void pair_worker_start(struct pair_worker *w);
@@ -212,7 +260,28 @@ void pair_trouble_start(struct pair_sim *s);
 void pair_trouble_turn(struct pair_sim *s);
 void pair_trouble_end(struct pair_sim *s);
 
+// pair_net.c
+void pair_net_start(struct pair_sim *s);
+uint64_t pair_now(struct pair_sim *s, uint32_t place); // by its clock
+void pair_clock_jump(struct pair_sim *s, uint32_t place, uint64_t by_ns);
+bool pair_reaches(const struct pair_sim *s, uint32_t from, uint32_t to);
+void pair_cut(struct pair_sim *s, uint32_t from, uint32_t to);
+void pair_cuts_end(struct pair_sim *s);
+// The place that a datagram comes from.
+uint32_t pair_place_of(const struct gp_frame *f);
+// The primary fails; it leads elsewhere; a commit has come out.
+void pair_failed(struct pair_sim *s);
+void pair_leads(struct pair_sim *s);
+void pair_came_out(struct pair_sim *s);
+
+struct pair_how {
+	const char *root;	  // of disks
+	bool plain;		  // only the primary fails, nothing else happens
+	struct pair_times *times; // NULL: not wanted
+};
+
 // One history; false with the reason.
-bool pair_run(uint64_t seed, struct pair_stats *sum, uint64_t *hash, char why[PAIR_WHY_SIZE]);
+bool pair_run(uint64_t seed, const struct pair_how *how, struct pair_stats *sum, uint64_t *hash,
+	char why[PAIR_WHY_SIZE]);
 
 #endif

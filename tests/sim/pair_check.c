@@ -65,6 +65,8 @@ void pair_check_out(struct pair_node *n, const struct gp_decision *d)
 				s, "both nodes release in epoch %u", n->rules.mine.record.epoch);
 		*who = n->idx + 1;
 		decision_feed(s, d);
+		if (d->kind == GP_DECIDED_COMMIT)
+			pair_came_out(s);
 		return;
 	}
 	if (s->base == 0 && d->kind == GP_DECIDED_VIEW)

@@ -209,6 +209,7 @@ static void feeder_begin(struct pair_node *n)
 	if (gp_feeder_create(&n->feeder, &o) != 0)
 		pair_broken(n->s, "no memory");
 	n->leading = true;
+	pair_leads(n->s);
 	n->closed = n->turned = n->based = n->fed = false;
 }
 
@@ -245,7 +246,7 @@ static void lead_begin(struct pair_node *n)
 	int rc = any ? -EBUSY : 0;
 	for (uint32_t i = 0; rc == -EBUSY && i < 1000; i++) {
 		rc = gp_registrar_restore(r, JOB_ID, &x);
-		(void)gp_registrar_poll(r, n->s->now);
+		(void)gp_registrar_poll(r, pair_now(n->s, n->idx));
 		gp_rcu_quiescent();
 		gp_rcu_grace_turn(gp_engine_grace(n->engine));
 	}
@@ -388,7 +389,7 @@ void pair_node_input(struct pair_node *n, const uint8_t *bytes, size_t len)
 	GP_ASSERT(n->in_len + len <= PAIR_IN_SIZE);
 	memcpy(n->in + n->in_len, bytes, len);
 	n->in_len += len;
-	n->heard_at = n->s->now;
+	n->heard_at = pair_now(n->s, n->idx);
 	if (n->stream_broken)
 		return;
 	if (gp_stream_input(n->stream, n->in, n->in_len, &used, &err) != 0) {
@@ -404,22 +405,22 @@ void pair_node_input(struct pair_node *n, const uint8_t *bytes, size_t len)
 static void held_deliver(struct pair_node *n)
 {
 	for (uint32_t i = 0; i < n->held_count; i++)
-		gp_core_rx(gp_engine_core(n->engine, n->held_at[i]), &n->held[i], 1, n->s->now);
+		gp_core_rx(gp_engine_core(n->engine, n->held_at[i]), &n->held[i], 1, n->turn_at);
 	n->held_count = 0;
 }
 
 static void engine_turn(struct pair_node *n)
 {
 	for (uint32_t k = 0; k < n->s->cores[n->idx]; k++)
-		(void)gp_core_tick(gp_engine_core(n->engine, k), n->s->now);
-	(void)gp_registrar_poll(gp_engine_registrar(n->engine), n->s->now);
+		(void)gp_core_tick(gp_engine_core(n->engine, k), n->turn_at);
+	(void)gp_registrar_poll(gp_engine_registrar(n->engine), n->turn_at);
 	gp_rcu_quiescent();
 	gp_rcu_grace_turn(gp_engine_grace(n->engine));
 }
 
 static void clocks_turn(struct pair_node *n)
 {
-	uint64_t now = n->s->now;
+	uint64_t now = n->turn_at;
 	struct gp_stream_error err;
 	if (now > n->heard_at + SILENT_NS && !n->silent_told) {
 		n->silent_told = true;
@@ -464,7 +465,9 @@ void pair_node_turn(struct pair_node *n)
 	}
 	if (s->now < n->awake_at)
 		return;
-	bool slept = n->awake_at != 0;
+	uint64_t last = n->turn_at;
+	n->turn_at = pair_now(s, n->idx);
+	bool slept = n->awake_at != 0 || n->turn_at > last + SILENT_NS / 2;
 	n->awake_at = 0;
 	if (slept && rng_next(&s->rng) & 1)
 		pair_node_event(n, GP_LEAD_EV_STALLED, NULL);
@@ -540,7 +543,7 @@ void pair_node_start(struct pair_sim *s, uint32_t i)
 	*n = (struct pair_node){.s = s, .idx = i, .alive = true, .told = kept.told, .in = kept.in};
 	memcpy(n->x, kept.x, sizeof(n->x));
 	n->life = rng_next(&s->rng) | 1;
-	n->heard_at = s->now;
+	n->heard_at = n->turn_at = pair_now(s, i);
 	n->read_due = true;
 	engine_start(n);
 	stream_start(n);

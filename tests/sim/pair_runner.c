@@ -3,10 +3,12 @@
 // Histories of pairs one after the other, in a process of their own: an assertion is a finding.
 #include "pair_runner.h"
 
+#include <gp_log.h>
 #include <gp_rcu.h>
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -22,47 +24,52 @@ struct shared {
 	char why[PAIR_WHY_SIZE];
 };
 
-static bool one(struct shared *x, uint64_t seed)
+static bool one(struct shared *x, uint64_t seed, const struct pair_how *how)
 {
 	struct pair_stats again = {0};
 	uint64_t hash, second;
 	x->seed = seed;
-	if (!pair_run(seed, &x->t.stats, &hash, x->why))
+	if (!pair_run(seed, how, &x->t.stats, &hash, x->why))
 		return false;
 	if (seed % TWICE_EVERY != 0)
 		return true;
 	x->t.twice++;
-	if (pair_run(seed, &again, &second, x->why) && second == hash)
+	if (pair_run(seed, how, &again, &second, x->why) && second == hash)
 		return true;
 	(void)snprintf(x->why, sizeof(x->why), "two runs differ");
 	return false;
 }
 
-static void histories(struct shared *x, uint64_t first, uint64_t last, uint64_t takeovers)
+static void histories(struct shared *x, const struct pair_range *range, const struct pair_how *how)
 {
+	gp_log_init("gradsim", GP_LOG_ERROR);
 	gp_rcu_register_thread();
-	for (uint64_t i = first; i <= last && x->t.stats.takeovers < takeovers; i++)
-		if (!one(x, i)) {
+	for (uint64_t i = range->first; i <= range->last && x->t.stats.takeovers < range->takeovers;
+		i++)
+		if (!one(x, i, how)) {
 			x->failed = true;
 			break;
 		}
 	gp_rcu_unregister_thread();
 }
 
-bool pair_histories(uint64_t first, uint64_t last, uint64_t takeovers, struct pair_totals *t)
+bool pair_histories(const struct pair_range *range, bool plain, struct pair_totals *t)
 {
 	int status = 0;
+	char root[PATH_MAX];
 	struct shared *x =
 		mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	GP_ASSERT(x != MAP_FAILED);
+	GP_ASSERT(x != MAP_FAILED && pair_disks_root(root));
+	const struct pair_how how = {.root = root, .plain = plain, .times = &x->t.times};
 	(void)fflush(stdout);
 	pid_t child = fork();
 	GP_ASSERT(child >= 0);
 	if (child == 0) {
-		histories(x, first, last, takeovers);
+		histories(x, range, &how);
 		_exit(0);
 	}
 	GP_ASSERT(waitpid(child, &status, 0) == child);
+	pair_disks_remove(root);
 	if (WIFSIGNALED(status)) {
 		x->failed = true;
 		(void)snprintf(x->why, sizeof(x->why), "%s", strsignal(WTERMSIG(status)));
@@ -75,7 +82,22 @@ bool pair_histories(uint64_t first, uint64_t last, uint64_t takeovers, struct pa
 	return ok;
 }
 
-void pair_totals_print(const struct pair_totals *t, uint64_t ms, bool json)
+static int time_compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+// So many of a thousand took no longer, in microseconds.
+static uint64_t time_us(struct pair_times *t, uint32_t permille)
+{
+	if (t->count == 0)
+		return 0;
+	qsort(t->ns, t->count, sizeof(t->ns[0]), time_compare);
+	return t->ns[(uint64_t)(t->count - 1) * permille / 1000] / 1000;
+}
+
+void pair_totals_print(struct pair_totals *t, uint64_t ms, bool json)
 {
 	const struct pair_stats *s = &t->stats;
 	const struct {
@@ -83,11 +105,15 @@ void pair_totals_print(const struct pair_totals *t, uint64_t ms, bool json)
 		uint64_t n;
 	} rows[] = {{"histories", s->histories}, {"takeovers", s->takeovers}, {"twice", t->twice},
 		{"wall_ms", ms}, {"nodes_killed", s->kills}, {"nodes_paused", s->pauses},
-		{"links_cut", s->cuts}, {"swaps_in_doubt", s->doubts},
+		{"links_cut", s->cuts}, {"partitions", s->partitions}, {"clocks_jumped", s->jumps},
+		{"registers_killed", s->registers_killed}, {"disk_faults", s->disk_faults},
+		{"swaps_in_doubt", s->doubts}, {"questions_repeated", s->repeated},
 		{"workers_killed", s->worker_kills}, {"sessions_had_again", s->rejoins},
 		{"rolled_back", s->rolled_back}, {"units_committed", s->commits},
 		{"results_checked", s->checks}, {"bases", s->bases},
-		{"digests_compared", s->digests}};
+		{"digests_compared", s->digests}, {"failovers", t->times.count},
+		{"p50_us", time_us(&t->times, 500)}, {"p99_us", time_us(&t->times, 990)},
+		{"max_us", time_us(&t->times, 1000)}};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(rows); i++)
 		printf(json ? "%s\"%s\": %" PRIu64 : "%s%s %" PRIu64,
 			i == 0 ? (json ? "{" : "") : ", ", rows[i].name, rows[i].n);

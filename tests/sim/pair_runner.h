@@ -9,10 +9,16 @@ struct pair_totals {
 	uint64_t twice;
 	uint64_t seed; // of the last history
 	char why[PAIR_WHY_SIZE];
+	struct pair_times times;
 };
 
-// Seeds from `first` until there were that many takeovers. False at the first finding: seed, why.
-bool pair_histories(uint64_t first, uint64_t last, uint64_t takeovers, struct pair_totals *t);
-void pair_totals_print(const struct pair_totals *t, uint64_t ms, bool json);
+// Seeds from `first`, at most to `last`, until there were that many takeovers.
+struct pair_range {
+	uint64_t first, last, takeovers;
+};
+
+// False at the first finding: seed, why. `plain`: only the primary fails.
+bool pair_histories(const struct pair_range *range, bool plain, struct pair_totals *t);
+void pair_totals_print(struct pair_totals *t, uint64_t ms, bool json);
 
 #endif

@@ -4,12 +4,16 @@
 // job alone, or is about to, is not killed (it may stand still).
 #include "pair.h"
 
-#define EVENT_MIN (2 * MS)
-#define EVENT_MAX (60 * MS)
-#define DOWN_MIN  (1 * MS)
-#define DOWN_MAX  (80 * MS)
-#define PAUSE_MIN (500 * US)
-#define PAUSE_MAX (60 * MS)
+#define EVENT_MIN   (2 * MS)
+#define EVENT_MAX   (60 * MS)
+#define DOWN_MIN    (1 * MS)
+#define DOWN_MAX    (80 * MS)
+#define PAUSE_MIN   (500 * US)
+#define PAUSE_MAX   (60 * MS)
+#define DISK_CALLS  12 // of a change of the record, and some more
+#define STEPS_FIRST 3  // before the primary fails, where only that happens
+#define LONG_NS	    (100 * MS)
+#define JUMP_MAX    (500 * MS)
 
 enum trouble {
 	KILL_PRIMARY,
@@ -18,7 +22,11 @@ enum trouble {
 	PAUSE,
 	CUT_LINK,
 	REGISTER_AWAY,
+	REGISTER_DIES,
+	REGISTER_DISK,
 	MUTE,
+	PARTITION,
+	JUMP,
 	KILL_WORKER,
 	TROUBLES,
 };
@@ -32,26 +40,26 @@ static uint64_t spread(struct pair_sim *s, uint64_t low, uint64_t high)
 static bool may_die(const struct pair_sim *s, uint32_t i)
 {
 	const struct pair_node *n = &s->node[i], *other = &s->node[1 - i];
-	if (!n->alive || !other->alive || !s->reg.exists || n->ask.open ||
-		n->rules.intent != GP_LEAD_NO_INTENT)
+	const struct gp_lead_record *r = &s->reg.held.record;
+	if (!n->alive || !other->alive || !s->reg.held.exists || !pair_register_rests(s) ||
+		n->ask.open || n->rules.intent != GP_LEAD_NO_INTENT)
 		return false;
-	for (uint32_t k = 0; k < PAIR_LATE_MAX; k++)
-		if (s->late[k].open)
-			return false;
-	if (s->reg.record.primary != i)
+	if (r->primary != i)
 		return other->leading && other->rules.role == GP_LEAD_PRIMARY;
-	return s->reg.record.backup == 1 - i && other->rules.role == GP_LEAD_BACKUP &&
-	       gp_lead_record_equal(&other->rules.mine.record, &s->reg.record);
+	return r->backup == 1 - i && other->rules.role == GP_LEAD_BACKUP &&
+	       gp_lead_record_equal(&other->rules.mine.record, r);
 }
 
 static void node_kill(struct pair_sim *s, bool primary)
 {
-	uint32_t i = s->reg.record.primary;
+	uint32_t i = s->reg.held.record.primary;
 	if (!primary)
 		i = 1 - i;
-	if (!s->reg.exists || !may_die(s, i))
+	if (!s->reg.held.exists || !may_die(s, i))
 		return;
 	s->stats.kills++;
+	if (primary)
+		pair_failed(s);
 	pair_node_kill(&s->node[i], spread(s, DOWN_MIN, DOWN_MAX));
 }
 
@@ -62,6 +70,45 @@ static void worker_kill(struct pair_sim *s)
 		return;
 	s->stats.worker_kills++;
 	pair_worker_kill(w, spread(s, DOWN_MIN, 4 * DOWN_MAX));
+}
+
+static uint32_t place(struct pair_sim *s)
+{
+	return (uint32_t)rng_below(&s->rng, PAIR_WORKER + s->o.workers);
+}
+
+// Up to three pairs of places, one way or both.
+static void partition(struct pair_sim *s)
+{
+	for (uint32_t n = 1 + (uint32_t)rng_below(&s->rng, 3); n > 0; n--) {
+		uint32_t a = place(s), b = place(s);
+		uint64_t ways = 1 + rng_below(&s->rng, 3);
+		if (ways & 1)
+			pair_cut(s, a, b);
+		if (ways & 2)
+			pair_cut(s, b, a);
+	}
+	s->stats.partitions++;
+}
+
+static void jump(struct pair_sim *s)
+{
+	pair_clock_jump(s, place(s), spread(s, PAUSE_MIN, JUMP_MAX));
+	s->stats.jumps++;
+}
+
+static void mute(struct pair_sim *s, uint32_t node)
+{
+	for (uint32_t w = 0; w < s->o.workers; w++) {
+		pair_cut(s, node, PAIR_WORKER + w);
+		pair_cut(s, PAIR_WORKER + w, node);
+	}
+}
+
+static void register_away(struct pair_sim *s, uint32_t node)
+{
+	pair_cut(s, node, PAIR_REGISTER);
+	pair_cut(s, PAIR_REGISTER, node);
 }
 
 static void trouble_make(struct pair_sim *s)
@@ -86,11 +133,25 @@ static void trouble_make(struct pair_sim *s)
 		s->stats.cuts++;
 		return;
 	case REGISTER_AWAY:
-		s->reg_away[i] = true;
-		s->reg_away[1 - i] |= rng_next(&s->rng) & 1;
+		register_away(s, i);
+		if (rng_next(&s->rng) & 1)
+			register_away(s, 1 - i);
+		return;
+	case REGISTER_DIES:
+		pair_register_kill(s, rng_next(&s->rng) & 1, spread(s, DOWN_MIN, DOWN_MAX));
+		return;
+	case REGISTER_DISK:
+		pair_disk_fault(s->reg.disk, (enum pair_disk_fault)rng_below(&s->rng, DISK_FAULTS),
+			1 + (uint32_t)rng_below(&s->rng, DISK_CALLS));
 		return;
 	case MUTE:
-		s->mute[i] = true;
+		mute(s, i);
+		return;
+	case PARTITION:
+		partition(s);
+		return;
+	case JUMP:
+		jump(s);
 		return;
 	default:
 		worker_kill(s);
@@ -101,8 +162,34 @@ static void heal(struct pair_sim *s)
 {
 	s->heal_at = PAIR_NEVER;
 	s->link_cut = false;
-	s->reg_away[0] = s->reg_away[1] = false;
-	s->mute[0] = s->mute[1] = false;
+	pair_cuts_end(s);
+}
+
+// The primary dies, stands still, or is cut off from everybody.
+static void primary_fails(struct pair_sim *s)
+{
+	uint32_t i = s->reg.held.record.primary;
+	bool trains = s->oracle.generation != UINT32_MAX && s->oracle.generation >= STEPS_FIRST;
+	if (!trains || !s->reg.held.exists || !may_die(s, i) || s->fault_at != 0)
+		return;
+	pair_failed(s);
+	s->heal_at = s->now + LONG_NS;
+	switch (rng_below(&s->rng, 3)) {
+	case 0:
+		s->stats.kills++;
+		pair_node_kill(&s->node[i], DOWN_MAX);
+		return;
+	case 1:
+		s->stats.pauses++;
+		s->node[i].awake_at = s->heal_at;
+		return;
+	default:
+		s->stats.cuts++;
+		mute(s, i);
+		register_away(s, i);
+		pair_cut(s, i, 1 - i);
+		pair_cut(s, 1 - i, i);
+	}
 }
 
 void pair_trouble_start(struct pair_sim *s)
@@ -117,13 +204,17 @@ void pair_trouble_turn(struct pair_sim *s)
 		heal(s);
 	if (s->calm || s->now < s->trouble_at)
 		return;
-	trouble_make(s);
+	if (s->plain)
+		primary_fails(s);
+	else
+		trouble_make(s);
 	s->trouble_at = s->now + spread(s, EVENT_MIN, EVENT_MAX);
 }
 
 void pair_trouble_end(struct pair_sim *s)
 {
 	heal(s);
+	pair_disk_mend(s->reg.disk);
 	for (uint32_t i = 0; i < 2; i++)
 		if (s->node[i].awake_at != 0)
 			s->node[i].awake_at = s->now;

@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Between the nodes: a stream of bytes that breaks anywhere, and a register.
+// Between the nodes: a stream of bytes that breaks anywhere.
 #include "pair.h"
 
 #include <stdlib.h>
 
-#define CHUNK_MAX  40000
-#define WAY_MIN	   (20 * US)
-#define WAY_MAX	   (300 * US)
-#define ASK_MIN	   (50 * US)
-#define ASK_MAX	   (2 * MS)
-#define ASK_ENDS   (4 * MS)
-#define ASK_LATE   (30 * MS)
-#define LOST_PPM   60000
-#define LATE_PPM   60000
-#define ANSWER_PPM 60000 // lost
-
-// ---- the stream
+#define CHUNK_MAX 40000
+#define WAY_MIN	  (20 * US)
+#define WAY_MAX	  (300 * US)
 
 static void way_clear(struct pair_way *w)
 {
@@ -26,12 +17,14 @@ static void way_clear(struct pair_way *w)
 	}
 }
 
+// Whoever cannot hear of the end goes on with a connection that is none.
 void pair_link_down(struct pair_sim *s, uint64_t for_ns)
 {
 	for (uint32_t i = 0; i < 2; i++) {
+		struct pair_node *n = &s->node[i];
 		way_clear(&s->way[i]);
-		if (s->node[i].alive)
-			pair_stream_close(&s->node[i]);
+		if (n->alive && (n->stream_broken || pair_reaches(s, 1 - i, i)))
+			pair_stream_close(n);
 	}
 	s->link_up = false;
 	s->link_at = GP_MAX(s->link_at, s->now + for_ns);
@@ -46,6 +39,11 @@ void pair_wire_free(struct pair_sim *s)
 static bool is_awake(const struct pair_sim *s, const struct pair_node *n)
 {
 	return n->alive && s->now >= n->awake_at;
+}
+
+static bool both_ways(const struct pair_sim *s)
+{
+	return pair_reaches(s, 0, 1) && pair_reaches(s, 1, 0);
 }
 
 static void way_fill(struct pair_sim *s, uint32_t i)
@@ -91,131 +89,36 @@ static void link_check(struct pair_sim *s)
 {
 	bool broken = s->link_cut;
 	for (uint32_t i = 0; i < 2; i++)
-		broken |= s->node[i].stream_open && s->node[i].stream_broken;
-	if (!s->link_up || !broken)
+		broken |= s->node[i].alive && s->node[i].stream_open && s->node[i].stream_broken;
+	if (!broken)
 		return;
-	last_bytes(s, 0);
-	last_bytes(s, 1);
+	for (uint32_t i = 0; s->link_up && i < 2; i++)
+		if (pair_reaches(s, i, 1 - i))
+			last_bytes(s, i);
 	pair_link_down(s, rng_below(&s->rng, 2 * MS));
+}
+
+// The listener takes the new connection and lets go of what it had.
+static void link_open(struct pair_sim *s)
+{
+	s->link_up = true;
+	for (uint32_t i = 0; i < 2; i++) {
+		s->way[i].last = 0;
+		pair_stream_close(&s->node[i]);
+		pair_stream_open(&s->node[i]);
+	}
 }
 
 void pair_wire_turn(struct pair_sim *s)
 {
 	bool both = is_awake(s, &s->node[0]) && is_awake(s, &s->node[1]);
 	link_check(s);
-	if (!s->link_up && both && !s->link_cut && s->now >= s->link_at) {
-		s->link_up = true;
-		s->way[0].last = s->way[1].last = 0;
-		pair_stream_open(&s->node[0]);
-		pair_stream_open(&s->node[1]);
-	}
+	if (!s->link_up && both && both_ways(s) && !s->link_cut && s->now >= s->link_at)
+		link_open(s);
 	for (uint32_t i = 0; s->link_up && i < 2; i++) {
 		if (is_awake(s, &s->node[i]))
 			way_fill(s, i);
-		if (is_awake(s, &s->node[1 - i]))
+		if (is_awake(s, &s->node[1 - i]) && pair_reaches(s, i, 1 - i))
 			way_deliver(s, i);
 	}
-}
-
-// ---- the register
-
-static bool reg_is(const struct pair_sim *s, const struct gp_lead_held *from)
-{
-	return s->reg.exists == from->exists && s->reg.version == from->version;
-}
-
-// True: the record is `to`, by this swap or by the same one before.
-static bool reg_swap(
-	struct pair_sim *s, const struct gp_lead_held *from, const struct gp_lead_record *to)
-{
-	if (s->reg.exists && gp_lead_record_equal(&s->reg.record, to))
-		return true;
-	if (!reg_is(s, from))
-		return false;
-	if (s->reg.exists && to->epoch <= s->reg.record.epoch)
-		pair_broken(s, "epoch %u follows epoch %u", to->epoch, s->reg.record.epoch);
-	s->reg =
-		(struct gp_lead_held){.exists = true, .version = s->reg.version + 1, .record = *to};
-	return true;
-}
-
-void pair_register_ask(struct pair_node *n, bool swap)
-{
-	struct pair_sim *s = n->s;
-	bool calm = s->calm;
-	n->ask = (struct pair_ask){.open = true,
-		.swap = swap,
-		.from = n->rules.from,
-		.to = n->rules.to,
-		.arrives = s->now + ASK_MIN + rng_below(&s->rng, ASK_MAX),
-		.ends = s->now + ASK_ENDS};
-	if (!calm && (s->reg_away[n->idx] || rng_hit(&s->rng, LOST_PPM)))
-		n->ask.arrives = PAIR_NEVER;
-	else if (!calm && swap && rng_hit(&s->rng, LATE_PPM))
-		n->ask.arrives = s->now + rng_below(&s->rng, ASK_LATE);
-}
-
-static void ask_arrives(struct pair_sim *s, struct pair_ask *a)
-{
-	a->done = true;
-	a->answers = s->now + ASK_MIN + rng_below(&s->rng, ASK_MAX);
-	a->answer.kind = GP_LEAD_EV_RECORD;
-	if (a->swap)
-		a->answer.kind =
-			reg_swap(s, &a->from, &a->to) ? GP_LEAD_EV_COMMITTED : GP_LEAD_EV_REFUSED;
-	a->answer.held = s->reg;
-	if (!s->calm && rng_hit(&s->rng, ANSWER_PPM))
-		a->answers = PAIR_NEVER;
-}
-
-// Nobody waits for the answer any more; what is on its way still arrives.
-static void ask_forget(struct pair_sim *s, struct pair_ask *a)
-{
-	a->open = false;
-	if (!a->swap || a->done || a->arrives == PAIR_NEVER)
-		return;
-	for (uint32_t i = 0; i < PAIR_LATE_MAX; i++)
-		if (!s->late[i].open) {
-			s->late[i] = *a;
-			s->late[i].open = true;
-			return;
-		}
-}
-
-static void node_asks(struct pair_sim *s, struct pair_node *n)
-{
-	struct pair_ask *a = &n->ask;
-	if (!a->open)
-		return;
-	if (!n->alive) {
-		ask_forget(s, a);
-		return;
-	}
-	if (!a->done && s->now >= a->arrives)
-		ask_arrives(s, a);
-	if (s->now < n->awake_at)
-		return;
-	if (a->done && s->now >= a->answers) {
-		a->open = false;
-		pair_node_answer(n, &a->answer);
-	} else if (s->now >= a->ends) {
-		const struct gp_lead_event ev = {
-			.kind = a->swap ? GP_LEAD_EV_UNKNOWN : GP_LEAD_EV_AWAY};
-		s->stats.doubts += a->swap;
-		ask_forget(s, a);
-		pair_node_answer(n, &ev);
-	}
-}
-
-void pair_register_turn(struct pair_sim *s)
-{
-	for (uint32_t i = 0; i < PAIR_LATE_MAX; i++) {
-		struct pair_ask *a = &s->late[i];
-		if (!a->open || s->now < a->arrives)
-			continue;
-		a->open = false;
-		(void)reg_swap(s, &a->from, &a->to);
-	}
-	node_asks(s, &s->node[0]);
-	node_asks(s, &s->node[1]);
 }

@@ -21,11 +21,16 @@ static void mem_give(void *arg, void *mem)
 	free(mem);
 }
 
+static uint64_t now_of(const struct pair_worker *w)
+{
+	return pair_now(w->s, PAIR_WORKER + w->rank);
+}
+
 static void connect_to(struct pair_worker *w, uint32_t server)
 {
 	w->server = server;
 	w->lanes = 1;
-	w->give_up_at = w->s->now + ATTEMPT_NS;
+	w->give_up_at = now_of(w) + ATTEMPT_NS;
 	gp_sim_connect(w->x[0], gp_sim_addr(w->s->node[server].x[0]));
 }
 
@@ -137,7 +142,7 @@ static void tensor_push(struct pair_worker *w)
 	}
 	oracle_contribution(&s->oracle, w->rank, s->lives[w->rank], step, t, grad);
 	w->pushed++;
-	w->next_at = s->now + rng_below(&s->rng, s->o.compute_ns);
+	w->next_at = now_of(w) + rng_below(&s->rng, s->o.compute_ns);
 }
 
 static void step_turn(struct pair_worker *w)
@@ -148,7 +153,7 @@ static void step_turn(struct pair_worker *w)
 		return;
 	}
 	if (w->pushed < s->model.tensors_count) {
-		if (s->now >= w->next_at)
+		if (now_of(w) >= w->next_at)
 			tensor_push(w);
 		return;
 	}
@@ -198,6 +203,13 @@ static void program(struct pair_worker *w)
 	}
 }
 
+// When its clock will show that, about.
+static uint64_t true_time(const struct pair_worker *w, uint64_t at)
+{
+	uint64_t now = now_of(w);
+	return at == GP_CCORE_NEVER ? at : w->s->now + (at > now ? (at - now) * 10 / 11 : 0);
+}
+
 uint64_t pair_worker_turn(struct pair_worker *w)
 {
 	if (w->phase == PAIR_DEAD) {
@@ -205,8 +217,9 @@ uint64_t pair_worker_turn(struct pair_worker *w)
 			pair_worker_start(w);
 		return w->s->now + MS;
 	}
-	uint64_t at = gp_ccore_tick(w->core, w->s->now);
-	bool mute = gp_ccore_phase(w->core) == GP_CCORE_HELLO && w->s->now > w->give_up_at;
+	uint64_t now = now_of(w);
+	uint64_t at = true_time(w, gp_ccore_tick(w->core, now));
+	bool mute = gp_ccore_phase(w->core) == GP_CCORE_HELLO && now > w->give_up_at;
 	if (gp_ccore_error(w->core) || mute) {
 		session_lost(w);
 		return w->s->now;

@@ -23,9 +23,10 @@ static const struct {
 
 static bool dies(uint32_t number)
 {
-	struct pair_totals t;
+	static struct pair_totals t;
+	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_MAX};
 	gp_mutant = (int)number;
-	bool died = !pair_histories(1, UINT64_MAX, TAKEOVERS_MAX, &t);
+	bool died = !pair_histories(&range, false, &t);
 	gp_mutant = 0;
 	printf("%-28s %s %5llu takeovers: %s\n", mutants[number - 1].name, died ? "died" : "LIVES",
 		(unsigned long long)t.stats.takeovers, died ? t.why : mutants[number - 1].promise);
@@ -35,8 +36,9 @@ static bool dies(uint32_t number)
 
 static bool sound(void)
 {
-	struct pair_totals t;
-	bool ok = pair_histories(1, UINT64_MAX, TAKEOVERS_SOUND, &t);
+	static struct pair_totals t;
+	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_SOUND};
+	bool ok = pair_histories(&range, false, &t);
 	printf("%-28s %s %s\n", "(no bug)", ok ? "lives" : "died:", t.why);
 	return ok;
 }
