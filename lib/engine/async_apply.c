@@ -283,6 +283,8 @@ static void apply_cut(struct gp_core *c, struct job_core *jc, const struct gp_de
 		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)
 			jc->async->cut_clock[r] =
 				staged ? jc->async->ranks[r].clock : jc->async->ranks[r].low_step;
+		if (jc->embed)
+			embed_pin(jc, d->step);
 		jc->cut_ended = false;
 		jc->cut_seen_due = true;
 		jc->cut_seen_step = d->step;

@@ -2,6 +2,7 @@
 //
 // Commands that reach a core over its rings: from the other cores and from control.
 #include "backup.h"
+#include "embed.h"
 #include "flight.h"
 
 // Per ring and burst, so that a busy ring cannot starve the port.
@@ -54,6 +55,8 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 		return;
 	case CMD_CUT_END:
 		gp_table_cut_end(&jc->table, jc->cut_seen_step);
+		if (jc->embed)
+			embed_unpin(jc);
 		jc->cut_ended = true;
 		jc->cut_seen_due = true;
 		return;

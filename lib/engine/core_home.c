@@ -103,7 +103,8 @@ static bool cut_is_due(const struct job_core *jc)
 	const struct home *h = jc->job->home;
 	uint32_t interval = jc->job->cfg->cut_interval;
 	uint32_t generation = h->consist.generation;
-	if (interval == 0 || !job_trains(jc->job) || generation == UINT32_MAX || h->cut_active)
+	bool kept = job_trains(jc->job) || jc->embed;
+	if (interval == 0 || !kept || generation == UINT32_MAX || h->cut_active)
 		return false;
 	if (gp_consist_is_async(&h->consist))
 		return async_cut_is_due(jc, interval);

@@ -29,14 +29,18 @@ struct embed_table {
 	uint32_t push_max;  // rows that one push may have here; tables that evict under pressure
 	uint32_t *rank_has; // [workers]: of the push in waiting; NULL where there is no push_max
 	uint32_t kept_max;
-	_Atomic uint32_t kept_now; // copies; read by control
-	_Atomic uint64_t lost;	   // rows that could not be made; read by control
+	uint64_t pin_rows;	    // rows in the generation that is pinned
+	_Atomic uint32_t kept_now;  // copies; read by control
+	_Atomic uint32_t shortages; // waits for the end of a pin; read by control
+	_Atomic uint64_t lost;	    // rows that could not be made; read by control
 };
 
 struct embed_core {
 	uint32_t tables_count;
 	struct embed_table *tables; // in the job's order: the table's number
-	uint32_t updates;	    // commits applied so far
+	uint32_t updates;	    // commits applied so far: those that rows say they are of
+	uint32_t pin_generation;    // of the last cut for a snapshot, and updates then
+	uint32_t pin_updates;
 	uint32_t evict_credit;
 	uint32_t *place_holds; // [workers][places]: rows held for it; its table in the payload
 	// A place whose rows could not all be made yet; count 0: none.
@@ -44,6 +48,7 @@ struct embed_core {
 	uint32_t pending_table;
 	uint64_t *ids; // [EMBED_IDS_MAX]
 	float *values; // [EMBED_FLOATS_MAX]
+	float *state;  // [GP_ROWS_FLOATS_MAX]: of a row that is restored
 	bool *refused; // [EMBED_IDS_MAX]
 	uint64_t *pull_ids;
 	float *pull_values;
@@ -82,6 +87,23 @@ bool embed_apply(struct job_core *jc, uint32_t rank, const struct stage *s, uint
 // A generation was made: what older ones need that nobody reads goes.
 void embed_cut(struct job_core *jc);
 uint32_t embed_tick(struct job_core *jc);
+
+// embed_cut.c
+// A cut for a snapshot begins and ends.
+void embed_pin(struct job_core *jc, uint32_t generation);
+void embed_unpin(struct job_core *jc);
+// Whether so many rows may change now; they may not while the copies that a pinned generation needs
+// have no room. Not for long: whoever reads it does not wait for pushes.
+bool embed_pin_allows(const struct embed_table *t, uint32_t rows);
+// Likewise of a push that waits then, which is counted.
+bool embed_pin_waits(struct embed_table *t, uint32_t rows);
+uint32_t embed_shortages(const struct job_core *jc);
+
+// embed_load.c
+// 0, -EINVAL: other tables or dimensions, -ENOSPC: more rows than a table may have.
+int embed_restore_check(const struct gp_job_config *cfg, const struct gp_restore *r);
+// -ENOSPC: a core cannot hold its rows.
+int embed_load(struct gp_job *j, const struct gp_restore *r);
 
 // embed_pull.c
 enum gp_verdict handle_pull_rows(

@@ -13,14 +13,13 @@ static void row_keep(struct embed_table *t, uint64_t id, uint32_t label)
 {
 	if (gp_kept_has(t->kept, id, label))
 		return;
-	uint32_t step, dim = t->cfg->dim;
+	uint32_t step = 0, dim = t->cfg->dim;
 	float *to = gp_kept_put(t->kept, id, label);
 	int rc = gp_rows_read(t->rows, id, to, to + dim, &step);
 	GP_ASSERT(rc != -EAGAIN); // nobody else changes it
 	if (rc != 0)
 		gp_rows_get(t->rows, &id, 1, to);
-	else
-		gp_kept_there(t->kept);
+	gp_kept_publish(t->kept, rc == 0, step);
 }
 
 static void kept_count(struct embed_table *t)
@@ -83,9 +82,22 @@ static uint32_t place_load(struct job_core *jc, const struct stage *s, uint32_t 
 	return p.n;
 }
 
+// Whether the rows of a place may change now.
+static bool place_may(struct job_core *jc, const struct stage *s, uint32_t local)
+{
+	struct embed_core *e = jc->embed;
+	const uint8_t *payload = s->payload + (size_t)jc->async->stage_stride * local;
+	if (e->pending_count > 0)
+		return !embed_pin_waits(&e->tables[e->pending_table], e->pending_count);
+	return s->blocks[local].len == 0 ||
+	       !embed_pin_waits(&e->tables[gp_load16(payload)], gp_load16(payload + 2));
+}
+
 bool embed_apply(struct job_core *jc, uint32_t rank, const struct stage *s, uint32_t local)
 {
 	struct embed_core *e = jc->embed;
+	if (!place_may(jc, s, local))
+		return false;
 	if (local == 0 && e->pending_count == 0) {
 		e->updates++;
 		e->evict_credit += EVICT_CREDIT;
@@ -134,7 +146,8 @@ uint32_t embed_tick(struct job_core *jc)
 	for (uint32_t i = 0; i < e->tables_count; i++) {
 		struct embed_table *t = &e->tables[i];
 		uint32_t look = is_pressed(t) ? EVICT_BUCKETS : buckets;
-		if (t->cfg->eviction == GP_ROWS_EVICT_NONE || look == 0)
+		if (t->cfg->eviction == GP_ROWS_EVICT_NONE || look == 0 ||
+			!embed_pin_allows(t, look * GP_ROWS_BUCKET))
 			continue;
 		struct evicting x = {.table = t, .label = jc->generation};
 		work += gp_rows_evict(t->rows, e->updates, look, evicted, &x);

@@ -68,8 +68,9 @@ size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cf
 		return 0;
 	size_t size = sizeof(struct embed_core) + sizeof(struct embed_table) * cfg->tables_count +
 		      sizeof(uint32_t) * cfg->workers * (places + (size_t)cfg->tables_count) +
+		      sizeof(float) * GP_ROWS_FLOATS_MAX +
 		      2 * (sizeof(uint64_t) * EMBED_IDS_MAX + sizeof(float) * EMBED_FLOATS_MAX) +
-		      sizeof(bool) * EMBED_IDS_MAX + (8 + cfg->tables_count) * GP_CACHE_LINE;
+		      sizeof(bool) * EMBED_IDS_MAX + (9 + cfg->tables_count) * GP_CACHE_LINE;
 	for (uint32_t i = 0; i < cfg->tables_count; i++) {
 		const struct gp_rows_config r =
 			rows_config(cfg, &cfg->tables[i], e->cfg.cores_count, e->cfg.seed);
@@ -130,8 +131,9 @@ int embed_core_create(struct gp_job *j, struct job_core *jc, uint32_t core, stru
 	e->refused = gp_arena_take(arena, sizeof(bool) * EMBED_IDS_MAX, GP_CACHE_LINE);
 	e->pull_ids = gp_arena_take(arena, sizeof(uint64_t) * EMBED_IDS_MAX, GP_CACHE_LINE);
 	e->pull_values = gp_arena_take(arena, sizeof(float) * EMBED_FLOATS_MAX, GP_CACHE_LINE);
-	if (!e->tables || !e->place_holds || !e->ids || !e->values || !e->refused || !e->pull_ids ||
-		!e->pull_values)
+	e->state = gp_arena_take(arena, sizeof(float) * GP_ROWS_FLOATS_MAX, GP_CACHE_LINE);
+	if (!e->tables || !e->place_holds || !e->state || !e->ids || !e->values || !e->refused ||
+		!e->pull_ids || !e->pull_values)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < e->tables_count; i++)
 		if (table_create(j, &e->tables[i], i, arena) != 0)

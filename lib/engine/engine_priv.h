@@ -18,7 +18,7 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 	struct gp_arena *arena, uint32_t block_elems, const struct job_tensor *tensors,
 	uint32_t count);
 // Each tensor knows its place in `r` (job_tensor.restored).
-void job_load(struct gp_job *j, const struct gp_restore *r);
+int job_load(struct gp_job *j, const struct gp_restore *r);
 // `clock`: steps that each rank of an asynchronous job has contributed, NULL: `generation`.
 void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const uint32_t *clock);
 

@@ -109,6 +109,7 @@ struct gp_restore_tensor {
 	const float *ahead_values;
 	const float *ahead_states[GP_OPTIM_STATES_MAX];
 	const float *ahead_weights;
+	const struct gp_restore_rows *rows; // embed jobs
 };
 
 struct gp_restore {
@@ -195,7 +196,8 @@ void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_e
 // The generation that job `id` starts from, before anyone registered; or, on a standby, the
 // generation to serve from now on. 0, -ENOENT (no such job), -EBUSY (a layout exists, or the one
 // before is still being read: try again), -ENOMEM (over memory_max), -EINVAL (a standby whose
-// first generation had other tensors, or larger blocks than its paths carry).
+// first generation had other tensors, or larger blocks than its paths carry; other tables, or of
+// another dimension, than the configuration has), -ENOSPC (more rows than a table may have).
 int gp_registrar_restore(
 	struct gp_registrar *r, uint16_t job, const struct gp_restore *restore) GP_MUST_CHECK;
 // A standby becomes the leader of `epoch`: each job goes on from the generation served last, with

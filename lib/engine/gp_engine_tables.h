@@ -42,6 +42,52 @@ struct gp_table_view {
 bool gp_engine_table_view(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t t, struct gp_table_view *v);
 
+// ---- tables of a generation that a cut has pinned (from cut_ready to gp_registrar_cut_release)
+//
+// For one thread other than the cores', in RCU read sections; pushes go on meanwhile. First the ids
+// are told, then each row is asked for. What a push changes is copied before, into `kept`: when
+// that is full, pushes wait for the end of the cut, and the job's `shortages` count.
+
+struct gp_table_cut {
+	const struct gp_job_table *cfg;
+	uint64_t rows;	  // in it, exactly
+	uint32_t updates; // commits in it: a row's step is the number of the one that wrote it last
+	uint32_t state;	  // f32 of optimizer state of a row
+};
+// False: no such table, or that generation is not pinned.
+bool gp_engine_table_cut(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
+	uint32_t generation, struct gp_table_cut *out) GP_MUST_CHECK;
+
+// Begins as zeros, but for id_seen and arg.
+struct gp_table_ids {
+	uint32_t core;
+	bool copies;
+	uint64_t next;
+	uint64_t copy;
+	void (*id_seen)(void *arg, uint64_t id);
+	void *arg;
+};
+// Tells some of the rows' ids, in no order, a few of them more than once. 1: call again, a
+// quiescent state may be between; 0: that was all; -EAGAIN: a core was in the way, call again a
+// little later; -ENOENT: not pinned.
+int gp_engine_table_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
+	uint32_t generation, struct gp_table_ids *x) GP_MUST_CHECK;
+// A row as it was in that generation: values and state. 0, -EAGAIN as above, -ENOENT: not in it.
+int gp_engine_table_row(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
+	uint32_t generation, uint64_t id, float *row, uint32_t *step) GP_MUST_CHECK;
+// What a row adds to the digest of its job (docs/protocol.md 6).
+uint64_t gp_engine_row_digest(uint32_t table, uint32_t generation, uint64_t id, const float *values,
+	uint32_t dim) GP_MUST_CHECK;
+
+// Rows that a table starts from, in gp_restore_tensor: its `dims` is {dim}, `values` [count][dim],
+// `states` likewise, or [count] where the optimizer keeps one number for a row.
+struct gp_restore_rows {
+	uint64_t count;
+	const uint64_t *ids;
+	const uint32_t *steps; // commits that wrote them last
+	uint32_t updates;      // commits before, of gp_table_cut; the same for all tables
+};
+
 struct gp_tensor_view {
 	const char *name;
 	uint32_t dims_count;

@@ -296,7 +296,7 @@ static void blocks_start_ahead(struct gp_job *j, struct job_core *jc, const stru
 	}
 }
 
-void job_load(struct gp_job *j, const struct gp_restore *r)
+static void blocks_load(struct gp_job *j, const struct gp_restore *r)
 {
 	for (uint32_t i = 0; i < j->by_cores.d; i++) {
 		struct job_core *jc = &j->cores[i];
@@ -306,12 +306,22 @@ void job_load(struct gp_job *j, const struct gp_restore *r)
 			block_load(jc, block, r, &r->tensors[from]);
 		}
 	}
+}
+
+int job_load(struct gp_job *j, const struct gp_restore *r)
+{
+	int rc = cfg_embeds(j->cfg) ? embed_load(j, r) : 0;
+	if (rc != 0)
+		return rc;
+	if (!cfg_embeds(j->cfg))
+		blocks_load(j, r);
 	job_start(j, r->step, r->decision, r->clock);
-	for (uint32_t i = 0; i < j->by_cores.d; i++) {
+	for (uint32_t i = 0; i < j->by_cores.d && !cfg_embeds(j->cfg); i++) {
 		blocks_start_ahead(j, &j->cores[i], r);
 		if (r->counted[0])
 			j->cores[i].counted = *r->counted[0];
 		if (r->counted[1])
 			j->cores[i].counted_ahead = *r->counted[1];
 	}
+	return 0;
 }

@@ -308,14 +308,14 @@ void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_e
 int gp_registrar_cut(struct gp_registrar *r, uint16_t job)
 {
 	struct reg_job *rj = reg_job_by_id(r, job);
-	if (!rj || !rj->job || !rings_have_room(r) || cfg_embeds(rj->cfg))
+	if (!rj || !rj->job || !rings_have_room(r))
 		return -EAGAIN;
 	const struct job_status *st = &r->engine->status[rj->job->idx];
 	if (!atomic_load_explicit(&st->initialised, memory_order_relaxed))
 		return -EAGAIN;
 	// A reduce job begins with a generation that holds nothing.
 	uint32_t generation = atomic_load_explicit(&st->generation, memory_order_relaxed);
-	if (!job_trains(rj->job) && generation == rj->job->first_generation)
+	if (!job_trains(rj->job) && !cfg_embeds(rj->cfg) && generation == rj->job->first_generation)
 		return -EAGAIN;
 	if (atomic_load_explicit(&st->cut_active, memory_order_relaxed))
 		return -EBUSY;
@@ -349,6 +349,9 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 	struct reg_job *rj = reg_job_by_id(r, job);
 	if (!rj)
 		return -ENOENT;
+	int rc = cfg_embeds(rj->cfg) ? embed_restore_check(rj->cfg, restore) : 0;
+	if (rc != 0)
+		return rc;
 	if (engine_is_standby(r->engine))
 		return reg_standby_publish(r, rj, restore);
 	if (rj->job)

@@ -178,7 +178,10 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 	if (rj->restore) {
 		bool same = reg_restored_match(rj, j, rj->restore);
 		GP_ASSERT(same); // each tensor was compared when it was registered
-		job_load(j, rj->restore);
+		if (job_load(j, rj->restore) != 0) {
+			layout_fail(r, rj, "a core cannot hold its rows of the snapshot");
+			return;
+		}
 	} else {
 		job_start(j, job_trains(j) ? UINT32_MAX : 0, 0, NULL);
 	}
@@ -276,7 +279,9 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 		}
 		return j ? -EINVAL : -ENOMEM;
 	}
-	job_load(j, x);
+	int rc = job_load(j, x);
+	if (rc != 0)
+		return rc;
 	job_publish(r, rj, j);
 	rj->mem_next ^= 1;
 	rj->swap_open = true;

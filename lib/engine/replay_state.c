@@ -37,7 +37,8 @@ static int job_read(struct gp_replay *r, const struct gp_flight_part *p, char *e
 		return -EINVAL;
 	}
 	const struct gp_job_config *cfg = &r->e->jobs_cfg[r->e->job_idx[p->id]];
-	if (cfg_is_async(cfg) && cfg->kind == GP_KIND_TRAIN && l->first_generation != UINT32_MAX) {
+	uint32_t fresh = cfg->kind == GP_KIND_TRAIN ? UINT32_MAX : 0;
+	if (cfg_is_async(cfg) && cfg->kind != GP_KIND_REDUCE && l->first_generation != fresh) {
 		snprintf(err, GP_REPLAY_TEXT_SIZE,
 			"job %s is asynchronous and began with a snapshot: how far each rank was "
 			"then is not in the dump",
@@ -99,8 +100,7 @@ static int job_zeros(struct gp_replay *r, struct replay_job *rj, struct gp_job *
 		.tensors = rt};
 	for (uint32_t t = 0; t < j->tensors_count; t++)
 		j->tensors[t].restored = t;
-	job_load(j, &x);
-	return 0;
+	return job_load(j, &x);
 }
 
 static struct gp_job *job_make(

@@ -3,6 +3,7 @@
 // What control, metrics and tests see of jobs, ranks and blocks.
 #include <gp_watch.h>
 
+#include "embed.h"
 #include "registrar_priv.h"
 
 #include <errno.h>
@@ -64,7 +65,8 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 	v->tensors_count = j->tensors_count;
 	for (uint32_t k = 0; k < e->cfg.cores_count; k++)
 		v->shortages +=
-			atomic_load_explicit(&j->cores[k].table.shortages, memory_order_relaxed);
+			atomic_load_explicit(&j->cores[k].table.shortages, memory_order_relaxed) +
+			embed_shortages(&j->cores[k]);
 }
 
 uint32_t gp_engine_grace_waits(const struct gp_engine *e)

@@ -9,8 +9,13 @@
 // those that no live generation needs (gp_kept_trim). Where the ring is full the oldest labels go:
 // generations up to those can no longer be read (gp_kept_whole), and nothing waits.
 //
-// Threads: the owner's alone. Memory: one region of gp_kept_size bytes; nothing is allocated later.
-// Labels and generations are compared as serial numbers.
+// One generation may be pinned, so that another thread can read it whole (a snapshot): its copies
+// never go then, whoever would make more has to look for room first (gp_kept_room).
+//
+// Threads: the owner's alone, but for gp_kept_seen and gp_kept_get. They read what was published
+// since the pin, which does not change before it ends; the two threads order the pin and its end
+// with each other by other means. Memory: one region of gp_kept_size bytes; nothing is allocated
+// later. Labels and generations are compared as serial numbers.
 #ifndef GP_KEPT_H
 #define GP_KEPT_H
 
@@ -32,17 +37,38 @@ struct gp_kept *gp_kept_init(void *mem, const struct gp_kept_config *cfg, uint32
 // Whether the row needs no copy: there is one of `label`, or that generation can no longer be read.
 bool gp_kept_has(const struct gp_kept *k, uint64_t id, uint32_t label) GP_MUST_CHECK;
 // Room for a copy of the row, `floats` of them, the caller fills it; of a row that was not there,
-// with what it reads as.
+// with what it reads as. Nobody finds it before gp_kept_publish.
 float *gp_kept_put(struct gp_kept *k, uint64_t id, uint32_t label);
-// The row of the copy that was put last was there.
-void gp_kept_there(struct gp_kept *k);
+// The copy that was put last is whole. `there`: the row was there, last written in `step`.
+void gp_kept_publish(struct gp_kept *k, bool there, uint32_t step);
 // The row as it was in `generation`; NULL: it has not changed since.
 const float *gp_kept_find(const struct gp_kept *k, uint64_t id, uint32_t generation, bool *there);
 // Generations before `oldest` are not read any more.
 void gp_kept_trim(struct gp_kept *k, uint32_t oldest);
 // Whether all copies that this generation needs are still there.
 bool gp_kept_whole(const struct gp_kept *k, uint32_t generation) GP_MUST_CHECK;
-// Copies in the ring.
+// Copies in the ring, and how many more go into it before one must go.
 uint32_t gp_kept_count(const struct gp_kept *k) GP_MUST_CHECK;
+uint32_t gp_kept_room(const struct gp_kept *k) GP_MUST_CHECK;
+// From now on the newest label is `generation`, and its copies stay.
+void gp_kept_pin(struct gp_kept *k, uint32_t generation);
+void gp_kept_unpin(struct gp_kept *k);
+bool gp_kept_pinned(const struct gp_kept *k) GP_MUST_CHECK;
+
+// ---- any thread, of the generation that is pinned
+
+struct gp_kept_copy {
+	uint64_t id;
+	bool there;
+	uint32_t step;
+	const float *row;
+};
+
+// Copy number `n` (0, 1, ...) of those made since the pin; false: there are no more yet. A row that
+// changed in several generations occurs more than once; the first one counts.
+bool gp_kept_seen(const struct gp_kept *k, uint64_t n, struct gp_kept_copy *out) GP_MUST_CHECK;
+// The row as it was in that generation; false: it has not changed since. A change that the caller
+// has seen is found.
+bool gp_kept_get(const struct gp_kept *k, uint64_t id, struct gp_kept_copy *out) GP_MUST_CHECK;
 
 #endif

@@ -39,6 +39,7 @@
 #include <stdatomic.h>
 
 #define GP_ROWS_TRIES	   1000
+#define GP_ROWS_BUCKET	   4			// rows that a bucket names at most
 #define GP_ROWS_FLOATS_MAX 8192			// of one row, values and state
 #define GP_ROWS_BYTES_MAX  (UINT64_C(16) << 30) // rows of one core
 
@@ -112,13 +113,14 @@ uint32_t gp_rows_evict(struct gp_rows *t, uint32_t step, uint32_t buckets,
 
 uint32_t gp_rows_dim(const struct gp_rows *t);
 uint32_t gp_rows_state(const struct gp_rows *t);
-// Copies a row (state may be NULL). 0, -ENOENT: not there, -EAGAIN: the owner was in the way.
+// Copies a row (values, state may be NULL). 0, -ENOENT: not there, -EAGAIN: the owner was in the
+// way.
 int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *state,
 	uint32_t *step) GP_MUST_CHECK;
 // Copies of rows, in no order.
 struct gp_rows_scan {
 	uint64_t next; // 0 at first
-	float *row;    // room for dim + state floats, the caller's
+	float *row;    // room for dim + state floats, the caller's; NULL: ids and steps will do
 	void (*row_seen)(void *arg, uint64_t id, uint32_t step, const float *row);
 	void *arg;
 	uint64_t missed; // rows that could not be read whole; scan again

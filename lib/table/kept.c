@@ -7,20 +7,27 @@
 
 #include <gp_kept.h>
 
+// `back`: from its number to that of an older one of the same bucket; 0: none, or too far to be
+// there still.
 struct copy {
 	uint64_t id;
-	uint64_t before; // older one of the same bucket, 0 = none
+	uint32_t back;
 	uint32_t label;
+	uint32_t step;
 	bool there;
 };
+_Static_assert(sizeof(struct copy) == 24, "a row of 16 values with its copy's head is 1.2 rows");
 
 struct gp_kept {
 	struct gp_kept_config cfg;
 	uint32_t buckets_mask;
 	uint32_t floor; // generations below cannot be read
-	uint64_t head;	// number of the next copy
-	uint64_t tail;	// of the oldest
-	uint64_t *buckets;
+	bool pinned;
+	uint32_t pin;	       // generation
+	uint64_t pin_first;    // number of the first copy since
+	_Atomic uint64_t head; // number of the next copy: what is below is whole
+	uint64_t tail;	       // of the oldest
+	_Atomic uint64_t *buckets;
 	struct copy *copies;
 	float *rows;
 };
@@ -67,11 +74,16 @@ struct gp_kept *gp_kept_init(void *mem, const struct gp_kept_config *cfg, uint32
 		.copies = (void *)(base + l.copies),
 		.rows = (void *)(base + l.rows),
 	};
-	memset(k->buckets, 0, sizeof(uint64_t) * (size_t)l.buckets_count);
+	memset((void *)k->buckets, 0, sizeof(uint64_t) * (size_t)l.buckets_count);
 	return k;
 }
 
-static uint64_t *bucket_of(const struct gp_kept *k, uint64_t id)
+static uint64_t head_of(const struct gp_kept *k)
+{
+	return atomic_load_explicit(&k->head, memory_order_relaxed);
+}
+
+static _Atomic uint64_t *bucket_of(const struct gp_kept *k, uint64_t id)
 {
 	return &k->buckets[rows_mix(id ^ k->cfg.hash_key) & k->buckets_mask];
 }
@@ -81,15 +93,27 @@ static struct copy *copy_of(const struct gp_kept *k, uint64_t number)
 	return &k->copies[number % k->cfg.copies_max];
 }
 
+// The owner's look at the newest copy of a row's bucket.
+static uint64_t newest_of(const struct gp_kept *k, uint64_t id)
+{
+	return atomic_load_explicit(bucket_of(k, id), memory_order_relaxed);
+}
+
+// The one before it in its bucket; 0: none. Numbers below the tail are not there.
+static uint64_t before_of(const struct copy *c, uint64_t number)
+{
+	return c->back > 0 ? number - c->back : 0;
+}
+
 // The newest copy of the row, or NULL.
 static const struct copy *copy_newest(const struct gp_kept *k, uint64_t id)
 {
-	uint64_t number = *bucket_of(k, id);
+	uint64_t number = newest_of(k, id);
 	while (number >= k->tail) {
 		const struct copy *c = copy_of(k, number);
 		if (c->id == id)
 			return c;
-		number = c->before;
+		number = before_of(c, number);
 	}
 	return NULL;
 }
@@ -105,47 +129,59 @@ bool gp_kept_has(const struct gp_kept *k, uint64_t id, uint32_t label)
 static void oldest_drop(struct gp_kept *k)
 {
 	uint32_t label = copy_of(k, k->tail)->label;
+	GP_ASSERT(!k->pinned || gp_before(label, k->pin)); // who keeps more has looked for room
 	k->floor = label + 1;
-	while (k->tail < k->head && copy_of(k, k->tail)->label == label)
+	while (k->tail < head_of(k) && copy_of(k, k->tail)->label == label)
 		k->tail++;
+}
+
+static float *row_of(const struct gp_kept *k, uint64_t number)
+{
+	return k->rows + (size_t)(number % k->cfg.copies_max) * k->cfg.floats;
 }
 
 float *gp_kept_put(struct gp_kept *k, uint64_t id, uint32_t label)
 {
-	if (k->head - k->tail == k->cfg.copies_max)
+	uint64_t number = head_of(k);
+	if (number - k->tail == k->cfg.copies_max)
 		oldest_drop(k);
-	uint64_t number = k->head++, *bucket = bucket_of(k, id);
-	*copy_of(k, number) = (struct copy){.id = id, .before = *bucket, .label = label};
-	*bucket = number;
-	return k->rows + (size_t)(number % k->cfg.copies_max) * k->cfg.floats;
+	uint64_t back = number - newest_of(k, id);
+	*copy_of(k, number) = (struct copy){
+		.id = id, .back = back > UINT32_MAX ? 0 : (uint32_t)back, .label = label};
+	return row_of(k, number);
 }
 
-void gp_kept_there(struct gp_kept *k)
+void gp_kept_publish(struct gp_kept *k, bool there, uint32_t step)
 {
-	GP_ASSERT(k->head > k->tail);
-	copy_of(k, k->head - 1)->there = true;
+	uint64_t number = head_of(k);
+	struct copy *c = copy_of(k, number);
+	c->there = there;
+	c->step = step;
+	// pair with the acquires of gp_kept_get and gp_kept_seen: they find it whole
+	atomic_store_explicit(bucket_of(k, c->id), number, memory_order_release);
+	atomic_store_explicit(&k->head, number + 1, memory_order_release);
 }
 
 const float *gp_kept_find(const struct gp_kept *k, uint64_t id, uint32_t generation, bool *there)
 {
-	uint64_t number = *bucket_of(k, id), found = 0;
+	uint64_t number = newest_of(k, id), found = 0;
 	while (number >= k->tail) {
 		const struct copy *c = copy_of(k, number);
 		if (gp_before(c->label, generation))
 			break; // and so are all before it
 		if (c->id == id)
 			found = number;
-		number = c->before;
+		number = before_of(c, number);
 	}
 	if (found == 0)
 		return NULL;
 	*there = copy_of(k, found)->there;
-	return k->rows + (size_t)(found % k->cfg.copies_max) * k->cfg.floats;
+	return row_of(k, found);
 }
 
 void gp_kept_trim(struct gp_kept *k, uint32_t oldest)
 {
-	while (k->tail < k->head && gp_before(copy_of(k, k->tail)->label, oldest))
+	while (k->tail < head_of(k) && gp_before(copy_of(k, k->tail)->label, oldest))
 		k->tail++;
 	if (gp_before(k->floor, oldest))
 		k->floor = oldest;
@@ -158,5 +194,61 @@ bool gp_kept_whole(const struct gp_kept *k, uint32_t generation)
 
 uint32_t gp_kept_count(const struct gp_kept *k)
 {
-	return (uint32_t)(k->head - k->tail);
+	return (uint32_t)(head_of(k) - k->tail);
+}
+
+uint32_t gp_kept_room(const struct gp_kept *k)
+{
+	return k->cfg.copies_max - gp_kept_count(k);
+}
+
+// ---- the pinned generation
+
+void gp_kept_pin(struct gp_kept *k, uint32_t generation)
+{
+	GP_ASSERT(!k->pinned);
+	k->pinned = true;
+	k->pin = generation;
+	k->pin_first = head_of(k);
+}
+
+void gp_kept_unpin(struct gp_kept *k)
+{
+	k->pinned = false;
+}
+
+bool gp_kept_pinned(const struct gp_kept *k)
+{
+	return k->pinned;
+}
+
+static void copy_tell(const struct gp_kept *k, uint64_t number, struct gp_kept_copy *out)
+{
+	const struct copy *c = copy_of(k, number);
+	*out = (struct gp_kept_copy){
+		.id = c->id, .there = c->there, .step = c->step, .row = row_of(k, number)};
+}
+
+bool gp_kept_seen(const struct gp_kept *k, uint64_t n, struct gp_kept_copy *out)
+{
+	uint64_t number = k->pin_first + n;
+	if (number >= atomic_load_explicit(&k->head, memory_order_acquire))
+		return false;
+	copy_tell(k, number, out);
+	return true;
+}
+
+bool gp_kept_get(const struct gp_kept *k, uint64_t id, struct gp_kept_copy *out)
+{
+	uint64_t number = atomic_load_explicit(bucket_of(k, id), memory_order_acquire), found = 0;
+	while (number >= k->pin_first) {
+		const struct copy *c = copy_of(k, number);
+		if (c->id == id)
+			found = number;
+		number = before_of(c, number);
+	}
+	if (found == 0)
+		return false;
+	copy_tell(k, found, out);
+	return true;
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #define SLAB_SIZE    32768u
-#define SLOTS	     4u
+#define SLOTS	     ((uint32_t)GP_ROWS_BUCKET)
 #define BUCKETS	     (SLAB_SIZE / GP_CACHE_LINE)
 #define ROW_UNIT     16u // rows begin at multiples of it
 #define ROW_NONE     0x7fffffffu

@@ -36,8 +36,9 @@ static void values_widen(uint32_t dim, float *values)
 static void row_copy(const struct gp_rows *t, uint32_t row, float *values, float *state)
 {
 	const float *data = rows_data(t, row);
-	floats_copy(data, t->state_at, values);
-	if (t->cfg.bf16)
+	if (values)
+		floats_copy(data, t->state_at, values);
+	if (values && t->cfg.bf16)
 		values_widen(t->cfg.dim, values);
 	if (state)
 		floats_copy(data + t->state_at, t->state, state);
@@ -63,7 +64,8 @@ int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *sta
 static void scan_entry(const struct gp_rows *t, struct gp_rows_scan *scan, uint64_t id)
 {
 	uint32_t step;
-	int rc = gp_rows_read(t, id, scan->row, scan->row + t->cfg.dim, &step);
+	float *state = scan->row ? scan->row + t->cfg.dim : NULL;
+	int rc = gp_rows_read(t, id, scan->row, state, &step);
 	if (rc == 0)
 		scan->row_seen(scan->arg, id, step, scan->row);
 	scan->missed += rc == -EAGAIN;

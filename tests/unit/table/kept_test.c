@@ -25,8 +25,7 @@ static void put(struct gp_kept *k, uint64_t id, uint32_t label, float value, boo
 	float *to = gp_kept_put(k, id, label);
 	for (uint32_t i = 0; i < FLOATS; i++)
 		to[i] = value + (float)i;
-	if (there)
-		gp_kept_there(k);
+	gp_kept_publish(k, there, label + 1000);
 	cr_assert(gp_kept_has(k, id, label) && gp_kept_has(k, id, label - 1));
 	cr_assert_not(gp_kept_has(k, id, label + 1));
 }
@@ -89,9 +88,50 @@ Test(kept, full_lets_the_oldest_generations_go)
 	put(k, 8, 3, 8, true);
 	float *last = gp_kept_put(k, 9, 3); // and with the fifth of one label all of it
 	last[0] = 0;
+	gp_kept_publish(k, true, 0);
 	cr_assert_not(gp_kept_whole(k, 3));
 	cr_assert(gp_kept_has(k, 10, 3));
 	cr_assert(gp_kept_whole(k, 4));
+	free(k);
+}
+
+// What another thread sees of a pinned generation: the first copy of each row since, in order.
+Test(kept, a_pinned_generation_is_told_whole)
+{
+	struct gp_kept *k = kept_new(6, 1);
+	struct gp_kept_copy x;
+	put(k, 1, 1, 1, true);
+	put(k, 2, 1, 2, true);
+	cr_assert_eq(gp_kept_room(k), 4);
+	gp_kept_pin(k, 2);
+	cr_assert(gp_kept_pinned(k));
+	cr_assert_not(gp_kept_seen(k, 0, &x));
+	cr_assert_not(gp_kept_get(k, 1, &x), "what it was before the pin is not asked for");
+	put(k, 1, 2, 10, true);
+	put(k, 3, 2, 30, false);
+	put(k, 1, 3, 11, true);
+	put(k, 4, 3, 40, true);
+	put(k, 5, 3, 50, true); // the two of label 1 go, those of the pin do not
+	cr_assert_eq(gp_kept_room(k), 1);
+	cr_assert(gp_kept_get(k, 1, &x) && x.there && x.step == 1002 && x.row[0] == 10.0f);
+	cr_assert(gp_kept_get(k, 3, &x) && !x.there);
+	cr_assert(gp_kept_get(k, 5, &x) && x.id == 5 && x.row[2] == 52.0f);
+	cr_assert_not(gp_kept_get(k, 2, &x));
+	static const uint64_t ids[] = {1, 3, 1, 4, 5};
+	for (uint64_t n = 0; n < GP_ARRAY_SIZE(ids); n++)
+		cr_assert(gp_kept_seen(k, n, &x) && x.id == ids[n]);
+	cr_assert_not(gp_kept_seen(k, GP_ARRAY_SIZE(ids), &x));
+	float *last = gp_kept_put(k, 6, 3);
+	last[0] = 60;
+	cr_assert_not(gp_kept_get(k, 6, &x), "not before it is whole");
+	cr_assert_not(gp_kept_seen(k, GP_ARRAY_SIZE(ids), &x));
+	gp_kept_publish(k, true, 9);
+	cr_assert(gp_kept_get(k, 6, &x) && x.row[0] == 60.0f && x.step == 9);
+	cr_assert_eq(gp_kept_room(k), 0);
+	gp_kept_unpin(k);
+	cr_assert_not(gp_kept_pinned(k));
+	put(k, 7, 4, 70, true);
+	cr_assert_not(gp_kept_whole(k, 2));
 	free(k);
 }
 

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// A generation of tables that is read whole by another thread while pushes go on. Each row says in
+// which commit it was written last, so those of commits up to the cut are as they were; of all
+// others there is a copy (gp_kept.h), made and published before the row changed.
+#include "embed.h"
+
+#include "engine_priv.h"
+
+#include <errno.h>
+#define XXH_STATIC_LINKING_ONLY // a hash state of known size
+#include <xxhash.h>
+
+#define COPIES_PER_CALL 4096
+
+// ---- the owner
+
+void embed_pin(struct job_core *jc, uint32_t generation)
+{
+	struct embed_core *e = jc->embed;
+	e->pin_generation = generation;
+	e->pin_updates = e->updates;
+	for (uint32_t i = 0; i < e->tables_count; i++) {
+		struct embed_table *t = &e->tables[i];
+		t->pin_rows =
+			atomic_load_explicit(&gp_rows_stats(t->rows)->rows, memory_order_relaxed);
+		gp_kept_pin(t->kept, generation);
+	}
+}
+
+void embed_unpin(struct job_core *jc)
+{
+	for (uint32_t i = 0; i < jc->embed->tables_count; i++)
+		gp_kept_unpin(jc->embed->tables[i].kept);
+	embed_cut(jc);
+}
+
+bool embed_pin_allows(const struct embed_table *t, uint32_t rows)
+{
+	return !gp_kept_pinned(t->kept) || rows <= gp_kept_room(t->kept);
+}
+
+bool embed_pin_waits(struct embed_table *t, uint32_t rows)
+{
+	if (embed_pin_allows(t, rows))
+		return false;
+	uint32_t n = atomic_load_explicit(&t->shortages, memory_order_relaxed);
+	atomic_store_explicit(&t->shortages, n + 1, memory_order_relaxed);
+	return true;
+}
+
+uint32_t embed_shortages(const struct job_core *jc)
+{
+	uint32_t sum = 0;
+	for (uint32_t i = 0; jc->embed && i < jc->embed->tables_count; i++)
+		sum += atomic_load_explicit(&jc->embed->tables[i].shortages, memory_order_relaxed);
+	return sum;
+}
+
+// ---- who reads it
+
+// The job while the cut of `generation` is pinned, else NULL.
+static const struct gp_job *job_of(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t t, uint32_t generation)
+{
+	GP_ASSERT(job_idx < e->cfg.jobs_count);
+	const struct gp_job *j = gp_rcu_dereference(&e->jobs[e->jobs_cfg[job_idx].id]);
+	if (!j || !cfg_embeds(j->cfg) || t >= j->tensors_count)
+		return NULL;
+	const struct job_core *jc = &j->cores[0];
+	bool pinned = jc->embed->pin_generation == generation &&
+		      gp_table_cut_is_live(&jc->table, generation);
+	return pinned ? j : NULL;
+}
+
+bool gp_engine_table_cut(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
+	uint32_t generation, struct gp_table_cut *out)
+{
+	const struct gp_job *j = job_of(e, job_idx, t, generation);
+	if (!j)
+		return false;
+	const struct embed_table *x = &j->cores[0].embed->tables[t];
+	*out = (struct gp_table_cut){.cfg = x->cfg,
+		.updates = j->cores[0].embed->pin_updates,
+		.state = gp_rows_state(x->rows)};
+	for (uint32_t i = 0; i < e->cfg.cores_count; i++) {
+		GP_ASSERT(j->cores[i].embed->pin_updates == out->updates);
+		out->rows += j->cores[i].embed->tables[t].pin_rows;
+	}
+	return true;
+}
+
+struct unchanged {
+	const struct gp_table_ids *ids;
+	uint32_t updates;
+};
+
+static void on_row(void *arg, uint64_t id, uint32_t step, const float *row)
+{
+	const struct unchanged *x = arg;
+	(void)row;
+	if (!gp_before(x->updates, step))
+		x->ids->id_seen(x->ids->arg, id);
+}
+
+// Rows of one segment that have not changed. False: it was the last, and then come the copies.
+static int segment_tell(const struct gp_rows *rows, uint32_t updates, struct gp_table_ids *x)
+{
+	struct unchanged u = {.ids = x, .updates = updates};
+	struct gp_rows_scan scan = {.next = x->next, .row_seen = on_row, .arg = &u};
+	bool more = gp_rows_scan(rows, &scan);
+	if (scan.missed > 0)
+		return -EAGAIN; // and the segment again
+	x->next = scan.next;
+	x->copies = !more;
+	return 1;
+}
+
+// Copies are looked at when all rows have been: what changes from then on has been told. True: that
+// was all of this core.
+static bool copies_tell(const struct gp_kept *kept, struct gp_table_ids *x)
+{
+	struct gp_kept_copy c;
+	for (uint32_t i = 0; i < COPIES_PER_CALL; i++) {
+		if (!gp_kept_seen(kept, x->copy, &c))
+			return true;
+		x->copy++;
+		if (gp_kept_get(kept, c.id, &c) && c.there)
+			x->id_seen(x->arg, c.id);
+	}
+	return false;
+}
+
+int gp_engine_table_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
+	uint32_t generation, struct gp_table_ids *x)
+{
+	const struct gp_job *j = job_of(e, job_idx, t, generation);
+	if (!j || x->core >= e->cfg.cores_count)
+		return -ENOENT;
+	const struct embed_core *c = j->cores[x->core].embed;
+	if (!x->copies)
+		return segment_tell(c->tables[t].rows, c->pin_updates, x);
+	if (!copies_tell(c->tables[t].kept, x))
+		return 1;
+	x->core++;
+	x->copies = false;
+	x->next = 0;
+	x->copy = 0;
+	return x->core < e->cfg.cores_count;
+}
+
+int gp_engine_table_row(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
+	uint32_t generation, uint64_t id, float *row, uint32_t *step)
+{
+	const struct gp_job *j = job_of(e, job_idx, t, generation);
+	if (!j)
+		return -ENOENT;
+	const struct embed_core *c = j->cores[gp_rows_owner(t, id, e->cfg.cores_count)].embed;
+	const struct embed_table *x = &c->tables[t];
+	struct gp_kept_copy copy;
+	uint32_t dim = gp_rows_dim(x->rows);
+	int rc = gp_rows_read(x->rows, id, row, row + dim, step);
+	if (rc == -EAGAIN || (rc == 0 && !gp_before(c->pin_updates, *step)))
+		return rc;
+	// It has changed, or gone: what made us see that came after its copy.
+	if (!gp_kept_get(x->kept, id, &copy) || !copy.there)
+		return -ENOENT;
+	memcpy(row, copy.row, sizeof(float) * (dim + gp_rows_state(x->rows)));
+	*step = copy.step;
+	return 0;
+}
+
+uint64_t gp_engine_row_digest(
+	uint32_t table, uint32_t generation, uint64_t id, const float *values, uint32_t dim)
+{
+	XXH3_state_t state;
+	const uint32_t head[4] = {table, generation, (uint32_t)id, (uint32_t)(id >> 32)};
+	XXH3_64bits_reset(&state);
+	XXH3_64bits_update(&state, head, sizeof(head));
+	for (uint32_t i = 0; i < dim; i++) {
+		float x = values[i] == 0.0f ? 0.0f : values[i]; // -0 compares equal to 0
+		XXH3_64bits_update(&state, &x, sizeof(x));
+	}
+	return XXH3_64bits_digest(&state);
+}
