@@ -12,7 +12,7 @@ static int delta_base_check(
 	const struct link *base, const struct gp_snapshot_meta *meta, struct gp_snapshot_error *err)
 {
 	struct gp_snapshot_meta ours = *meta;
-	ours.block_elems = meta->block_elems ? meta->block_elems : GP_SNAPSHOT_BLOCK_ELEMS;
+	ours.block_elems = snapshot_block_default(meta);
 	if (!base->index.sums)
 		return snapshot_fail(
 			err, -EINVAL, "%s: of format 1, without checksums of blocks", base->path);
@@ -36,8 +36,8 @@ static int delta_load(struct gp_snapshot_delta *d, const struct gp_snapshot_meta
 	d->changed = calloc(1, d->base->grid.blocks_count);
 	if (!d->changed)
 		return snapshot_fail(err, -ENOMEM, "out of memory for a list of blocks");
-	for (uint32_t i = 0; i <= meta->states_count; i++)
-		if (summer_init(&d->summers[i], &d->base->grid) != 0)
+	for (uint32_t i = 0; i < snapshot_files_count(meta); i++)
+		if (summer_init(&d->summers[i], &d->base->grid, i) != 0)
 			return snapshot_fail(err, -ENOMEM, "out of memory for checksums");
 	return 0;
 }
@@ -72,23 +72,24 @@ static void block_compare(struct gp_snapshot_delta *d, uint32_t file, uint32_t b
 		return;
 	d->changed[block] = 1;
 	d->changed_count++;
-	d->changed_elems += grid_block(&d->base->grid, block).elems;
+	d->changed_words += grid_block(&d->base->grid, 0, block).words;
 }
 
 bool gp_snapshot_delta_feed(
-	struct gp_snapshot_delta *d, uint32_t file_idx, const float *data, uint64_t count)
+	struct gp_snapshot_delta *d, uint32_t file_idx, const void *data, uint64_t count)
 {
 	GP_ASSERT(file_idx < d->base->index.files_count);
 	struct summer *s = &d->summers[file_idx];
+	const uint32_t *words = data;
 	uint64_t sum, n;
 	for (uint64_t at = 0; at < count; at += n) {
 		uint32_t block = s->block;
 		n = count - at;
 		// What is known to have changed need not be summed.
-		if (summer_feed(s, d->changed[block] ? NULL : data + at, &n, &sum))
+		if (summer_feed(s, d->changed[block] ? NULL : words + at, &n, &sum))
 			block_compare(d, file_idx, block, sum);
 	}
-	return d->changed_elems <= grid_elems(&d->base->grid) / 2;
+	return d->changed_words <= grid_words(&d->base->grid, 0) / 2;
 }
 
 uint32_t gp_snapshot_delta_depth(const struct gp_snapshot_delta *d)

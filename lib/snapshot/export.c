@@ -12,52 +12,117 @@
 
 #define PIECE_SIZE ((size_t)1 << 20)
 
+// One tensor of the file.
+struct piece {
+	char *name;
+	const char *dtype;
+	uint32_t dims_count;
+	uint64_t dims[GP_SNAPSHOT_DIMS_MAX];
+	const uint8_t *data;
+	uint64_t size;
+};
+
 struct export
 {
 	const struct gp_snapshot *snapshot;
-	struct gp_snapshot_tensor *tensors; // with names of their own
+	struct piece *pieces;
 	uint32_t count;
 };
 
-static void export_free(struct export *x, uint32_t named)
+static void export_free(struct export *x)
 {
-	for (uint32_t i = 0; i < named; i++)
-		free((char *)(uintptr_t)x->tensors[i].name);
-	free(x->tensors);
+	for (uint32_t i = 0; x->pieces && i < x->count; i++)
+		free(x->pieces[i].name);
+	free(x->pieces);
 }
 
-// Tensors of all files one after another.
-static int export_names(struct export *x, uint32_t files, struct gp_snapshot_error *err)
+// Tensor `t` of file `file`. Integers are signed: PyTorch has no others.
+static int piece_fill(const struct export *x, struct piece *p, uint32_t file, uint32_t t)
 {
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(x->snapshot);
-	x->count = files * m->tensors_count;
-	x->tensors = calloc(x->count, sizeof(*x->tensors));
-	if (!x->tensors)
-		return snapshot_fail(err, -ENOMEM, "out of memory for %u tensors", x->count);
-	for (uint32_t i = 0; i < x->count; i++) {
-		char *name;
-		uint32_t file = i / m->tensors_count;
-		x->tensors[i] = m->tensors[i % m->tensors_count];
-		if (asprintf(&name, "%s%s%s", file ? m->states[file - 1] : "", file ? "/" : "",
-			    x->tensors[i].name) < 0) {
-			export_free(x, i);
-			return snapshot_fail(err, -ENOMEM, "out of memory for names");
-		}
-		x->tensors[i].name = name;
+	static const char *const of_tables[] = {[FILE_IDS] = "ids", [FILE_STEPS] = "steps"};
+	static const char *const dtypes[] = {[FILE_PARAMS] = "F32",
+		[FILE_STATE] = "F32",
+		[FILE_IDS] = "I64",
+		[FILE_STEPS] = "I32"};
+	enum file_role role = snapshot_file_role(m, file);
+	const char *before = role == FILE_STATE ? m->states[file - 1] : of_tables[role];
+	int len = role == FILE_PARAMS ? asprintf(&p->name, "%s", m->tensors[t].name)
+				      : asprintf(&p->name, "%s/%s", before, m->tensors[t].name);
+	if (len < 0) {
+		p->name = NULL;
+		return -ENOMEM;
+	}
+	p->dtype = dtypes[role];
+	p->dims_count = snapshot_dims(m, file, t, p->dims);
+	p->data = (const uint8_t *)gp_snapshot_data(x->snapshot, file, t);
+	p->size = snapshot_items(m, t) * snapshot_width(m, file, t) * sizeof(float);
+	return 0;
+}
+
+static bool file_wanted(const struct gp_snapshot_meta *m, uint32_t file, bool states)
+{
+	enum file_role role = snapshot_file_role(m, file);
+	return states || role == FILE_PARAMS || role == FILE_IDS;
+}
+
+static int export_fill(struct export *x, bool states, struct gp_snapshot_error *err)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(x->snapshot);
+	uint32_t files = snapshot_files_count(m);
+	x->pieces = calloc((size_t)files * m->tensors_count, sizeof(*x->pieces));
+	if (!x->pieces)
+		return snapshot_fail(err, -ENOMEM, "out of memory for tensors");
+	for (uint32_t file = 0; file < files; file++) {
+		for (uint32_t t = 0; file_wanted(m, file, states) && t < m->tensors_count; t++)
+			if (piece_fill(x, &x->pieces[x->count++], file, t) != 0)
+				return snapshot_fail(err, -ENOMEM, "out of memory for names");
 	}
 	return 0;
 }
 
+static int header_fill(const struct export *x, json_t *root, struct gp_snapshot_error *err)
+{
+	uint64_t begin = 0;
+	for (uint32_t i = 0; i < x->count; i++) {
+		const struct piece *p = &x->pieces[i];
+		if (json_object_get(root, p->name))
+			return snapshot_fail(err, -EINVAL, "tensor %s: twice", p->name);
+		json_t *entry =
+			safetensors_entry(p->dtype, p->dims, p->dims_count, begin, begin + p->size);
+		if (!entry || json_object_set_new(root, p->name, entry) != 0)
+			return snapshot_fail(err, -ENOMEM, "out of memory for the header");
+		begin += p->size;
+	}
+	return 0;
+}
+
+static int header_make(
+	const struct export *x, char **header, size_t *len, struct gp_snapshot_error *err)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(x->snapshot);
+	char step[16];
+	snprintf(step, sizeof(step), "%u", m->step);
+	json_t *root = json_pack("{s:{s:s, s:s, s:s}}", "__metadata__", "producer", "gradplane",
+		"job", m->job, "step", step);
+	int rc = root ? header_fill(x, root, err)
+		      : snapshot_fail(err, -ENOMEM, "out of memory for the header");
+	char *text = rc == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
+	json_decref(root);
+	if (rc == 0)
+		rc = text ? safetensors_wrap(text, header, len, err)
+			  : snapshot_fail(err, -ENOMEM, "out of memory for the header");
+	free(text);
+	return rc;
+}
+
 static int data_put(const struct export *x, int fd)
 {
-	uint32_t per_file = gp_snapshot_meta(x->snapshot)->tensors_count;
 	int e = 0;
 	for (uint32_t i = 0; e == 0 && i < x->count; i++) {
-		const uint8_t *data =
-			(const void *)gp_snapshot_data(x->snapshot, i / per_file, i % per_file);
-		uint64_t size = x->tensors[i].elements * sizeof(float);
-		for (uint64_t at = 0; e == 0 && at < size; at += PIECE_SIZE)
-			e = snapshot_fd_write(fd, data + at, GP_MIN(size - at, PIECE_SIZE));
+		const struct piece *p = &x->pieces[i];
+		for (uint64_t at = 0; e == 0 && at < p->size; at += PIECE_SIZE)
+			e = snapshot_fd_write(fd, p->data + at, GP_MIN(p->size - at, PIECE_SIZE));
 	}
 	return e;
 }
@@ -65,16 +130,9 @@ static int data_put(const struct export *x, int fd)
 static int export_put(
 	const struct export *x, int fd, const char *path, struct gp_snapshot_error *err)
 {
-	struct gp_snapshot_meta m = *gp_snapshot_meta(x->snapshot);
 	char *header;
 	size_t len;
-	m.tensors = x->tensors;
-	m.tensors_count = x->count;
-	json_t *names = snapshot_index_create(&m, err);
-	json_decref(names);
-	if (!names)
-		return err->code;
-	int rc = safetensors_header(&m, &header, &len, err);
+	int rc = header_make(x, &header, &len, err);
 	if (rc != 0)
 		return rc;
 	int e = snapshot_fd_write(fd, header, len);
@@ -110,11 +168,9 @@ int gp_snapshot_export(
 	const struct gp_snapshot *s, const char *path, bool states, struct gp_snapshot_error *err)
 {
 	struct export x = {.snapshot = s};
-	uint32_t files = 1 + (states ? gp_snapshot_meta(s)->states_count : 0);
-	int rc = export_names(&x, files, err);
-	if (rc != 0)
-		return rc;
-	rc = export_write(&x, path, err);
-	export_free(&x, x.count);
+	int rc = export_fill(&x, states, err);
+	if (rc == 0)
+		rc = export_write(&x, path, err);
+	export_free(&x);
 	return rc;
 }

@@ -9,9 +9,10 @@
 //	blocks.safetensors        xxh3 of each block of each of these files
 //	manifest.json             what it is, the dedup state of the same decision, size and xxh3 of
 //	                          each file, and an xxh3 of the manifest itself
-// It is written under a temporary name (gp_snapshot_dir.h), every file and the directory are
-// synced, and only then it gets its name: a directory with that name is complete, or the disk lied,
-// which the checksums find. A snapshot never changes after that.
+// and, of tables of rows, what gp_snapshot_tables.h says. It is written under a temporary name
+// (gp_snapshot_dir.h), every file and the directory are synced, and only then it gets its name: a
+// directory with that name is complete, or the disk lied, which the checksums find. A snapshot
+// never changes after that.
 //
 // An incremental snapshot holds only the blocks that differ from those of the one before it, its
 // base, which lies beside it and is named with its checksum (params.changed.safetensors, ...). With
@@ -32,8 +33,9 @@
 #define GP_SNAPSHOT_H
 
 #include <gp_base.h>
+#include <gp_snapshot_tables.h>
 
-#define GP_SNAPSHOT_FORMAT	    2 // 1 is read too: no blocks.safetensors
+#define GP_SNAPSHOT_FORMAT	    3 // with tables; 2 without; 1 is read too: no blocks.safetensors
 #define GP_SNAPSHOT_MANIFEST	    "manifest.json"
 #define GP_SNAPSHOT_TENSORS_MAX	    131072
 #define GP_SNAPSHOT_DIMS_MAX	    8
@@ -67,7 +69,7 @@ struct gp_snapshot_meta {
 	const char *product; // version of the writer, e.g. "0.1.0"
 	const char *job;     // [A-Za-z0-9._-], not first a '.' or '-'
 	uint32_t job_id;
-	const char *kind;      // "reduce" or "train"
+	const char *kind;      // "reduce", "train", or "embed": then `embed` is not NULL
 	const char *optimizer; // "momentum", ...; "none" for reduce
 	uint64_t generation;
 	uint32_t step; // the last step whose decision is in it
@@ -77,8 +79,19 @@ struct gp_snapshot_meta {
 	const struct gp_snapshot_tensor *tensors;
 	uint32_t states_count;	   // 0..GP_SNAPSHOT_STATES_MAX
 	const char *const *states; // [a-z0-9_], e.g. "momentum"
-	uint32_t block_elems;	   // 0: GP_SNAPSHOT_BLOCK_ELEMS
+	uint32_t block_elems;	   // 0: GP_SNAPSHOT_BLOCK_ELEMS; of tables: rows, 0: about as much
+	const struct gp_snapshot_tables *embed;
 };
+
+// Of tables: the files of ids and of steps.
+static inline uint32_t gp_snapshot_ids_file(const struct gp_snapshot_meta *m)
+{
+	return 1 + m->states_count;
+}
+static inline uint32_t gp_snapshot_steps_file(const struct gp_snapshot_meta *m)
+{
+	return 2 + m->states_count;
+}
 
 struct gp_snapshot_rank {
 	uint32_t rank;
@@ -120,7 +133,7 @@ int gp_snapshot_delta_open(const struct gp_snapshot_meta *meta, const char *dir,
 	struct gp_snapshot_delta **out, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Takes the elements as gp_snapshot_append does. False as soon as more than half of all elements
 // are in changed blocks: then a full snapshot is as good.
-bool gp_snapshot_delta_feed(struct gp_snapshot_delta *d, uint32_t file_idx, const float *data,
+bool gp_snapshot_delta_feed(struct gp_snapshot_delta *d, uint32_t file_idx, const void *data,
 	uint64_t count) GP_MUST_CHECK;
 // Links from the base down to its full one.
 uint32_t gp_snapshot_delta_depth(const struct gp_snapshot_delta *d);
@@ -141,10 +154,11 @@ struct gp_snapshot_writer;
 int gp_snapshot_begin(const struct gp_snapshot_meta *meta, const struct gp_snapshot_opts *opts,
 	const char *dir, struct gp_snapshot_writer **out,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
-// The next `count` elements of file `file_idx` (0 = parameters, 1 + i = states[i]), tensor after
-// tensor, in pieces of any size; files may take turns. Elements of blocks that did not change are
-// passed too and not read. After an error only abort or finish (which fails) may follow.
-int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const float *data,
+// The next `count` elements of file `file_idx` (0 = parameters, 1 + i = states[i], then ids,
+// steps), tensor after tensor, in pieces of any size; files may take turns. An id counts as two
+// elements. Elements of blocks that did not change are passed too and not read. After an error only
+// abort or finish (which fails) may follow.
+int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const void *data,
 	uint64_t count, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Completes it and gives it its name, replacing one of the same job and step in one move. Ends the
 // writer in any case; on an error nothing of it stays on the disk. `path_out`, if not NULL,
@@ -181,6 +195,9 @@ const char *gp_snapshot_created(const struct gp_snapshot *s);
 const struct gp_snapshot_form *gp_snapshot_form(const struct gp_snapshot *s);
 // The elements of a tensor, 4-byte aligned, in a mapped file (0 = parameters, 1 + i = states[i]).
 const float *gp_snapshot_data(const struct gp_snapshot *s, uint32_t file_idx, uint32_t tensor_idx);
+// Likewise of a table: [rows], ascending ids.
+const uint64_t *gp_snapshot_ids(const struct gp_snapshot *s, uint32_t table);
+const uint32_t *gp_snapshot_steps(const struct gp_snapshot *s, uint32_t table);
 // Position of a tensor by name, or -ENOENT.
 int gp_snapshot_find(const struct gp_snapshot *s, const char *tensor);
 // Files in the directory: those of the data, blocks.safetensors (not in format 1), manifest.json.
@@ -190,7 +207,9 @@ const struct gp_snapshot_file *gp_snapshot_file(const struct gp_snapshot *s, uin
 const void *gp_snapshot_bytes(const struct gp_snapshot *s, uint32_t idx);
 
 // Writes one plain .safetensors file at `path`, replacing it in one move: the parameters, and with
-// `states` the optimizer arrays as `<array>/<tensor>`. The snapshot was opened by gp_snapshot_open.
+// `states` the optimizer arrays as `<array>/<tensor>`. Of a table T: `T` (F32 [rows, dim]), `ids/T`
+// (I64: the same bits, which PyTorch can hold) and with `states` also `steps/T` (I32). The snapshot
+// was opened by gp_snapshot_open.
 int gp_snapshot_export(const struct gp_snapshot *s, const char *path, bool states,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
 

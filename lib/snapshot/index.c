@@ -46,7 +46,7 @@ int blocks_index_init(struct index *x, uint32_t files_count, uint32_t blocks_cou
 		.present_count = present_count,
 		.incremental = incremental,
 		.zstd = zstd};
-	x->memory = calloc(1, blocks_index_size(x));
+	x->memory = calloc(1, GP_MAX(blocks_index_size(x), 1u));
 	if (!x->memory)
 		return snapshot_fail(
 			err, -ENOMEM, "out of memory for checksums of %u blocks", blocks_count);

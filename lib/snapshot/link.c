@@ -36,10 +36,11 @@ void snapshot_unmap(struct mapping *map)
 
 void snapshot_block_name(const struct link *l, uint32_t block, char *out, size_t size)
 {
-	struct grid_block b = grid_block(&l->grid, block);
-	unsigned long long at = b.elem - l->grid.first_elem[b.tensor];
-	snprintf(out, size, "block %u (tensor %s, elements %llu..%llu)", block,
-		l->manifest.meta.tensors[b.tensor].name, at, at + b.elems - 1);
+	struct grid_block b = grid_block(&l->grid, 0, block);
+	const struct gp_snapshot_meta *m = &l->manifest.meta;
+	snprintf(out, size, "block %u (%s %s, %s %llu..%llu)", block, m->embed ? "table" : "tensor",
+		m->tensors[b.tensor].name, m->embed ? "rows" : "elements",
+		(unsigned long long)b.first, (unsigned long long)b.end - 1);
 }
 
 static int file_open(const struct link *l, const char *name, int *fd, uint64_t *size,

@@ -33,7 +33,7 @@ static json_t *tensors_json(const struct gp_snapshot_meta *meta)
 	return tensors;
 }
 
-static json_t *hex_json(uint64_t value)
+json_t *snapshot_hex_json(uint64_t value)
 {
 	char hex[17];
 	snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)value);
@@ -44,16 +44,23 @@ static json_t *base_json(const struct gp_snapshot_form *form)
 {
 	if (form->depth == 0)
 		return json_null();
-	return json_pack(
-		"{s:s, s:o}", "name", form->base, "checksum", hex_json(form->base_checksum));
+	return json_pack("{s:s, s:o}", "name", form->base, "checksum",
+		snapshot_hex_json(form->base_checksum));
+}
+
+// An older program reads what is without tables.
+static int format_of(const struct gp_snapshot_meta *meta)
+{
+	return meta->embed ? GP_SNAPSHOT_FORMAT : GP_SNAPSHOT_FORMAT - 1;
 }
 
 json_t *manifest_begin(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form)
 {
-	return json_pack("{s:i, s:s, s:{s:s, s:I}, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:s, "
-			 "s:I, s:o, s:{s:I, s:I, s:I}}",
-		"format", GP_SNAPSHOT_FORMAT, "product", meta->product, "job", "name", meta->job,
-		"id", (json_int_t)meta->job_id, "kind", meta->kind, "optimizer", meta->optimizer,
+	json_t *root = json_pack(
+		"{s:i, s:s, s:{s:s, s:I}, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s, s:s, "
+		"s:I, s:o, s:{s:I, s:I, s:I}}",
+		"format", format_of(meta), "product", meta->product, "job", "name", meta->job, "id",
+		(json_int_t)meta->job_id, "kind", meta->kind, "optimizer", meta->optimizer,
 		"generation", (json_int_t)meta->generation, "step", (json_int_t)meta->step,
 		"decision", (json_int_t)meta->decision, "epoch", (json_int_t)meta->epoch, "tensors",
 		tensors_json(meta), "content", form->depth > 0 ? "incremental" : "full",
@@ -61,12 +68,18 @@ json_t *manifest_begin(const struct gp_snapshot_meta *meta, const struct gp_snap
 		"base", base_json(form), "blocks", "elements", (json_int_t)form->block_elems,
 		"count", (json_int_t)form->blocks_count, "present",
 		(json_int_t)form->present_count);
+	if (root && meta->embed &&
+		json_object_set_new(root, "embed", snapshot_tables_json(meta)) != 0) {
+		json_decref(root);
+		root = NULL;
+	}
+	return root;
 }
 
 static json_t *file_json(const struct gp_snapshot_file *file)
 {
 	return json_pack("{s:s, s:I, s:o}", "name", file->name, "size", (json_int_t)file->size,
-		"xxh3", hex_json(file->xxh3));
+		"xxh3", snapshot_hex_json(file->xxh3));
 }
 
 static json_t *files_json(const struct gp_snapshot_file *files, uint32_t count)
@@ -120,10 +133,10 @@ int manifest_finish(json_t *root, const struct manifest_tail *tail, char **out, 
 	if (json_object_set_new(root, "files", files_json(tail->files, tail->files_count)) == 0 &&
 		json_object_set_new(root, "index", file_json(tail->index)) == 0 &&
 		json_object_set_new(root, "dedup", dedup_json(tail->seal)) == 0 &&
-		json_object_set_new(root, "digest", hex_json(tail->seal->digest)) == 0 &&
+		json_object_set_new(root, "digest", snapshot_hex_json(tail->seal->digest)) == 0 &&
 		json_object_set_new(root, "created", json_string(tail->created)) == 0 &&
 		manifest_checksum(root, &checksum) == 0 &&
-		json_object_set_new(root, "checksum", hex_json(checksum)) == 0)
+		json_object_set_new(root, "checksum", snapshot_hex_json(checksum)) == 0)
 		text = json_dumps(root, JSON_INDENT(1));
 	if (!text)
 		return snapshot_fail(err, -ENOMEM, "out of memory for the manifest");

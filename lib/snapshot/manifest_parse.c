@@ -13,7 +13,7 @@ static int bad(struct gp_snapshot_error *err, const char *what)
 	return snapshot_fail(err, -EBADMSG, "%s: %s", GP_SNAPSHOT_MANIFEST, what);
 }
 
-static bool hex_parse(const char *hex, uint64_t *out)
+bool snapshot_hex_parse(const char *hex, uint64_t *out)
 {
 	uint64_t value = 0;
 	if (strlen(hex) != 16)
@@ -51,7 +51,7 @@ static int checksum_check(json_t *root, uint64_t *checksum, struct gp_snapshot_e
 {
 	const char *hex = json_string_value(json_object_get(root, "checksum"));
 	uint64_t expected, seen;
-	if (!hex || !hex_parse(hex, &expected))
+	if (!hex || !snapshot_hex_parse(hex, &expected))
 		return bad(err, "checksum: missing, or not 16 hexadecimal digits");
 	json_object_del(root, "checksum");
 	if (manifest_checksum(root, &seen) != 0)
@@ -90,7 +90,9 @@ fail:
 	return NULL;
 }
 
-static int tensor_parse(json_t *entry, struct gp_snapshot_tensor *t, struct gp_snapshot_error *err)
+// `least`: of dimensions; a table may have no rows.
+static int tensor_parse(json_t *entry, json_int_t least, struct gp_snapshot_tensor *t,
+	struct gp_snapshot_error *err)
 {
 	json_t *dims;
 	json_int_t elements;
@@ -99,13 +101,14 @@ static int tensor_parse(json_t *entry, struct gp_snapshot_tensor *t, struct gp_s
 		    &dims, "elements", &elements) != 0)
 		return snapshot_fail(
 			err, -EBADMSG, "%s: tensors: %s", GP_SNAPSHOT_MANIFEST, why.text);
-	if (!json_is_array(dims) || json_array_size(dims) > GP_SNAPSHOT_DIMS_MAX || elements < 1)
+	if (!json_is_array(dims) || json_array_size(dims) > GP_SNAPSHOT_DIMS_MAX ||
+		elements < least)
 		return bad(err, "tensors: dims or elements out of range");
 	t->elements = (uint64_t)elements;
 	t->dims_count = (uint32_t)json_array_size(dims);
 	for (uint32_t i = 0; i < t->dims_count; i++) {
 		const json_t *dim = json_array_get(dims, i);
-		if (!json_is_integer(dim) || json_integer_value(dim) < 1)
+		if (!json_is_integer(dim) || json_integer_value(dim) < least)
 			return bad(err, "tensors: a dimension is not a positive integer");
 		t->dims[i] = (uint64_t)json_integer_value(dim);
 	}
@@ -121,7 +124,8 @@ static int tensors_parse(struct manifest *m, const json_t *array, struct gp_snap
 	if (!m->tensors)
 		return snapshot_fail(err, -ENOMEM, "out of memory for %zu tensors", count);
 	for (size_t i = 0; i < count; i++) {
-		int rc = tensor_parse(json_array_get(array, i), &m->tensors[i], err);
+		int rc = tensor_parse(
+			json_array_get(array, i), m->embed_json ? 0 : 1, &m->tensors[i], err);
 		if (rc != 0)
 			return rc;
 	}
@@ -163,7 +167,7 @@ static int file_parse(json_t *entry, struct gp_snapshot_file *file, struct gp_sn
 	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:s, s:I, s:s}", "name", &name, "size",
 		    &size, "xxh3", &hex) != 0)
 		return bad(err, "files: an entry is not {name, size, xxh3}");
-	if (strlen(name) >= sizeof(file->name) || size < 8 || !hex_parse(hex, &file->xxh3))
+	if (strlen(name) >= sizeof(file->name) || size < 8 || !snapshot_hex_parse(hex, &file->xxh3))
 		return bad(err, "files: name, size or xxh3 out of range");
 	strcpy(file->name, name);
 	file->size = (uint64_t)size;
@@ -187,26 +191,27 @@ static bool state_name(const char *file, char *out)
 
 static int files_parse(struct manifest *m, const json_t *array, struct gp_snapshot_error *err)
 {
-	size_t count = json_array_size(array);
-	if (count < 1 || count > GP_SNAPSHOT_FILES_MAX)
-		return bad(err, "files: not an array of 1..8");
+	size_t count = json_array_size(array),
+	       others = m->embed_json ? SNAPSHOT_FILES_OF_TABLES : 0;
+	if (count < 1 + others || count > GP_SNAPSHOT_FILES_MAX)
+		return bad(err, "files: not an array of 1..8, or of 3..8 with tables");
 	m->files_count = (uint32_t)count;
 	m->meta.states = m->states;
-	m->meta.states_count = (uint32_t)count - 1;
+	m->meta.states_count = (uint32_t)(count - 1 - others);
 	for (uint32_t i = 0; i < count; i++) {
 		char expected[sizeof(m->files[i].name)];
 		int rc = file_parse(json_array_get(array, i), &m->files[i], err);
 		if (rc != 0)
 			return rc;
-		if (i > 0) {
+		if (snapshot_file_role(&m->meta, i) == FILE_STATE) {
 			m->states[i - 1] = m->states_text[i - 1];
 			if (!state_name(m->files[i].name, m->states_text[i - 1]))
 				return bad(err, "files: not a file of an optimizer array");
 		}
 		snapshot_file_name(&m->meta, &m->form, i, expected, sizeof(expected));
 		if (strcmp(m->files[i].name, expected) != 0)
-			return bad(err, "files: not params and then state-<name>, each with the "
-					"ending of its content");
+			return bad(err, "files: not params, state-<name> and of tables ids, steps, "
+					"each with the ending of its content");
 	}
 	return 0;
 }
@@ -215,7 +220,9 @@ static int files_parse(struct manifest *m, const json_t *array, struct gp_snapsh
 static int sizes_check(const struct manifest *m, struct gp_snapshot_error *err)
 {
 	for (uint32_t i = 0; i < m->files_count && !m->form.zstd; i++) {
-		uint64_t least = m->form.depth > 0 ? 0 : m->elements_total * sizeof(float);
+		bool all = m->form.depth == 0 && snapshot_file_role(&m->meta, i) == FILE_PARAMS;
+		uint64_t least = all || !m->meta.embed ? m->elements_total * sizeof(float) : 0;
+		least = m->form.depth > 0 ? 0 : least;
 		if (m->files[i].size < least)
 			return bad(err, "files: a size is less than the tensors need");
 	}
@@ -231,7 +238,8 @@ static int base_parse(struct gp_snapshot_form *f, json_t *base, struct gp_snapsh
 		return json_is_null(base) ? 0 : bad(err, "base: a full snapshot has none");
 	if (json_unpack_ex(base, &why, JSON_STRICT, "{s:s, s:s}", "name", &name, "checksum",
 		    &checksum) != 0 ||
-		!gp_snapshot_name_parse(name, &entry) || !hex_parse(checksum, &f->base_checksum))
+		!gp_snapshot_name_parse(name, &entry) ||
+		!snapshot_hex_parse(checksum, &f->base_checksum))
 		return bad(err, "base: not {name, checksum}");
 	strcpy(f->base, entry.name);
 	return 0;
@@ -245,9 +253,9 @@ static int blocks_parse(struct manifest *m, json_t *blocks, struct gp_snapshot_e
 	if (json_unpack_ex(blocks, &why, JSON_STRICT, "{s:I, s:I, s:I}", "elements", &elements,
 		    "count", &count, "present", &present) != 0)
 		return bad(err, "blocks: not {elements, count, present}");
-	if (elements < 1 || elements > GP_SNAPSHOT_BLOCK_ELEMS_MAX || count < 1 ||
-		count > GP_SNAPSHOT_BLOCKS_MAX || present < 0 || present > count ||
-		(f->depth == 0 && present != count))
+	if (elements < 1 || elements > GP_SNAPSHOT_BLOCK_ELEMS_MAX ||
+		count < (m->embed_json ? 0 : 1) || count > GP_SNAPSHOT_BLOCKS_MAX || present < 0 ||
+		present > count || (f->depth == 0 && present != count))
 		return bad(err, "blocks: out of range");
 	f->block_elems = (uint32_t)elements;
 	f->blocks_count = (uint32_t)count;
@@ -313,13 +321,16 @@ static int root_parse(struct manifest *m, struct gp_snapshot_error *err)
 	if (generation < 0 || decision < 0 || epoch < 0 || !u32_take(step, &meta->step) ||
 		!u32_take(job_id, &meta->job_id))
 		return bad(err, "job.id, generation, step, decision or epoch: out of range");
-	if (!hex_parse(digest, &m->seal.digest) || !created_valid(created))
+	if (!snapshot_hex_parse(digest, &m->seal.digest) || !created_valid(created))
 		return bad(err, "digest or created: not of its form");
 	strcpy(m->created, created);
+	meta->embed = m->embed_json ? &m->embed : NULL;
 	meta->generation = (uint64_t)generation;
 	meta->decision = (uint64_t)decision;
 	meta->epoch = (uint64_t)epoch;
 	int rc = tensors_parse(m, tensors, err);
+	if (rc == 0 && m->embed_json)
+		rc = snapshot_tables_parse(m, err);
 	if (rc == 0)
 		rc = files_parse(m, files, err);
 	return rc == 0 ? ranks_parse(m, ranks, err) : rc;
@@ -337,6 +348,19 @@ static int content_check(struct manifest *m, struct gp_snapshot_error *err)
 	return sizes_check(m, err);
 }
 
+// Takes what only tables have out of root.
+static int embed_take(struct manifest *m, struct gp_snapshot_error *err)
+{
+	bool tables = json_integer_value(json_object_get(m->root, "format")) >= 3;
+	if (!tables)
+		return 0; // the key is an unknown one then
+	m->embed_json = json_incref(json_object_get(m->root, "embed"));
+	if (!m->embed_json)
+		return bad(err, "embed: missing");
+	json_object_del(m->root, "embed");
+	return 0;
+}
+
 int manifest_parse(const char *text, size_t len, struct manifest *m, struct gp_snapshot_error *err)
 {
 	memset(m, 0, sizeof(*m));
@@ -345,7 +369,9 @@ int manifest_parse(const char *text, size_t len, struct manifest *m, struct gp_s
 	m->root = root_load(text, len, &m->form.checksum, err);
 	if (!m->root)
 		return err->code;
-	int rc = form_parse(m, err);
+	int rc = embed_take(m, err);
+	if (rc == 0)
+		rc = form_parse(m, err);
 	if (rc == 0)
 		rc = root_parse(m, err);
 	if (rc == 0)
@@ -359,6 +385,8 @@ void manifest_fini(struct manifest *m)
 {
 	free(m->tensors);
 	free(m->ranks);
+	free(m->tables);
+	json_decref(m->embed_json);
 	json_decref(m->names);
 	json_decref(m->root);
 	memset(m, 0, sizeof(*m));

@@ -45,7 +45,7 @@ static bool text_is_printable(const char *text)
 }
 
 static int tensor_check(
-	const struct gp_snapshot_tensor *t, uint32_t idx, struct gp_snapshot_error *err)
+	const struct gp_snapshot_tensor *t, uint32_t idx, bool empty, struct gp_snapshot_error *err)
 {
 	if (!text_is_printable(t->name) || strcmp(t->name, "__metadata__") == 0)
 		return snapshot_fail(err, -EINVAL,
@@ -61,7 +61,7 @@ static int tensor_check(
 		if (__builtin_mul_overflow(product, t->dims[i], &product) ||
 			product > GP_SNAPSHOT_ELEMENTS_MAX)
 			return snapshot_fail(err, -EINVAL, "tensor %s: too many elements", t->name);
-	if (product == 0 || product != t->elements)
+	if ((product == 0 && !empty) || product != t->elements)
 		return snapshot_fail(err, -EINVAL,
 			"tensor %s: its dimensions make %llu elements, not %llu", t->name,
 			(unsigned long long)product, (unsigned long long)t->elements);
@@ -76,7 +76,7 @@ static int tensors_check(
 		return snapshot_fail(err, -EINVAL, "%u tensors: out of range 1..%d",
 			meta->tensors_count, GP_SNAPSHOT_TENSORS_MAX);
 	for (uint32_t i = 0; i < meta->tensors_count; i++) {
-		int rc = tensor_check(&meta->tensors[i], i, err);
+		int rc = tensor_check(&meta->tensors[i], i, meta->embed != NULL, err);
 		if (rc != 0)
 			return rc;
 		*total += meta->tensors[i].elements;
@@ -116,8 +116,11 @@ int snapshot_meta_check(const struct gp_snapshot_meta *meta, uint64_t *elements_
 			GP_SNAPSHOT_TEXT_SIZE - 1);
 	if (!text_is_printable(meta->product))
 		return snapshot_fail(err, -EINVAL, "product: not a version");
-	if (strcmp(meta->kind, "reduce") != 0 && strcmp(meta->kind, "train") != 0)
-		return snapshot_fail(err, -EINVAL, "kind: neither reduce nor train");
+	if (meta->embed ? strcmp(meta->kind, "embed") != 0
+			: strcmp(meta->kind, "reduce") != 0 && strcmp(meta->kind, "train") != 0)
+		return snapshot_fail(err, -EINVAL,
+			meta->embed ? "kind: not embed, with tables"
+				    : "kind: neither reduce nor train");
 	if (!snapshot_word_valid(meta->optimizer))
 		return snapshot_fail(err, -EINVAL, "optimizer: its name must be [a-z0-9_]");
 	if (meta->generation > INT64_MAX || meta->decision > INT64_MAX || meta->epoch > INT64_MAX)
@@ -126,18 +129,23 @@ int snapshot_meta_check(const struct gp_snapshot_meta *meta, uint64_t *elements_
 		return snapshot_fail(err, -EINVAL, "blocks of %u elements: at most %u",
 			meta->block_elems, GP_SNAPSHOT_BLOCK_ELEMS_MAX);
 	int rc = states_check(meta, err);
-	return rc != 0 ? rc : tensors_check(meta, elements_total, err);
+	if (rc == 0)
+		rc = tensors_check(meta, elements_total, err);
+	return rc == 0 && meta->embed ? snapshot_tables_check(meta, err) : rc;
 }
 
 void snapshot_file_name(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form,
 	uint32_t idx, char *out, size_t size)
 {
-	GP_ASSERT(idx <= meta->states_count);
-	int len =
-		snprintf(out, size, "%s%s%s%s", idx == 0 ? SNAPSHOT_PARAMS : SNAPSHOT_STATE_PREFIX,
-			idx == 0 ? "" : meta->states[idx - 1],
-			form->depth > 0 ? SNAPSHOT_CHANGED_END : SNAPSHOT_SAFETENSORS_END,
-			form->zstd ? SNAPSHOT_ZSTD_END : "");
+	static const char *const names[] = {[FILE_PARAMS] = SNAPSHOT_PARAMS,
+		[FILE_STATE] = SNAPSHOT_STATE_PREFIX,
+		[FILE_IDS] = SNAPSHOT_IDS,
+		[FILE_STEPS] = SNAPSHOT_STEPS};
+	enum file_role role = snapshot_file_role(meta, idx);
+	int len = snprintf(out, size, "%s%s%s%s", names[role],
+		role == FILE_STATE ? meta->states[idx - 1] : "",
+		form->depth > 0 ? SNAPSHOT_CHANGED_END : SNAPSHOT_SAFETENSORS_END,
+		form->zstd ? SNAPSHOT_ZSTD_END : "");
 	GP_ASSERT(len > 0 && (size_t)len < size);
 }
 

@@ -90,27 +90,31 @@ static int proof_bad(const struct proof *p, const char *what, struct gp_snapshot
 		p->link->manifest.files[p->idx].name, what);
 }
 
-// Elements of the blocks that the directory holds.
-static uint64_t elems_present(const struct link *l)
+// Words of the blocks that the directory holds.
+static uint64_t words_present(const struct proof *p)
 {
-	uint64_t elems = 0;
+	const struct link *l = p->link;
+	uint64_t words = 0;
 	if (!l->index.incremental)
-		return grid_elems(&l->grid);
+		return grid_words(&l->grid, p->idx);
 	for (uint32_t i = 0; i < l->index.present_count; i++)
-		elems += grid_block(&l->grid, l->index.present[i]).elems;
-	return elems;
+		words += grid_block(&l->grid, p->idx, l->index.present[i]).words;
+	return words;
 }
 
-static int header_check(struct proof *p, const void *header, uint64_t len, uint64_t elems,
+static int header_check(struct proof *p, const void *header, uint64_t len, uint64_t words,
 	struct gp_snapshot_error *err)
 {
 	const struct link *l = p->link;
-	const char *name = l->manifest.files[p->idx].name;
+	const struct safetensors_file f = {.name = l->manifest.files[p->idx].name,
+		.idx = p->idx,
+		.bytes = header,
+		.len = len,
+		.size = len + words * sizeof(float)};
 	struct gp_snapshot_error why;
 	uint64_t start;
 	if (!l->index.incremental) {
-		int rc = safetensors_check(&l->manifest.meta, name, header, len,
-			len + elems * sizeof(float), &start, &why);
+		int rc = safetensors_check(&l->manifest.meta, &f, &start, &why);
 		if (rc != 0)
 			return snapshot_fail(err, rc, "%s/%s", l->path, why.text);
 		return start == len
@@ -119,7 +123,8 @@ static int header_check(struct proof *p, const void *header, uint64_t len, uint6
 	}
 	char *expected;
 	size_t expected_len;
-	int rc = safetensors_changed_header(elems, &expected, &expected_len, err);
+	int rc = safetensors_changed_header(
+		&l->manifest.meta, p->idx, words, &expected, &expected_len, err);
 	if (rc != 0)
 		return rc;
 	bool same = len == expected_len && memcmp(header, expected, len) == 0;
@@ -147,7 +152,7 @@ static int plain_block(struct proof *p, struct stream *s, uint32_t block, bool s
 	struct gp_snapshot_error *err)
 {
 	XXH3_64bits_reset(p->block_hash);
-	uint64_t left = (uint64_t)grid_block(&p->link->grid, block).elems * sizeof(float);
+	uint64_t left = (uint64_t)grid_block(&p->link->grid, p->idx, block).words * sizeof(float);
 	while (left > 0) {
 		uint64_t len = left;
 		const void *bytes;
@@ -166,16 +171,16 @@ static int plain_block(struct proof *p, struct stream *s, uint32_t block, bool s
 static int plain_run(struct proof *p, struct stream *s, struct gp_snapshot_error *err)
 {
 	const struct link *l = p->link;
-	uint64_t elems = elems_present(l), size = l->manifest.files[p->idx].size;
-	if (size < elems * sizeof(float) || size - elems * sizeof(float) > SNAPSHOT_HEADER_MAX)
+	uint64_t words = words_present(p), size = l->manifest.files[p->idx].size;
+	if (size < words * sizeof(float) || size - words * sizeof(float) > SNAPSHOT_HEADER_MAX)
 		return proof_bad(p, "its size does not agree with its tensors", err);
-	p->data_start = size - elems * sizeof(float);
+	p->data_start = size - words * sizeof(float);
 	void *header = malloc(p->data_start + 1);
 	if (!header)
 		return snapshot_fail(err, -ENOMEM, "out of memory for the header of tensors");
 	int rc = snapshot_stream_read(s, header, p->data_start, err);
 	if (rc == 0)
-		rc = header_check(p, header, p->data_start, elems, err);
+		rc = header_check(p, header, p->data_start, words, err);
 	free(header);
 	uint32_t count = l->index.sums ? l->index.present_count : l->grid.blocks_count;
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
@@ -202,7 +207,7 @@ static int frame_take(
 static int frame_block(struct proof *p, struct stream *s, uint32_t block, uint32_t frame_len,
 	struct gp_snapshot_error *err)
 {
-	size_t size = (size_t)grid_block(&p->link->grid, block).elems * sizeof(float);
+	size_t size = (size_t)grid_block(&p->link->grid, p->idx, block).words * sizeof(float);
 	if (frame_len > zstd_frame_bound(size))
 		return block_wrong(p, block, err);
 	int rc = frame_take(p, s, frame_len, err);
@@ -229,7 +234,7 @@ static int frame_header(
 	if (!header)
 		return snapshot_fail(err, -ENOMEM, "out of memory for the header of tensors");
 	rc = zstd_frame_open(header, size, p->frame, frame_len)
-		     ? header_check(p, header, size, elems_present(p->link), err)
+		     ? header_check(p, header, size, words_present(p), err)
 		     : proof_bad(p, "its header is damaged", err);
 	free(header);
 	return rc;
@@ -245,7 +250,7 @@ static int frames_run(struct proof *p, struct stream *s, struct gp_snapshot_erro
 	if (sum != l->manifest.files[p->idx].size)
 		return proof_bad(p, "its size is not that of its frames", err);
 	p->data_start = sizes[0];
-	p->plain = malloc((size_t)l->grid.block_elems * sizeof(float));
+	p->plain = malloc((size_t)l->grid.block_words * sizeof(float) + 1);
 	if (!p->plain)
 		return snapshot_fail(err, -ENOMEM, "out of memory for a block");
 	int rc = frame_header(p, s, sizes[0], err);

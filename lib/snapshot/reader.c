@@ -29,7 +29,9 @@ static struct link *own(const struct gp_snapshot *s)
 bool snapshot_tensors_same(const struct gp_snapshot_meta *a, const struct gp_snapshot_meta *b)
 {
 	if (a->tensors_count != b->tensors_count || a->states_count != b->states_count ||
-		a->block_elems != b->block_elems || strcmp(a->job, b->job) != 0)
+		a->block_elems != b->block_elems || strcmp(a->job, b->job) != 0 ||
+		(a->embed != NULL) != (b->embed != NULL) ||
+		(a->embed && a->embed->state_of_row != b->embed->state_of_row))
 		return false;
 	for (uint32_t i = 0; i < a->states_count; i++)
 		if (strcmp(a->states[i], b->states[i]) != 0)
@@ -130,10 +132,10 @@ static int temporary_open(const struct gp_snapshot *s, struct gp_snapshot_error 
 
 static int block_write(int fd, const struct grid_block *b, const void *bytes)
 {
-	size_t size = b->elems * sizeof(float);
+	size_t size = b->words * sizeof(float);
 	for (size_t done = 0; done < size;) {
 		ssize_t n = pwrite(fd, (const uint8_t *)bytes + done, size - done,
-			(off_t)(b->elem * sizeof(float) + done));
+			(off_t)(b->word * sizeof(float) + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -157,8 +159,8 @@ static int link_gather(const struct link *l, const struct gather *g, struct gp_s
 	const uint8_t *at = (const uint8_t *)l->data_maps[g->file].base + l->data_start[g->file];
 	for (uint32_t i = 0; i < x->present_count; i++) {
 		uint32_t block = blocks_index_block(x, i);
-		struct grid_block b = grid_block(&l->grid, block);
-		size_t len = b.elems * sizeof(float);
+		struct grid_block b = grid_block(&l->grid, g->file, block);
+		size_t len = b.words * sizeof(float);
 		size_t stored =
 			x->zstd ? x->sizes[g->file * (1 + (size_t)x->present_count) + 1 + i] : len;
 		const void *bytes = at;
@@ -186,19 +188,38 @@ static int file_gather(struct gp_snapshot *s, uint32_t file, struct gp_snapshot_
 	if (g.fd < 0)
 		return err->code;
 	int rc = 0;
-	g.have = calloc(1, grid->blocks_count);
-	g.scratch = malloc((size_t)grid->block_elems * sizeof(float));
+	g.have = calloc(1, grid->blocks_count + 1);
+	g.scratch = malloc((size_t)grid->block_words * sizeof(float) + 1);
 	if (!g.have || !g.scratch)
 		rc = snapshot_fail(err, -ENOMEM, "out of memory for a snapshot");
 	for (uint32_t i = 0; rc == 0 && i < s->links_count; i++)
 		rc = link_gather(s->links[i], &g, err);
-	int e = rc == 0 ? snapshot_map(g.fd, grid_elems(grid) * sizeof(float), &s->data[file]) : 0;
+	uint64_t size = GP_MAX(grid_words(grid, file) * sizeof(float), 1);
+	int e = rc == 0 ? snapshot_map(g.fd, size, &s->data[file]) : 0;
 	if (e != 0)
 		rc = snapshot_fail_sys(err, e, own(s)->path, NULL, "cannot be mapped");
 	close(g.fd);
 	free(g.have);
 	free(g.scratch);
 	return rc;
+}
+
+// Rows are found by their ids, each of which is there once.
+static int ids_check(const struct gp_snapshot *s, struct gp_snapshot_error *err)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
+	for (uint32_t t = 0; m->embed && t < m->tensors_count; t++) {
+		const uint64_t *ids = gp_snapshot_ids(s, t);
+		for (uint64_t i = 1; i < m->tensors[t].dims[0]; i++)
+			if (ids[i] <= ids[i - 1])
+				return snapshot_fail(err, -EBADMSG,
+					"%s/%s: table %s: row %llu is not in ascending order of "
+					"ids",
+					own(s)->path,
+					own(s)->manifest.files[gp_snapshot_ids_file(m)].name,
+					m->tensors[t].name, (unsigned long long)i);
+	}
+	return 0;
 }
 
 // ---- opening
@@ -217,7 +238,7 @@ static int snapshot_load(
 	bool gathered = m->form.depth > 0 || m->form.zstd;
 	for (uint32_t i = 0; rc == 0 && mode == OPEN_DATA && gathered && i < m->files_count; i++)
 		rc = file_gather(s, i, err);
-	return rc;
+	return rc == 0 && mode == OPEN_DATA ? ids_check(s, err) : rc;
 }
 
 static int snapshot_open(const char *path, enum open_mode mode, struct gp_snapshot **out,
@@ -299,7 +320,22 @@ const float *gp_snapshot_data(const struct gp_snapshot *s, uint32_t file_idx, ui
 		GP_ASSERT(l->manifest.form.depth == 0 && !l->manifest.form.zstd);
 		data = (const uint8_t *)l->data_maps[file_idx].base + l->data_start[file_idx];
 	}
-	return (const float *)(const void *)data + l->grid.first_elem[tensor_idx];
+	return (const float *)(const void *)data + grid_word(&l->grid, file_idx, tensor_idx);
+}
+
+const uint64_t *gp_snapshot_ids(const struct gp_snapshot *s, uint32_t table)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
+	GP_ASSERT(m->embed);
+	return (const uint64_t *)(const void *)gp_snapshot_data(s, gp_snapshot_ids_file(m), table);
+}
+
+const uint32_t *gp_snapshot_steps(const struct gp_snapshot *s, uint32_t table)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
+	GP_ASSERT(m->embed);
+	return (const uint32_t *)(const void *)gp_snapshot_data(
+		s, gp_snapshot_steps_file(m), table);
 }
 
 int gp_snapshot_find(const struct gp_snapshot *s, const char *tensor)

@@ -13,6 +13,8 @@
 #include <limits.h>
 #include <xxhash.h>
 
+#include "grid_priv.h"
+
 #define SNAPSHOT_MANIFEST_MAX	 (UINT64_C(96) << 20)
 #define SNAPSHOT_HEADER_MAX	 UINT64_C(100000000) // the safetensors format's own limit
 #define SNAPSHOT_DATA_ALIGN	 64
@@ -24,6 +26,9 @@
 #define SNAPSHOT_CHANGED_END	 ".changed.safetensors"
 #define SNAPSHOT_ZSTD_END	 ".zst"
 #define SNAPSHOT_BLOCKS_FILE	 "blocks.safetensors"
+#define SNAPSHOT_IDS		 "ids"
+#define SNAPSHOT_STEPS		 "steps"
+#define SNAPSHOT_FILES_OF_TABLES 2 // those two
 
 // Fills `err` and returns `code` (-errno).
 int snapshot_fail(struct gp_snapshot_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
@@ -50,83 +55,26 @@ int safetensors_wrap(
 	const char *text, char **out, size_t *out_len, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // The first bytes of a file up to its data: length, JSON, spaces up to a multiple of 64.
 // *out is malloc'ed.
-int safetensors_header(const struct gp_snapshot_meta *meta, char **out, size_t *out_len,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-// Likewise of an incremental file: one tensor "changed" of `elements`.
-int safetensors_changed_header(uint64_t elements, char **out, size_t *out_len,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-// Whether a file of file_size bytes whose first `len` are `bytes` holds exactly these tensors, f32,
-// one after the other without holes. *data_start is where the data begins. `file` is for the text.
-int safetensors_check(const struct gp_snapshot_meta *meta, const char *file, const void *bytes,
-	uint64_t len, uint64_t file_size, uint64_t *data_start,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-
-// ---- blocks: each tensor is cut into pieces of block_elems, the last one short
-
-struct grid {
-	uint32_t block_elems;
-	uint32_t tensors_count;
-	uint32_t blocks_count;
-	uint32_t *first_block; // of each tensor; one more: blocks_count
-	uint64_t *first_elem;  // likewise, in the data of a file
+int safetensors_header(const struct gp_snapshot_meta *meta, uint32_t file, char **out,
+	size_t *out_len, struct gp_snapshot_error *err) GP_MUST_CHECK;
+// Likewise of an incremental file: one tensor "changed" of so many words.
+int safetensors_changed_header(const struct gp_snapshot_meta *meta, uint32_t file, uint64_t words,
+	char **out, size_t *out_len, struct gp_snapshot_error *err) GP_MUST_CHECK;
+// Entry of a tensor, or NULL: out of memory.
+json_t *safetensors_entry(
+	const char *dtype, const uint64_t *dims, uint32_t dims_count, uint64_t begin, uint64_t end);
+// A file as it is checked: `name` is for the text, `bytes` the first `len` of its `size`.
+struct safetensors_file {
+	const char *name;
+	uint32_t idx; // which of the snapshot's
+	const void *bytes;
+	uint64_t len;
+	uint64_t size;
 };
-
-struct grid_block {
-	uint32_t tensor;
-	uint32_t elems;
-	uint64_t elem; // first one, in the data of a file
-};
-
-int grid_init(struct grid *g, const struct gp_snapshot_meta *meta,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-void grid_fini(struct grid *g);
-struct grid_block grid_block(const struct grid *g, uint32_t block);
-static inline uint64_t grid_elems(const struct grid *g)
-{
-	return g->first_elem[g->tensors_count];
-}
-
-// Elements that pass in order, cut into blocks and summed.
-struct summer {
-	const struct grid *grid;
-	XXH3_state_t *hash;
-	uint32_t block;
-	uint32_t left; // of it
-};
-
-int summer_init(struct summer *s, const struct grid *grid) GP_MUST_CHECK; // 0 or -ENOMEM
-void summer_fini(struct summer *s);
-// Moves on by at most *count elements, not past the end of a block; *count becomes how many. `data`
-// NULL: they are not summed. True when the block is complete: *sum is of it.
-bool summer_feed(struct summer *s, const float *data, uint64_t *count, uint64_t *sum);
-
-// ---- blocks.safetensors: xxh3 of every block of every file (U64 [files, blocks], also of those
-// that an incremental snapshot leaves to its base), the blocks that are there (U32 [present], only
-// incremental), sizes of the frames (U32 [files, 1 + present], only zstd)
-
-struct index {
-	uint32_t files_count, blocks_count, present_count;
-	bool incremental, zstd;
-	uint64_t *sums;
-	uint32_t *present; // NULL: all
-	uint32_t *sizes;   // NULL: not compressed
-	void *memory;	   // of the three, when it was made by blocks_index_init
-};
-
-int blocks_index_init(struct index *x, uint32_t files_count, uint32_t blocks_count,
-	uint32_t present_count, bool incremental, bool zstd,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-void blocks_index_fini(struct index *x);
-uint64_t blocks_index_size(const struct index *x); // of its data
-int blocks_index_header(const struct index *x, char **out, size_t *out_len,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-// Points the three into `bytes`, a whole mapped file.
-int blocks_index_attach(struct index *x, const void *bytes, uint64_t size,
-	struct gp_snapshot_error *err) GP_MUST_CHECK;
-static inline uint32_t blocks_index_block(const struct index *x, uint32_t present_idx)
-{
-	return x->present ? x->present[present_idx] : present_idx;
-}
+// Whether the file holds exactly these tensors one after the other without holes. *data_start is
+// where the data begins.
+int safetensors_check(const struct gp_snapshot_meta *meta, const struct safetensors_file *f,
+	uint64_t *data_start, struct gp_snapshot_error *err) GP_MUST_CHECK;
 
 // ---- manifest
 
@@ -145,8 +93,17 @@ struct manifest {
 	struct gp_snapshot_tensor *tensors;
 	struct gp_snapshot_rank *ranks;
 	json_t *root;
-	json_t *names; // tensor name -> position
+	json_t *names;	    // tensor name -> position
+	json_t *embed_json; // NULL: no tables
+	struct gp_snapshot_tables embed;
+	struct gp_snapshot_table *tables;
 };
+
+json_t *snapshot_hex_json(uint64_t value);
+bool snapshot_hex_parse(const char *hex, uint64_t *out) GP_MUST_CHECK;
+// tables.c: what a manifest says of tables, and back.
+json_t *snapshot_tables_json(const struct gp_snapshot_meta *meta);
+int snapshot_tables_parse(struct manifest *m, struct gp_snapshot_error *err) GP_MUST_CHECK;
 
 // What is known only at the end.
 struct manifest_tail {
@@ -263,7 +220,7 @@ struct gp_snapshot_delta {
 	struct link *base; // LINK_INDEX
 	uint8_t *changed;  // a byte per block
 	uint32_t changed_count;
-	uint64_t changed_elems;
+	uint64_t changed_words; // of parameters
 	struct summer summers[GP_SNAPSHOT_FILES_MAX];
 };
 

@@ -13,7 +13,8 @@ struct gp_snapshot_writer {
 	struct gp_snapshot_form form;
 	struct grid grid;
 	struct index index;
-	const uint8_t *changed; // a byte per block; NULL: all are written
+	const uint8_t *changed;		       // a byte per block; NULL: all are written
+	const struct gp_snapshot_delta *delta; // NULL: a full one
 	uint32_t files_count;
 	struct file_out files[GP_SNAPSHOT_FILES_MAX];
 	struct gp_snapshot_error failed; // code 0 while all is well
@@ -50,16 +51,22 @@ void gp_snapshot_abort(struct gp_snapshot_writer *w)
 
 // ---- begin
 
-static uint64_t elems_written(
-	const struct gp_snapshot_writer *w, const struct gp_snapshot_delta *delta)
+// Words of a file that are written.
+static uint64_t words_written(const struct gp_snapshot_writer *w, uint32_t file)
 {
-	return delta ? delta->changed_elems : grid_elems(&w->grid);
+	uint64_t words = 0;
+	if (!w->delta)
+		return grid_words(&w->grid, file);
+	for (uint32_t i = 0; i < w->grid.blocks_count; i++)
+		if (w->delta->changed[i])
+			words += grid_block(&w->grid, file, i).words;
+	return words;
 }
 
 static int frames_prepare(struct gp_snapshot_writer *w, uint32_t level, size_t header_len,
 	struct gp_snapshot_error *err)
 {
-	size_t block = (size_t)w->grid.block_elems * sizeof(float);
+	size_t block = (size_t)w->grid.block_words * sizeof(float);
 	w->to.frame_size = zstd_frame_bound(GP_MAX(block, header_len));
 	w->to.frames = zstd_maker_create(level);
 	w->to.frame = malloc(w->to.frame_size);
@@ -69,11 +76,12 @@ static int frames_prepare(struct gp_snapshot_writer *w, uint32_t level, size_t h
 }
 
 // What a full disk would lack is known before the first byte.
-static void room_learn(struct gp_snapshot_writer *w, uint64_t file_size, size_t header_len)
+static void room_learn(struct gp_snapshot_writer *w, size_t header_len)
 {
 	struct statvfs fs;
-	w->to.size =
-		w->files_count * file_size + blocks_index_size(&w->index) + 4096 + 2 * header_len;
+	w->to.size = blocks_index_size(&w->index) + 4096 + 2 * header_len;
+	for (uint32_t i = 0; i < w->files_count; i++)
+		w->to.size += header_len + words_written(w, i) * sizeof(float);
 	if (statvfs(w->to.dir, &fs) == 0)
 		w->to.free = (uint64_t)fs.f_bavail * fs.f_frsize;
 }
@@ -82,14 +90,15 @@ static int file_begin(struct gp_snapshot_writer *w, uint32_t idx, uint64_t size,
 	size_t header_len, struct gp_snapshot_error *err)
 {
 	struct file_out *f = &w->files[idx];
-	if (summer_init(&f->summer, &w->grid) != 0)
+	if (summer_init(&f->summer, &w->grid, idx) != 0)
 		return snapshot_fail(err, -ENOMEM, "out of memory for checksums");
-	f->elements_left = grid_elems(&w->grid);
+	f->elements_left = grid_words(&w->grid, idx);
 	f->sums = &w->index.sums[(size_t)idx * w->index.blocks_count];
 	if (w->form.zstd)
 		f->frame_sizes = &w->index.sizes[idx * (1 + (size_t)w->index.present_count)];
 	int rc = file_out_init(f, &w->to,
-		w->form.zstd ? (size_t)w->grid.block_elems * sizeof(float) : WRITE_BUFFER_SIZE,
+		w->form.zstd ? GP_MAX((size_t)w->grid.block_words * sizeof(float), 1u)
+			     : WRITE_BUFFER_SIZE,
 		err);
 	if (rc == 0)
 		rc = file_out_create(f, w->form.zstd ? 0 : size, err);
@@ -98,28 +107,43 @@ static int file_begin(struct gp_snapshot_writer *w, uint32_t idx, uint64_t size,
 			      : file_out_put(f, header, header_len, err);
 }
 
+static int header_make(const struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
+	uint32_t idx, char **header, size_t *len, struct gp_snapshot_error *err)
+{
+	if (!w->delta)
+		return safetensors_header(meta, idx, header, len, err);
+	return safetensors_changed_header(meta, idx, words_written(w, idx), header, len, err);
+}
+
+// Files of tensors all have the same header.
 static int files_begin(struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
 	const struct gp_snapshot_opts *opts, struct gp_snapshot_error *err)
 {
 	char *header;
-	size_t header_len;
-	uint64_t elems = elems_written(w, opts->delta);
-	int rc = opts->delta ? safetensors_changed_header(elems, &header, &header_len, err)
-			     : safetensors_header(meta, &header, &header_len, err);
+	// Other files of tables may have a longer one than the first.
+	size_t header_len, more = meta->embed ? 64 * (size_t)meta->tensors_count : 0;
+	int rc = header_make(w, meta, 0, &header, &header_len, err);
 	if (rc != 0)
 		return rc;
 	if (w->form.zstd)
-		rc = frames_prepare(w, opts->level, header_len, err);
-	uint64_t size = header_len + elems * sizeof(float);
-	w->files_count = 1 + meta->states_count;
-	room_learn(w, size, header_len);
+		rc = frames_prepare(w, opts->level, header_len + more, err);
+	w->files_count = snapshot_files_count(meta);
+	room_learn(w, header_len);
 	for (uint32_t i = 0; i < w->files_count; i++) {
 		w->files[i].fd = -1;
 		snapshot_file_name(
 			meta, &w->form, i, w->files[i].info.name, sizeof(w->files[i].info.name));
 	}
-	for (uint32_t i = 0; rc == 0 && i < w->files_count; i++)
-		rc = file_begin(w, i, size, header, header_len, err);
+	for (uint32_t i = 0; rc == 0 && i < w->files_count; i++) {
+		if (i > 0 && meta->embed) {
+			free(header);
+			header = NULL;
+			rc = header_make(w, meta, i, &header, &header_len, err);
+		}
+		uint64_t size = header_len + words_written(w, i) * sizeof(float);
+		if (rc == 0)
+			rc = file_begin(w, i, size, header, header_len, err);
+	}
 	free(header);
 	return rc;
 }
@@ -127,7 +151,7 @@ static int files_begin(struct gp_snapshot_writer *w, const struct gp_snapshot_me
 static int index_begin(struct gp_snapshot_writer *w, const struct gp_snapshot_meta *meta,
 	const struct gp_snapshot_delta *delta, struct gp_snapshot_error *err)
 {
-	int rc = blocks_index_init(&w->index, 1 + meta->states_count, w->grid.blocks_count,
+	int rc = blocks_index_init(&w->index, snapshot_files_count(meta), w->grid.blocks_count,
 		w->form.present_count, delta != NULL, w->form.zstd, err);
 	if (rc != 0 || !delta)
 		return rc;
@@ -150,6 +174,7 @@ static int form_choose(struct gp_snapshot_writer *w, const struct gp_snapshot_me
 	if (opts->level > GP_SNAPSHOT_LEVEL_MAX)
 		return snapshot_fail(err, -EINVAL, "zstd level %u: at most %d", opts->level,
 			GP_SNAPSHOT_LEVEL_MAX);
+	w->delta = d;
 	int rc = grid_init(&w->grid, meta, err);
 	if (rc != 0)
 		return rc;
@@ -159,7 +184,7 @@ static int form_choose(struct gp_snapshot_writer *w, const struct gp_snapshot_me
 		.present_count = d ? d->changed_count : w->grid.blocks_count};
 	if (!d)
 		return 0;
-	for (uint32_t i = 0; i <= meta->states_count; i++)
+	for (uint32_t i = 0; i < snapshot_files_count(meta); i++)
 		if (d->summers[i].block < w->grid.blocks_count)
 			return snapshot_fail(
 				err, -EINVAL, "%s: not compared to its end", w->to.name);
@@ -203,7 +228,7 @@ int gp_snapshot_begin(const struct gp_snapshot_meta *meta, const struct gp_snaps
 {
 	static const struct gp_snapshot_opts plain = {0};
 	struct gp_snapshot_meta m = *meta;
-	m.block_elems = meta->block_elems ? meta->block_elems : GP_SNAPSHOT_BLOCK_ELEMS;
+	m.block_elems = snapshot_block_default(meta);
 	int rc = meta_accept(&m, err);
 	if (rc != 0)
 		return rc;
@@ -236,7 +261,7 @@ static int block_end(struct gp_snapshot_writer *w, struct file_out *f, uint32_t 
 	return w->form.zstd ? file_out_frame(f, NULL, 0, err) : 0;
 }
 
-int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const float *data,
+int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const void *data,
 	uint64_t count, struct gp_snapshot_error *err)
 {
 	GP_ASSERT(file_idx < w->files_count);
@@ -247,14 +272,15 @@ int gp_snapshot_append(struct gp_snapshot_writer *w, uint32_t file_idx, const fl
 	if (count > f->elements_left)
 		rc = snapshot_fail(err, -EINVAL, "%s: %llu elements more than its tensors have",
 			f->info.name, (unsigned long long)(count - f->elements_left));
+	const uint32_t *words = data;
 	uint64_t n, sum;
 	for (uint64_t at = 0; rc == 0 && at < count; at += n) {
 		uint32_t block = f->summer.block;
 		bool written = !w->changed || w->changed[block];
 		n = count - at;
-		bool whole = summer_feed(&f->summer, written ? data + at : NULL, &n, &sum);
+		bool whole = summer_feed(&f->summer, written ? words + at : NULL, &n, &sum);
 		if (written)
-			rc = file_out_put(f, data + at, n * sizeof(*data), err);
+			rc = file_out_put(f, words + at, n * sizeof(*words), err);
 		if (rc == 0 && written && whole)
 			rc = block_end(w, f, block, sum, err);
 		f->elements_left -= n;

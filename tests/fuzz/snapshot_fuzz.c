@@ -14,7 +14,9 @@ static void header_try(const struct gp_snapshot_meta *meta, const uint8_t *data,
 {
 	struct gp_snapshot_error err = {0};
 	uint64_t data_start;
-	if (safetensors_check(meta, "input", data, size, size, &data_start, &err) == 0)
+	const struct safetensors_file f = {
+		.name = "input", .bytes = data, .len = size, .size = size};
+	if (safetensors_check(meta, &f, &data_start, &err) == 0)
 		GP_ASSERT(data_start >= 8 && data_start <= size && data_start % 4 == 0);
 	else
 		GP_ASSERT(err.code < 0 && err.text[0] != 0);
@@ -80,7 +82,7 @@ static void manifest_try(const char *text, size_t text_len, const uint8_t *file,
 		return;
 	}
 	GP_ASSERT(m.meta.tensors_count > 0 && m.meta.tensors_count <= GP_SNAPSHOT_TENSORS_MAX);
-	GP_ASSERT(m.files_count == m.meta.states_count + 1);
+	GP_ASSERT(m.files_count == snapshot_files_count(&m.meta));
 	GP_ASSERT(gp_snapshot_job_valid(m.meta.job));
 	GP_ASSERT(m.form.depth < GP_SNAPSHOT_CHAIN_MAX &&
 		  (m.form.depth > 0) == (m.form.base[0] != 0));

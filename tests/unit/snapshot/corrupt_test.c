@@ -190,7 +190,7 @@ static void manifest_set(const char *key, json_t *value, const char *why)
 Test(corrupt, a_manifest_that_says_what_cannot_be_is_refused_by_name)
 {
 	manifest_expect(manifest_root(), NULL);
-	manifest_set("format", json_integer(3), "format 3 is newer than format 2");
+	manifest_set("format", json_integer(4), "format 4 is newer than format 3");
 	manifest_set("format", json_integer(0), "format");
 	manifest_set("surprise", json_integer(1), "surprise");
 	manifest_set("step", json_integer(-1), "step");
@@ -230,7 +230,9 @@ static int header_check(const char *json, uint64_t data_len, struct gp_snapshot_
 	memset(bytes, ' ', len);
 	gp_store64(bytes, len - 8);
 	memcpy(bytes + 8, json, strlen(json));
-	int rc = safetensors_check(&meta, "f", bytes, len, len + data_len, &data_start, err);
+	const struct safetensors_file f = {
+		.name = "f", .bytes = bytes, .len = len, .size = len + data_len};
+	int rc = safetensors_check(&meta, &f, &data_start, err);
 	cr_assert(rc != 0 || data_start == len);
 	free(bytes);
 	return rc;
@@ -276,9 +278,10 @@ Test(corrupt, safetensors_length_fields_stay_inside_the_file)
 	char bytes[64] = {0};
 	for (size_t i = 0; i < GP_ARRAY_SIZE(lengths); i++) {
 		gp_store64(bytes, lengths[i]);
-		cr_assert_eq(safetensors_check(&meta, "f", bytes, sizeof(bytes), sizeof(bytes),
-				     &data_start, &err),
-			-EBADMSG);
+		const struct safetensors_file f = {
+			.name = "f", .bytes = bytes, .len = sizeof(bytes), .size = sizeof(bytes)};
+		cr_assert_eq(safetensors_check(&meta, &f, &data_start, &err), -EBADMSG);
 	}
-	cr_assert_eq(safetensors_check(&meta, "f", bytes, 7, 7, &data_start, &err), -EBADMSG);
+	const struct safetensors_file f = {.name = "f", .bytes = bytes, .len = 7, .size = 7};
+	cr_assert_eq(safetensors_check(&meta, &f, &data_start, &err), -EBADMSG);
 }

@@ -60,4 +60,13 @@ flock -s 9
 refused "a running gradplaned uses it" restore 22
 exec 9<&-
 "$GRADCTL" snapshot restore "$DIR/s/run-1-0000000022" >/dev/null || fail "restore by path"
+
+mkdir "$DIR/t"
+"$MAKE" "$DIR/t" 5 5 0 tables
+"$GRADCTL" --dir "$DIR/t" snapshot verify | grep -q '^1 snapshots, 0 wrong$' || fail "verify of tables"
+"$GRADCTL" --dir "$DIR/t" snapshot export latest "$DIR/tables.safetensors" --states
+if /usr/bin/python3 -c 'import torch' 2>/dev/null; then
+	/usr/bin/python3 "$LOAD_TORCH" "$DIR/tables.safetensors" 5 tables
+	! /usr/bin/python3 "$LOAD_TORCH" "$DIR/tables.safetensors" 6 tables 2>/dev/null || fail "it cannot fail"
+fi
 echo ok

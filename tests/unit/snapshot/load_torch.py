@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""load_torch.py FILE STEP: turns what `gradctl snapshot export` wrote into torch tensors, loads them into a
-module as a user would, and compares every value with what tests/unit/snapshot/chain.c makes."""
+"""load_torch.py FILE STEP [tables]: turns what `gradctl snapshot export` wrote into torch tensors, loads them into a
+module as a user would, and compares every value with what
+tests/unit/snapshot/chain.c makes, or tables.c."""
 import json
 import struct
 import sys
 
 import torch
+
+
+DTYPES = {"F32": torch.float32, "I64": torch.int64, "I32": torch.int32}
 
 
 def load(path):
@@ -19,7 +23,10 @@ def load(path):
     tensors = {}
     for name, t in header.items():
         begin, end = t["data_offsets"]
-        flat = torch.frombuffer(view[begin:end], dtype=torch.float32)
+        if begin == end:
+            tensors[name] = torch.empty(t["shape"], dtype=DTYPES[t["dtype"]])
+            continue
+        flat = torch.frombuffer(view[begin:end], dtype=DTYPES[t["dtype"]])
         tensors[name] = flat.reshape(t["shape"]).clone()
     return tensors
 
@@ -31,6 +38,30 @@ def expected(first, count, file, step):
         every = 3 + block % 7
         values.append((step - step % every) * 1000 + file * 500 + e)
     return torch.tensor(values, dtype=torch.float32)
+
+
+def tables(path, step):
+    """An embedding of the rows that are there, as a user would make one."""
+    tensors = load(path)
+    for number, (name, rows, dim) in enumerate([("words", 70, 5), ("empty", 0, 3), ("users", 33, 1)]):
+        row = torch.arange(rows)
+        written = torch.where(row % 10 == 0, step, 1)
+        ids = [(r * 0x0300000000000001 + number + 2**63) % 2**64 - 2**63 for r in range(rows)]
+        if tensors.pop("ids/" + name).tolist() != ids or not torch.equal(
+                tensors.pop("steps/" + name).long(), written):
+            raise ValueError(f"{name}: ids or steps differ")
+        for file, prefix in enumerate(["", "sum/"]):
+            expected = (written * 1000 + file * 100 + row)[:, None] + torch.arange(dim) / 4
+            t = tensors.pop(prefix + name)
+            if tuple(t.shape) != (rows, dim) or not torch.equal(t, expected.float()):
+                raise ValueError(f"{prefix + name}: shape or values differ")
+            if rows:
+                place = {i: n for n, i in enumerate(ids)}
+                table = torch.nn.Embedding.from_pretrained(t)
+                if not torch.equal(table(torch.tensor(place[ids[7]])), t[7]):
+                    raise ValueError("the embedding has other rows")
+    if tensors:
+        raise ValueError(f"more than expected: {list(tensors)}")
 
 
 def main(path, step):
@@ -58,6 +89,6 @@ def main(path, step):
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], int(sys.argv[2]))
+        (tables if sys.argv[3:] == ["tables"] else main)(sys.argv[1], int(sys.argv[2]))
     except (ValueError, KeyError, OSError) as e:
         sys.exit(f"load_torch: {e}")

@@ -3,9 +3,9 @@
 """Reads a snapshot by what docs/operations.md and the safetensors specification say, and nothing else,
 and checks its values.
 
-read_snapshot.py DIRECTORY STEP [chain]: element e of file f (0 = parameters, then the optimizer arrays)
-must be STEP + 1000 f + e / 4, or with `chain` what tests/unit/snapshot/chain.c makes. Exit status 0, or 1
-with a line that says why.
+read_snapshot.py DIRECTORY STEP [chain|tables]: element e of file f (0 = parameters, then the optimizer
+arrays) must be STEP + 1000 f + e / 4, or with `chain` what tests/unit/snapshot/chain.c makes, with `tables`
+what tables.c makes. Exit status 0, or 1 with a line that says why.
 """
 import json
 import pathlib
@@ -59,44 +59,62 @@ def manifest_of(folder):
     return manifest, checksum
 
 
-def blocks_of(manifest):
-    """(first element, elements) of each block in the data of a file."""
-    blocks, at = [], 0
+def kind_of(manifest, idx):
+    """The first part of the name of file `idx`: params, state-momentum, ids, ..."""
+    return manifest["files"][idx]["name"].split(".")[0]
+
+
+def shape_of(manifest, idx, t):
+    """Of tensor t in file `idx`: tables are of rows."""
+    if manifest["kind"] != "embed" or kind_of(manifest, idx) == "params":
+        return t["dims"]
+    if kind_of(manifest, idx) in ("ids", "steps"):
+        return t["dims"][:1]
+    return [t["dims"][0], 1 if manifest["embed"]["state_of"] == "row" else t["dims"][1]]
+
+
+def blocks_of(manifest, idx):
+    """(first element, elements) of each block in the data of file `idx`; blocks of tables are rows."""
+    blocks, at, step = [], 0, manifest["blocks"]["elements"]
     for t in manifest["tensors"]:
-        for first in range(0, t["elements"], manifest["blocks"]["elements"]):
-            blocks.append((at + first, min(manifest["blocks"]["elements"], t["elements"] - first)))
-        at += t["elements"]
+        shape = shape_of(manifest, idx, t)
+        elements = int(np.prod(shape, dtype=np.int64))
+        items = shape[0] if manifest["kind"] == "embed" else elements
+        width = elements // items if items else 0
+        for first in range(0, items, step):
+            blocks.append((at + first * width, min(step, items - first) * width))
+        at += elements
     return blocks
 
 
 def load(folder):
     """The manifest and one flat array for each file."""
     manifest, _ = manifest_of(folder)
-    blocks = blocks_of(manifest)
+    blocks = [blocks_of(manifest, i) for i in range(len(manifest["files"]))]
     index = file_of(folder, manifest["index"])
-    if len(blocks) != manifest["blocks"]["count"]:
+    if any(len(b) != manifest["blocks"]["count"] for b in blocks):
         raise ValueError("blocks: their number is wrong")
     if manifest["content"] == "full":
-        shapes = [(t["name"], t["dims"]) for t in manifest["tensors"]]
         arrays = []
-        for entry in manifest["files"]:
+        for i, entry in enumerate(manifest["files"]):
             tensors = file_of(folder, entry)
-            if [(name, list(a.shape)) for name, a in tensors.items()] != shapes:
+            shapes = [(t["name"], shape_of(manifest, i, t)) for t in manifest["tensors"]]
+            if sorted((name, list(a.shape)) for name, a in tensors.items()) != sorted(shapes):
                 raise ValueError(f"{entry['name']}: names or shapes differ from the manifest")
-            arrays.append(np.concatenate([a.reshape(-1) for a in tensors.values()]))
+            arrays.append(np.concatenate([tensors[name].reshape(-1) for name, _ in shapes]))
     else:
         base = folder.parent / manifest["base"]["name"]
         if manifest_of(base)[1] != manifest["base"]["checksum"]:
             raise ValueError("base: its checksum differs")
         arrays = load(base)[1]
-        for array, entry in zip(arrays, manifest["files"]):
+        for i, (array, entry) in enumerate(zip(arrays, manifest["files"])):
             changed, at = file_of(folder, entry)["changed"], 0
             for block in index["present"]:
-                first, count = blocks[block]
+                first, count = blocks[i][block]
                 array[first:first + count] = changed[at:at + count]
                 at += count
-    for array, sums in zip(arrays, index["sums"]):
-        for (first, count), expected in zip(blocks, sums):
+    for i, (array, sums) in enumerate(zip(arrays, index["sums"])):
+        for (first, count), expected in zip(blocks[i], sums):
             if xxhash.xxh3_64_intdigest(array[first:first + count].tobytes()) != int(expected):
                 raise ValueError(f"a block at {first} has another xxh3")
     return manifest, arrays
@@ -111,6 +129,31 @@ def expected_of(count, file, step, chain):
     return ((step - step % every) * 1000 + file * 500 + e).astype(np.float32)
 
 
+def tables(path, step):
+    """Every tenth row of a table was written last in `step`, the others in 1."""
+    manifest, arrays = load(path)
+    kinds = [kind_of(manifest, i) for i in range(len(arrays))]
+    if manifest["step"] != step or kinds != ["params", "state-sum", "ids", "steps"]:
+        raise ValueError("another step, or not the files of tables")
+    if manifest["embed"]["updates"] != step * 3 or manifest["embed"]["tables"][0]["initial"] != {
+            "kind": "normal", "scale": 0.5, "seed": "fedcba9876543210"}:
+        raise ValueError("embed: not what was written")
+    for idx, array in enumerate(arrays):
+        expected = []
+        for number, t in enumerate(manifest["tensors"]):
+            rows, written = np.arange(t["dims"][0]), np.where(np.arange(t["dims"][0]) % 10, 1, step)
+            if kinds[idx] == "ids":
+                expected.append(np.array([int(r) * 0x0300000000000001 + number for r in rows], np.uint64))
+            elif kinds[idx] == "steps":
+                expected.append(written)
+            else:
+                width = (shape_of(manifest, idx, t) + [1])[1]
+                expected.append(((written * 1000 + idx * 100 + rows)[:, None]
+                                 + np.arange(width)[None, :] / 4).reshape(-1))
+        if not np.array_equal(array, np.concatenate(expected).astype(array.dtype)):
+            raise ValueError(f"{manifest['files'][idx]['name']}: values differ")
+
+
 def main(path, step, chain):
     manifest, arrays = load(pathlib.Path(path).resolve())
     if manifest["step"] != step or len(arrays) != 2:
@@ -122,6 +165,9 @@ def main(path, step, chain):
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["chain"])
+        if sys.argv[3:] == ["tables"]:
+            tables(pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2]))
+        else:
+            main(sys.argv[1], int(sys.argv[2]), sys.argv[3:] == ["chain"])
     except (ValueError, KeyError, OSError, subprocess.CalledProcessError) as e:
         sys.exit(f"read_snapshot: {e}")
