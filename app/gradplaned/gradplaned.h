@@ -95,6 +95,14 @@ struct restored {
 // caller frees. 0, -ENOMEM, or -EINVAL when the snapshot is not of that job.
 int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	struct gp_restore *out, struct gp_restore_tensor **tensors) GP_MUST_CHECK;
+// What to do about an error of gp_registrar_restore, in brackets, or "".
+const char *restore_advice(int rc);
+// The array of the snapshot's optimizer, or NULL.
+const float *restore_state_find(const struct gp_snapshot *s, const char *name, uint32_t tensor);
+// restore_tables.c: whether the configuration's tables are those of the snapshot; said if not.
+bool restore_tables_fit(const struct gp_snapshot_meta *m, const struct gp_config_job *job);
+void restore_table_fill(const struct gp_snapshot *s, uint32_t table, bool rowwise,
+	struct gp_restore_tensor *out, struct gp_restore_rows *rows);
 // Finds and proves what each job starts from, as snapshot.restore says; sets the node's epoch.
 int restore_open(struct node *n) GP_MUST_CHECK;
 // Gives it to the engine.

@@ -108,7 +108,7 @@ void job_config_fill(
 		.memory_max = j->memory_max,
 		.timeout_ns = j->worker_timeout_us * US,
 		.recorded = j->views_log[0] != 0,
-		.cut_interval = j->kind == GP_JOB_TRAIN ? c->snapshot.interval_steps : 0,
+		.cut_interval = j->kind != GP_JOB_REDUCE ? c->snapshot.interval_steps : 0,
 		.lag_max = j->kind == GP_JOB_TRAIN && c->node.role == GP_ROLE_PRIMARY
 				   ? c->replica.lag_max
 				   : 0,

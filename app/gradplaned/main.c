@@ -53,7 +53,7 @@ static int capacity_prove(const struct node *n, const char *path, bool print)
 static bool snapshots_are_used(const struct node *n)
 {
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
-		if (n->cfg.jobs[i].kind == GP_JOB_TRAIN)
+		if (n->cfg.jobs[i].kind != GP_JOB_REDUCE)
 			return true;
 	return n->cfg.node.role == GP_ROLE_REPLICA;
 }

@@ -105,8 +105,7 @@ static int pending_load(struct node *n, uint32_t idx)
 		rc = gp_registrar_restore(n->registrar, (uint16_t)job->id, &x);
 	if (rc != 0 && rc != -EBUSY)
 		gp_error("job %s: the snapshot of step %u is verified but cannot be served: %s%s",
-			job->name, p->step, strerror(-rc),
-			rc == -ENOMEM ? " (raise jobs[].memory_max)" : "");
+			job->name, p->step, strerror(-rc), restore_advice(rc));
 	free(tensors);
 	gp_snapshot_close(s);
 	return rc;

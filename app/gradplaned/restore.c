@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 // NULL where the snapshot has no such array: it was made with another optimizer.
-static const float *state_find(const struct gp_snapshot *s, const char *name, uint32_t tensor)
+const float *restore_state_find(const struct gp_snapshot *s, const char *name, uint32_t tensor)
 {
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
 	for (uint32_t i = 0; i < m->states_count; i++)
@@ -21,8 +21,8 @@ static const float *state_find(const struct gp_snapshot *s, const char *name, ui
 
 static bool meta_fits(const struct gp_snapshot_meta *m, const struct gp_config_job *job)
 {
-	if (strcmp(m->job, job->name) != 0 || job->kind != GP_JOB_TRAIN ||
-		strcmp(m->kind, gp_job_kind_name(GP_JOB_TRAIN)) != 0) {
+	if (strcmp(m->job, job->name) != 0 || job->kind == GP_JOB_REDUCE ||
+		strcmp(m->kind, gp_job_kind_name(job->kind)) != 0) {
 		gp_error("the snapshot is of job %s, kind %s, not of job %s, kind %s", m->job,
 			m->kind, job->name, gp_job_kind_name(job->kind));
 		return false;
@@ -31,7 +31,7 @@ static bool meta_fits(const struct gp_snapshot_meta *m, const struct gp_config_j
 		gp_warn("job %s: the snapshot was made with optimizer %s, the configuration says "
 			"%s",
 			job->name, m->optimizer, gp_optimizer_name(job->optimizer.name));
-	return true;
+	return !m->embed || restore_tables_fit(m, job);
 }
 
 // The last step that each rank has contributed; a rank that the snapshot does not know begins with
@@ -58,11 +58,13 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
 	if (!meta_fits(m, job))
 		return -EINVAL;
-	// With the ranks' clocks behind them, so that one free ends both.
+	// With what they point to and the ranks' clocks behind them, so that one free ends all.
 	struct gp_restore_tensor *t =
-		calloc(1, sizeof(*t) * m->tensors_count + sizeof(uint32_t) * job->workers);
+		calloc(1, (sizeof(*t) + sizeof(struct gp_restore_rows)) * m->tensors_count +
+				  sizeof(uint32_t) * job->workers);
 	if (!t)
 		return -ENOMEM;
+	struct gp_restore_rows *rows = (void *)(t + m->tensors_count);
 	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
 	for (uint32_t i = 0; i < m->tensors_count; i++) {
 		t[i] = (struct gp_restore_tensor){
@@ -72,12 +74,14 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 			.values = gp_snapshot_data(s, 0, i),
 		};
 		for (uint32_t k = 0; k < gp_optim_states(optim); k++)
-			t[i].states[k] = state_find(s, gp_optim_state_name(optim, k), i);
+			t[i].states[k] = restore_state_find(s, gp_optim_state_name(optim, k), i);
+		if (m->embed)
+			restore_table_fill(s, i, gp_optim_is_rowwise(optim), &t[i], &rows[i]);
 	}
 	*out = (struct gp_restore){
 		.step = m->step,
 		.decision = (uint32_t)m->decision,
-		.clock = clocks_fill(s, job, (uint32_t *)(void *)(t + m->tensors_count)),
+		.clock = clocks_fill(s, job, (uint32_t *)(void *)(rows + m->tensors_count)),
 		.tensors_count = m->tensors_count,
 		.tensors = t,
 	};
@@ -116,7 +120,7 @@ static int newest_open(struct node *n)
 {
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
 		struct gp_snapshot_error err;
-		if (n->cfg.jobs[i].kind != GP_JOB_TRAIN)
+		if (n->cfg.jobs[i].kind == GP_JOB_REDUCE)
 			continue;
 		int rc = gp_snapshot_latest(n->cfg.snapshot.directory, n->cfg.jobs[i].name,
 			on_refused, NULL, &n->restored[i].snapshot, &err);
@@ -200,7 +204,7 @@ static int job_restore(struct node *n, uint32_t idx)
 		rc = gp_registrar_restore(n->registrar, (uint16_t)job->id, &x);
 	if (rc != 0) {
 		gp_error("job %s: %s cannot be loaded: %s%s", job->name, path, strerror(-rc),
-			rc == -ENOMEM ? " (raise jobs[].memory_max)" : "");
+			restore_advice(rc));
 		return rc;
 	}
 	gp_info("job %s: starts from %s, step %u", job->name, path, step);

@@ -2,7 +2,7 @@
 //
 // One snapshot: from the versions that a cut has pinned to a directory on disk. Runs on the
 // snapshot thread; looks blocks up online and is offline whenever it may block.
-#include "gradplaned.h"
+#include "snapshot_plan.h"
 
 #include <gp_log.h>
 
@@ -13,15 +13,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-// What is collected before the first byte is written.
-struct plan {
-	struct gp_snapshot_meta meta;
-	struct gp_snapshot_tensor *tensors;
-	struct gp_snapshot_rank *ranks;
-	const char *states[GP_OPTIM_STATES_MAX];
-};
-
-static int task_failed(struct snapshot_task *t, int error, const char *text)
+int snapshot_task_failed(struct snapshot_task *t, int error, const char *text)
 {
 	t->err.code = error;
 	snprintf(t->err.text, sizeof(t->err.text), "%s", text);
@@ -48,6 +40,7 @@ static void plan_free(struct plan *p)
 {
 	free(p->tensors);
 	free(p->ranks);
+	snapshot_tables_free(p);
 }
 
 // Names point into the job's layout, which a primary keeps until its end.
@@ -57,12 +50,12 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 	p->tensors = calloc(t->view.tensors_count, sizeof(*p->tensors));
 	p->ranks = calloc(job->workers, sizeof(*p->ranks));
 	if (!p->tensors || !p->ranks)
-		return task_failed(t, -ENOMEM, "no memory for the list of tensors");
+		return snapshot_task_failed(t, -ENOMEM, "no memory for the list of tensors");
 	gp_rcu_online();
 	int rc = tensors_fill(n, t, p);
 	gp_rcu_offline();
 	if (rc != 0)
-		return task_failed(t, rc, "the job has no layout");
+		return snapshot_task_failed(t, rc, "the job has no layout");
 	bool async = t->view.consistency != GP_CONSIST_BSP;
 	for (uint32_t i = 0; i < job->workers; i++)
 		p->ranks[i] = (struct gp_snapshot_rank){.rank = i,
@@ -86,28 +79,27 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 		.states_count = gp_optim_states(optim),
 		.states = p->states,
 	};
-	return 0;
+	return job->kind == GP_JOB_EMBED ? snapshot_tables_plan(n, t, p) : 0;
 }
 
-// What becomes of the elements, in the order of a snapshot's files: 0, or what ends the walk.
-struct walk {
-	int (*take)(struct walk *w, uint32_t file, const float *data, uint32_t elems);
-	struct snapshot_task *task;
-	struct gp_snapshot_delta *delta;
-	struct gp_snapshot_writer *writer;
-};
-
-#define WALK_ENOUGH 1
+int snapshot_given_up(struct node *n, struct snapshot_task *t)
+{
+	if (!atomic_load_explicit(&n->snapshots.give_up, memory_order_relaxed))
+		return 0;
+	bool rows = n->cfg.jobs[t->job_idx].kind == GP_JOB_EMBED;
+	return snapshot_task_failed(t, -ECANCELED,
+		rows ? "the memory of its cut (jobs[].tables[].kept) ran out"
+		     : "the memory of its cut (snapshot.memory_max) ran out");
+}
 
 static int block_take(struct node *n, struct walk *w, uint32_t block, uint32_t file)
 {
 	struct snapshot_task *t = w->task;
 	uint32_t elems;
 	uint64_t digest = 0;
-	if (atomic_load_explicit(&n->snapshots.give_up, memory_order_relaxed))
-		return task_failed(t, -ECANCELED,
-			"the memory of its cut (snapshot.memory_max) ran "
-			"out");
+	int rc = snapshot_given_up(n, t);
+	if (rc != 0)
+		return rc;
 	gp_rcu_online();
 	const float *data = gp_engine_block(n->engine, t->job_idx, block, t->step, file, &elems);
 	if (data && file == 0 && w->writer &&
@@ -115,13 +107,15 @@ static int block_take(struct node *n, struct walk *w, uint32_t block, uint32_t f
 		data = NULL;
 	gp_rcu_offline(); // the cut keeps the version
 	if (!data)
-		return task_failed(t, -ENOENT, "a block of the generation is gone");
+		return snapshot_task_failed(t, -ENOENT, "a block of the generation is gone");
 	t->digest += digest;
 	return w->take(w, file, data, elems);
 }
 
-static int blocks_walk(struct node *n, struct walk *w, const struct plan *p)
+static int elements_walk(struct node *n, struct walk *w, const struct plan *p)
 {
+	if (p->meta.embed)
+		return snapshot_tables_walk(n, w, p);
 	for (uint32_t file = 0; file <= p->meta.states_count; file++)
 		for (uint32_t block = 0; block < w->task->view.blocks_count; block++) {
 			int rc = block_take(n, w, block, file);
@@ -131,12 +125,12 @@ static int blocks_walk(struct node *n, struct walk *w, const struct plan *p)
 	return 0;
 }
 
-static int delta_take(struct walk *w, uint32_t file, const float *data, uint32_t elems)
+static int delta_take(struct walk *w, uint32_t file, const void *data, uint64_t elems)
 {
 	return gp_snapshot_delta_feed(w->delta, file, data, elems) ? 0 : WALK_ENOUGH;
 }
 
-static int writer_take(struct walk *w, uint32_t file, const float *data, uint32_t elems)
+static int writer_take(struct walk *w, uint32_t file, const void *data, uint64_t elems)
 {
 	return gp_snapshot_append(w->writer, file, data, elems, &w->task->err);
 }
@@ -156,7 +150,7 @@ static int delta_make(struct node *n, struct snapshot_task *t, const struct plan
 		return 0;
 	}
 	int rc = gp_snapshot_delta_depth(w.delta) + 2 > cfg->full_every ? WALK_ENOUGH
-									: blocks_walk(n, &w, p);
+									: elements_walk(n, &w, p);
 	if (rc == 0)
 		*out = w.delta;
 	else
@@ -189,7 +183,7 @@ static int files_write(struct node *n, struct snapshot_task *t, const struct pla
 	int rc = gp_snapshot_begin(&p->meta, &opts, cfg->directory, &w.writer, &t->err);
 	if (rc != 0)
 		return rc;
-	rc = blocks_walk(n, &w, p);
+	rc = elements_walk(n, &w, p);
 	if (rc != 0) {
 		gp_snapshot_abort(w.writer);
 		return rc;

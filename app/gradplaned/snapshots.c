@@ -259,7 +259,7 @@ static void wait_add(struct node *n, struct snapshot_wait *w, uint32_t idx)
 {
 	struct gp_job_view v;
 	gp_engine_job_view(n->engine, idx, &v);
-	if (v.kind != GP_KIND_TRAIN || !v.ready || !v.initialised)
+	if (v.kind == GP_KIND_REDUCE || !v.ready || !v.initialised)
 		return;
 	if (job_has_newest(n, idx, &v)) {
 		json_array_append_new(w->done, newest_json(n, idx));
@@ -301,8 +301,8 @@ int snapshots_request(
 		wait_end(w, NULL);
 		if (known)
 			gp_ctl_error_set(err, "not_ready",
-				"no job of kind train has a generation yet: its workers have to "
-				"join and give initial values first");
+				"no job of kind train or embed has a generation yet: its workers "
+				"have to join first, and to give initial values");
 		else
 			gp_ctl_error_set(err, "not_found", "no job %s", name);
 		return known ? -EAGAIN : -ENOENT;

@@ -79,6 +79,7 @@ static int job_join(struct task *t, struct gw_error *err)
 			 (o->replace ? GP_CLIENT_REPLACE : 0u),
 		.previous_incarnation = o->previous_incarnation,
 		.path_mtu = o->mtu,
+		.reconnect_ms = o->reconnect_ms,
 		.compress.codec = o->codec == GW_CODEC_BF16  ? GP_CLIENT_BF16
 				  : o->codec == GW_CODEC_F16 ? GP_CLIENT_F16
 							     : GP_CLIENT_F32,
@@ -204,6 +205,24 @@ static uint32_t steps_end(const struct task *t)
 	return o->epochs ? o->epochs * t->sampler.epoch_steps : UINT32_MAX;
 }
 
+// Another server, or the same one from a snapshot: what it has of this rank counts. A row is read
+// anew before each step anyway.
+static int resume(struct task *t, uint32_t *done)
+{
+	int rc = 0;
+
+	if (t->opts->dense)
+		do
+			rc = gp_client_init_params(
+				t->client, &t->params, t->opts->timeout_ms, &t->failure);
+		while (rc == -GP_ROLLED_BACK);
+	*done = gp_client_step(t->client) - 1;
+	if (!rc && t->opts->progress == GW_PROGRESS_TEXT)
+		fprintf(stderr, "gradworker: rank %u goes on behind step %u\n", t->opts->rank,
+			*done);
+	return rc;
+}
+
 static int train(struct task *t)
 {
 	const struct gw_options *o = t->opts;
@@ -217,6 +236,12 @@ static int train(struct task *t)
 
 		rc = step_take(t, done);
 		gp_client_stats(t->client, &stats);
+		if (rc == -GP_ROLLED_BACK) {
+			rc = resume(t, &done);
+			gw_progress_fini(&progress);
+			gw_progress_init(&progress, o, done);
+			continue;
+		}
 		if (rc)
 			break;
 		done = gp_client_step(t->client) - 1;
@@ -241,11 +266,11 @@ static void report(const struct task *t)
 	gp_client_stats(t->client, &stats);
 	printf("gradworker: ok task=sections rank=%u steps=%u loss=%.4f rows_per_step=%.1f "
 	       "pushed_per_step=%.0f wire_per_step=%.0f dense_per_step=%.0f retransmits=%" PRIu64
-	       " wall_s=%.2f\n",
+	       " reconnects=%" PRIu64 " wall_s=%.2f\n",
 		t->opts->rank, t->own_steps, t->loss, (double)t->words_seen / steps,
 		(double)stats.pushed_bytes / steps,
 		(double)(stats.tx_bytes + stats.rx_bytes) / steps,
-		2.0 * sizeof(float) * (double)dense_floats(t), stats.retransmits,
+		2.0 * sizeof(float) * (double)dense_floats(t), stats.retransmits, stats.reconnects,
 		(double)(gw_now_ns() - t->start_ns) * 1e-9);
 }
 

@@ -161,7 +161,8 @@ const struct row gp_config_rows[] = {
 	{"snapshot.directory", VALUE_PATH, AT(snapshot.directory),
 	 .def = "/var/lib/gradplane/snapshots", .help = "Directory that holds the snapshots."},
 	{"snapshot.interval_steps", VALUE_UINT, AT(snapshot.interval_steps), .def = "0", .min = 0,
-	 .max = 1000000000, .help = "Steps between snapshots; 0: only on request and at shutdown."},
+	 .max = 1000000000, .help = "Steps between snapshots (asynchronous jobs: of the slowest worker); 0: only on "
+		 "request and at shutdown."},
 	{"snapshot.keep", VALUE_UINT, AT(snapshot.keep), .def = "4", .min = 1, .max = 1000,
 	 .help = "Snapshots kept for each job; older ones are removed unless these build on them."},
 	{"snapshot.full_every", VALUE_UINT, AT(snapshot.full_every), .def = "8", .min = 1, .max = 100,
@@ -431,7 +432,8 @@ const struct row gp_config_rows[] = {
 	 .help = "Commits, of all workers, since the row's last write."},
 	{"jobs[].tables[].kept", VALUE_UINT, TABLE(kept), .def = "25", .min = 1, .max = 400,
 	 .help = "Memory for what rows were in generations that are being read, in percent of `rows_max`. "
-		 "When it runs out the oldest of these generations are gone, and who reads them begins anew."},
+		 "When it runs out the oldest of these generations are gone, and who reads them begins anew; "
+		 "pushes wait for a snapshot, see `snapshot.on_full`."},
 };
 // clang-format on
 

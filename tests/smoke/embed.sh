@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # read by other files
+# Sourced after train.sh: workers of the task `sections` on a small sample, and what they have learned.
+
+WORKERS=2 CORES=2
+
+# sample FILE: 800 packages of 4 sections, each named by a word of its own among common ones.
+sample() {
+	awk 'BEGIN { split("admin games libs utils", s); split("root chess shared tool", w)
+		for (i = 0; i < 800; i++) { k = 1 + i % 4
+			printf "%s\tpkg%d-%s\tA %s of package %d\n", s[k], i, i % 3 ? "x" : w[k], w[k], i % 50 } }' >"$1"
+}
+
+# embed_start [PATH=VALUE]...: conf/embed.yaml on gp0, with $CORES cores.
+embed_start() {
+	server_start embed gp0 cores.count="$CORES" jobs.0.workers=2 eal.memory=128MiB "$@"
+}
+
+learn() { # RANK STEPS [OPTION]...
+	proc_start "worker$1" "worker$1" "$GRADWORKER" --task sections --data "$RUN_DIR/sample.tsv" \
+		--features-bits 12 --server "$ADDR_PRIMARY:9700" --job sections --rank "$1" --world 2 \
+		--batch 32 --steps "$2" --mtu "$MTU" --progress none "${@:3}"
+}
+
+# accuracy_expect ADDRESS LOG: a reader of that server tells nearly all sections.
+accuracy_expect() {
+	ns_run worker0 "$GRADWORKER" --eval --task sections --data "$RUN_DIR/sample.tsv" \
+		--features-bits 12 --server "$1:9700" --job sections >"$RUN_DIR/$2.log" 2>&1 ||
+		fail "evaluation: $(tail -n 1 "$RUN_DIR/$2.log")"
+	awk -v a="$(field accuracy "$RUN_DIR/$2.log")" 'BEGIN { exit !(a > 0.95) }' ||
+		fail "accuracy is $(field accuracy "$RUN_DIR/$2.log")"
+}
+
+# table FILTER: of the table, as the server NAME sees it.
+table() { # NAME FILTER
+	ctl "$1" job show sections | jq -r ".tables[0]$2"
+}
