@@ -117,8 +117,9 @@ static int sides_make(struct rig *r)
 	if (rc == 0)
 		rc = gp_follower_create(&r->follower, &follower);
 	uint32_t *steps = calloc(r->units_count, sizeof(*steps));
+	const struct gp_backup_base base = {.steps = steps};
 	if (rc == 0)
-		rc = steps ? gp_feeder_base(r->feeder, 0, &r->layout, 0, steps, &r->err) : -ENOMEM;
+		rc = steps ? gp_feeder_base(r->feeder, 0, &r->layout, &base, &r->err) : -ENOMEM;
 	free(steps);
 	if (rc != 0)
 		return rc;

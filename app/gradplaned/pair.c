@@ -125,7 +125,7 @@ static void on_base(void *arg, const struct gp_backup_base *b)
 	struct gp_stream_error err = {.text = "no memory"};
 	int rc = layout_fill(n, b->job_idx, &l);
 	if (rc == 0)
-		rc = gp_feeder_base(n->pair.feeder, b->job_idx, &l, b->decision, b->steps, &err);
+		rc = gp_feeder_base(n->pair.feeder, b->job_idx, &l, b, &err);
 	if (rc != 0)
 		job_feed_again(n, b->job_idx, err.text);
 	else

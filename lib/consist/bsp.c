@@ -40,6 +40,7 @@ int gp_consist_init(
 		return -ENOMEM;
 	for (uint32_t u = 0; u < cfg->units_count; u++)
 		c->committed[u] = cfg->generation;
+	memset(c->counted, 0xff, sizeof(c->counted));
 	return 0;
 }
 
@@ -82,6 +83,18 @@ struct gp_decision *consist_log_add(struct gp_consist *c)
 	return d;
 }
 
+static void counted_note(struct gp_consist *c)
+{
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(c->members.w); i++)
+		c->counted[1].w[i] &= c->members.w[i];
+	if (++c->units_done < c->cfg.units_count)
+		return;
+	c->units_done = 0;
+	c->generation++;
+	c->counted[0] = c->counted[1];
+	memset(&c->counted[1], 0xff, sizeof(c->counted[1]));
+}
+
 bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, uint32_t view)
 {
 	GP_ASSERT(unit < c->cfg.units_count && !gp_consist_is_async(c));
@@ -100,12 +113,9 @@ bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, ui
 	// A unit runs at most one step ahead of the others: no rank starts a step before it holds
 	// all of the one before.
 	GP_ASSERT(step == c->generation + 1);
-	if (++c->units_done == c->cfg.units_count) {
-		c->units_done = 0;
-		c->generation++;
-		if (c->cfg.mode != GP_CONSIST_SYNC)
-			gp_async_start(c, NULL, c->generation);
-	}
+	counted_note(c);
+	if (c->units_done == 0 && c->cfg.mode != GP_CONSIST_SYNC)
+		gp_async_start(c, NULL, c->generation);
 	return true;
 }
 
@@ -152,6 +162,7 @@ bool gp_consist_try_view(struct gp_consist *c)
 	if (async)
 		async_view(c, d);
 	gp_ranks_foreach(r, &c->members) gp_ranks_del(&c->async.joined, r);
+	c->view_decided = *d;
 	return true;
 }
 

@@ -106,9 +106,13 @@ struct gp_consist {
 	uint32_t admitted;    // the latest incarnation that joined
 	uint32_t generation;
 	uint32_t units_done; // units committed at generation + 1
-	uint32_t *committed; // per unit: step
-	uint16_t *parts;     // per unit: parts done of the next step
-	uint32_t decision;   // highest number given
+	// bsp: who is in all of `generation`, in all that is committed beyond it; nothing known:
+	// all
+	struct gp_ranks counted[2];
+	struct gp_decision view_decided; // the last one; number 0: none
+	uint32_t *committed;		 // per unit: step
+	uint16_t *parts;		 // per unit: parts done of the next step
+	uint32_t decision;		 // highest number given
 	uint32_t log_mask;
 	struct gp_decision *log;
 	struct gp_async async;

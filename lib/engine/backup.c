@@ -35,6 +35,8 @@ static void gate_turn(struct gp_core *c, struct job_core *jc, uint32_t wanted)
 	h->gate.base_due = wanted != 0;
 	h->gate.base_decision = h->consist.decision;
 	h->gate.base_generation = h->consist.generation;
+	h->gate.base_view = h->consist.view_decided;
+	memcpy(h->gate.base_counted, h->consist.counted, sizeof(h->gate.base_counted));
 	h->delivered[reader_backup(c)] = h->consist.decision;
 	memcpy(h->gate.base_steps, h->consist.committed, sizeof(uint32_t) * jc->job->units_count);
 }
@@ -149,12 +151,15 @@ static void event_tell(
 	}
 	GP_ASSERT(cmd->type == CMD_BASE);
 	const struct gp_job *j = job_of(e, idx);
+	const struct home_gate *g = &j->home->gate;
 	const struct gp_backup_base base = {.job_idx = idx,
 		.gate = cmd->view,
 		.decision = cmd->unit,
 		.generation = cmd->step,
 		.units_count = j->units_count,
-		.steps = j->home->gate.base_steps};
+		.steps = g->base_steps,
+		.view = g->base_view,
+		.counted = {g->base_counted[0], g->base_counted[1]}};
 	sink->base(sink->arg, &base);
 }
 

@@ -4,6 +4,7 @@
 #ifndef ENGINE_GATE_H
 #define ENGINE_GATE_H
 
+#include <gp_consist.h>
 #include <gp_ring.h>
 #include <gp_wire.h>
 
@@ -15,6 +16,8 @@ struct home_gate {
 	bool base_due;	   // the replicating thread has not been given it yet
 	uint32_t base_decision;
 	uint32_t base_generation;
+	struct gp_decision base_view;
+	struct gp_ranks base_counted[2];
 	uint32_t *base_steps; // per unit; NULL: a job without a gate
 };
 

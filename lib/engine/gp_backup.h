@@ -30,7 +30,9 @@ struct gp_backup_base {
 	uint32_t decision;   // the last one made before it closed
 	uint32_t generation; // committed in all units; UINT32_MAX: none
 	uint32_t units_count;
-	const uint32_t *steps; // [units] committed; valid until the gate is set again
+	const uint32_t *steps;	    // [units] committed; valid until the gate is set again
+	struct gp_decision view;    // the last one; number 0: none since the server began
+	struct gp_ranks counted[2]; // who is in the generation, in all that is committed beyond it
 };
 
 struct gp_backup_sink {

@@ -323,5 +323,8 @@ int job_load(struct gp_job *j, const struct gp_restore *r)
 		if (r->counted[1])
 			j->cores[i].counted_ahead = *r->counted[1];
 	}
+	for (uint32_t i = 0; i < 2; i++)
+		if (r->counted[i])
+			j->home->consist.counted[i] = *r->counted[i];
 	return 0;
 }

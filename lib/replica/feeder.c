@@ -104,7 +104,7 @@ static int job_memory(struct gp_feeder *f, struct feeder_job *j, const struct la
 }
 
 int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_layout *layout,
-	uint32_t decision, const uint32_t *steps, struct gp_stream_error *err)
+	const struct gp_backup_base *base, struct gp_stream_error *err)
 {
 	struct layout l;
 	GP_ASSERT(job_idx < f->opts.jobs_count);
@@ -115,16 +115,18 @@ int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_
 			err, -EINVAL, "the layout of job %u: %s is out of range", layout->id, why);
 	int rc = job_memory(f, j, &l, layout, err);
 	if (rc == 0)
-		rc = steps_take(j, steps, err);
+		rc = steps_take(j, base->steps, err);
 	if (rc != 0)
 		return rc;
 	f->bases++;
 	j->base = XXH3_64bits_withSeed(&f->bases, sizeof(f->bases), f->opts.seed);
 	j->chain = j->taken_chain = j->base;
-	j->released.decision = decision;
+	j->view = base->view;
+	memcpy(j->counted, base->counted, sizeof(j->counted));
+	j->released.decision = base->decision;
 	j->taken = j->released;
-	j->shipped_max = decision;
-	j->told = decision - 1;
+	j->shipped_max = base->decision;
+	j->told = base->decision - 1;
 	j->based = true;
 	if (f->fed)
 		feeder_job_start(j);
@@ -184,7 +186,11 @@ int gp_feeder_released(struct gp_feeder *f, uint32_t job_idx, uint32_t decision)
 		if (e->d.kind == GP_DECIDED_VIEW)
 			j->view = e->d;
 		j->chain = e->chain;
+		uint32_t generation = j->released.generation;
 		place_step(&j->released, j, &e->d);
+		if (e->d.kind == GP_DECIDED_COMMIT)
+			layout_count(
+				j->counted, &j->view.members, j->released.generation != generation);
 	}
 	// What this connection still had to ship can no longer be read.
 	if (behind && j->phase != PHASE_IDLE)

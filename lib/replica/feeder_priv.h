@@ -43,7 +43,8 @@ struct feeder_job {
 	uint32_t told;	      // released, as the owner says
 	uint32_t shipped_max; // on any connection
 	uint64_t chain, taken_chain;
-	struct gp_decision view; // the last one that is released
+	struct gp_decision view;    // the last one that is released
+	struct gp_ranks counted[2]; // in what is released, as in struct gp_backup_base
 
 	// On this connection.
 	enum phase phase;

@@ -64,11 +64,12 @@ struct gp_image_layout {
 
 // Where a job stands when its base is made.
 struct gp_image_point {
-	uint64_t base;		 // identity of the base: a number that no other base has
-	uint32_t decision;	 // all up to this one are in the base
-	uint64_t chain;		 // of the decisions so far, see gp_image_chain
-	uint32_t digest_every;	 // generations divisible by it are digested, 0 = none
-	struct gp_decision view; // the last one; number 0: none yet
+	uint64_t base;		    // identity of the base: a number that no other base has
+	uint32_t decision;	    // all up to this one are in the base
+	uint64_t chain;		    // of the decisions so far, see gp_image_chain
+	uint32_t digest_every;	    // generations divisible by it are digested, 0 = none
+	struct gp_decision view;    // the last one; number 0: none yet
+	struct gp_ranks counted[2]; // who is in the generation, in all that is committed beyond it
 };
 
 struct gp_image_opts {

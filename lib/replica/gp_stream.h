@@ -24,7 +24,7 @@
 #include <gp_base.h>
 #include <gp_lead.h>
 
-#define GP_STREAM_VERSION      1
+#define GP_STREAM_VERSION      2
 #define GP_STREAM_PRODUCT_SIZE 64
 #define GP_STREAM_TEXT_SIZE    384
 #define GP_STREAM_HEAD_SIZE    16 // magic, version, type, length, epoch

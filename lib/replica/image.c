@@ -186,7 +186,6 @@ static void job_begin(struct image_job *j, const struct gp_image_point *point, u
 	j->point = *point;
 	j->generation = generation;
 	j->units_ahead = 0;
-	memset(j->counted, 0xff, sizeof(j->counted));
 	j->based = j->filling = j->digested = false;
 	j->lacking = layout_has(l, generation) ? l->blocks_count : 0;
 	memset(j->sums, 0, sizeof(j->sums));

@@ -22,7 +22,6 @@ struct image_job {
 	struct gp_image_point point;
 	uint32_t generation;
 	uint32_t units_ahead;
-	struct gp_ranks counted[2]; // in the generation, in all that is ahead; of a base: everyone
 	bool based;
 	bool filling;	  // blocks of the base have come
 	uint64_t lacking; // blocks of the base, while it is not complete

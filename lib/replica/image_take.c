@@ -190,13 +190,11 @@ static int commit_take(struct image_job *j, const struct gp_decision *d, struct 
 			d->unit, d->step, j->staged[d->unit], count);
 	j->staged[d->unit] = 0;
 	j->committed[d->unit] = d->step;
-	for (uint32_t i = 0; i < GP_ARRAY_SIZE(j->counted[1].w); i++)
-		j->counted[1].w[i] &= j->point.view.members.w[i];
-	if (++j->units_ahead == l->units_count) {
+	bool whole = ++j->units_ahead == l->units_count;
+	layout_count(j->point.counted, &j->point.view.members, whole);
+	if (whole) {
 		j->units_ahead = 0;
 		j->generation = d->step;
-		j->counted[0] = j->counted[1];
-		memset(&j->counted[1], 0xff, sizeof(j->counted[1]));
 		image_generation_note(j);
 	}
 	return 0;
@@ -263,7 +261,7 @@ int gp_image_restore(struct gp_image *m, uint16_t id, struct gp_restore *out)
 		tensor_restore(j, t, &j->restore[t]);
 	*out = (struct gp_restore){.step = j->generation,
 		.decision = j->point.decision,
-		.counted = {&j->counted[0], &j->counted[1]},
+		.counted = {&j->point.counted[0], &j->point.counted[1]},
 		.block_elems = l->block_elems,
 		.tensors_count = l->tensors_count,
 		.tensors = j->restore};

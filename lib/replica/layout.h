@@ -53,6 +53,17 @@ static inline bool layout_has(const struct layout *l, uint32_t step)
 {
 	return step != GP_IMAGE_NONE && !(l->kind == GP_KIND_REDUCE && step == 0);
 }
+// Members of a view have committed a unit; `whole`: it was the generation's last.
+static inline void layout_count(
+	struct gp_ranks counted[2], const struct gp_ranks *members, bool whole)
+{
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(members->w); i++)
+		counted[1].w[i] &= members->w[i];
+	if (!whole)
+		return;
+	counted[0] = counted[1];
+	memset(&counted[1], 0xff, sizeof(counted[1]));
+}
 static inline size_t layout_block_size(const struct layout *l, const struct layout_at *at)
 {
 	return sizeof(float) * (size_t)at->elems * l->arrays_count;

@@ -185,8 +185,11 @@ void base_put(uint8_t *to, const struct base *b)
 	gp_store32(to + 36, b->generation);
 	gp_store32(to + 40, b->point.digest_every);
 	memcpy(to + 48, l->name, sizeof(l->name));
+	to += 48 + sizeof(l->name);
 	if (b->point.view.number != 0)
-		decision_put(to + 48 + sizeof(l->name), &b->point.view);
+		decision_put(to, &b->point.view);
+	ranks_put(to + DECISION_SIZE, &b->point.counted[0]);
+	ranks_put(to + DECISION_SIZE + RANKS_SIZE, &b->point.counted[1]);
 }
 
 bool base_get(const uint8_t *from, size_t len, struct base *b)
@@ -212,6 +215,8 @@ bool base_get(const uint8_t *from, size_t len, struct base *b)
 	if (gp_load32(view) != 0 ? !decision_get(view, &b->point.view)
 				 : !all_zero(view, DECISION_SIZE))
 		return false;
+	ranks_get(view + DECISION_SIZE, &b->point.counted[0]);
+	ranks_get(view + DECISION_SIZE + RANKS_SIZE, &b->point.counted[1]);
 	return text_get(from + 48, GP_WIRE_JOB_NAME_SIZE, b->layout.name);
 }
 

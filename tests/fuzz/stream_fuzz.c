@@ -72,10 +72,11 @@ static void feeder_up(struct world *w)
 		.block = on_block,
 		.held = on_held};
 	const uint32_t steps[UNITS] = {4, 5, 4};
+	const struct gp_backup_base base = {.decision = 7, .steps = steps};
 	struct gp_stream_error err;
 	int rc = gp_feeder_create(&w->feeder, &opts);
 	if (rc == 0)
-		rc = gp_feeder_base(w->feeder, 0, &layout, 7, steps, &err);
+		rc = gp_feeder_base(w->feeder, 0, &layout, &base, &err);
 	for (uint32_t n = 0; rc == 0 && n < 2; n++) {
 		const struct gp_decision d = {
 			.number = 8 + n, .kind = GP_DECIDED_COMMIT, .unit = 2 * n, .step = 5};

@@ -72,7 +72,7 @@ static void on_base(void *arg, const struct gp_backup_base *b)
 	struct gp_image_layout l;
 	struct gp_stream_error err;
 	layout_fill(n, &l, tensors);
-	if (gp_feeder_base(n->feeder, 0, &l, b->decision, b->steps, &err) != 0)
+	if (gp_feeder_base(n->feeder, 0, &l, b, &err) != 0)
 		pair_broken(n->s, "node %u: base: %s", n->idx, err.text);
 	n->based = true;
 	n->s->stats.bases++;

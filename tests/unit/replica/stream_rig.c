@@ -166,7 +166,8 @@ void stream_base(struct stream_rig *r, uint32_t i)
 {
 	struct history *h = &r->jobs[i];
 	struct gp_stream_error err;
-	int rc = gp_feeder_base(r->feeder, i, &h->layout, h->decision, h->steps, &err);
+	const struct gp_backup_base base = {.decision = h->decision, .steps = h->steps};
+	int rc = gp_feeder_base(r->feeder, i, &h->layout, &base, &err);
 	cr_assert_eq(rc, 0, "%s", err.text);
 }
 

@@ -61,7 +61,7 @@ static void on_base(void *arg, const struct gp_backup_base *base)
 		.block_elems = v.block_elems,
 		.tensors_count = v.tensors_count,
 		.tensors = tensors};
-	int rc = gp_feeder_base(p->feeder, 0, &layout, base->decision, base->steps, &err);
+	int rc = gp_feeder_base(p->feeder, 0, &layout, base, &err);
 	cr_assert_eq(rc, 0, "%s", err.text);
 }
 
@@ -387,5 +387,58 @@ Test(takeover, the_digests_of_both_are_the_engines)
 	cr_assert_eq(f.digests, STEPS + 1);
 	cr_assert(gp_backup_gate(p.r->e, 0, false));
 	rig_free(p.r);
+	pair_down(&p);
+}
+
+static void expect_counted(const struct pair *p, uint32_t which, bool first, bool second)
+{
+	struct gp_restore x;
+	cr_assert_eq(gp_image_restore(p->image, 1, &x), 0);
+	cr_assert_eq(gp_ranks_has(x.counted[which], 0), first, "%u", which);
+	cr_assert_eq(gp_ranks_has(x.counted[which], 1), second, "%u", which);
+}
+
+// Another backup, so to speak, which has to be given a base.
+static void backup_anew(struct pair *p)
+{
+	gp_follower_epoch(p->follower, 0);
+	gp_follower_reset(p->follower);
+	gp_follower_epoch(p->follower, 1);
+	cr_assert(gp_backup_gate(p->r->e, 0, true));
+	engine_turn(p);
+	connect_both(p);
+	pair_run(p);
+}
+
+// Who was in all of a step, and who only in a part of it, is known to a backup that came later.
+Test(takeover, whose_contributions_count_is_in_the_base)
+{
+	const struct shape s = {GP_KIND_REDUCE, GP_ATOM_BLOCK, GP_OPTIM_SGD, 2};
+	struct pair p;
+	struct rig *r = primary_up(&s);
+	push_step(r, &s, 1, NULL);
+	for (uint32_t w = 0; w < 2; w++)
+		worker_push_block(&r->w[w], 2, 0, true);
+	rig_run(r);
+	pair_up(&p, r, 1);
+	pair_run(&p);
+	expect_counted(&p, 0, true, true);
+	expect_counted(&p, 1, true, true);
+	worker_leave(&r->w[1]);
+	pair_run(&p);
+	worker_push_block(&r->w[0], 2, 1, true);
+	pair_run(&p);
+	expect_counted(&p, 1, true, false);
+	backup_anew(&p);
+	expect_counted(&p, 0, true, true);
+	expect_counted(&p, 1, true, false);
+	for (uint32_t b = 2; b < BLOCKS; b++)
+		worker_push_block(&r->w[0], 2, b, true);
+	pair_run(&p);
+	cr_assert_eq(rig_job(r).generation, 2);
+	backup_anew(&p);
+	expect_counted(&p, 0, true, false);
+	cr_assert(gp_backup_gate(r->e, 0, false));
+	rig_free(r);
 	pair_down(&p);
 }
