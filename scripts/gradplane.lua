@@ -18,6 +18,7 @@ local TYPES = {
 	"HELLO", "HELLO_REPLY", "JOIN", "WELCOME", "REGISTER", "LAYOUT", "PUSH", "PULL", "RESULT",
 	"COMMIT", "ACK", "HEARTBEAT", "HEARTBEAT_REPLY", "BARRIER", "BARRIER_REPLY", "LEAVE",
 	"LEAVE_REPLY", "REFUSE", "NACK", "BUSY", "READ", "READ_REPLY", "PULL_ROWS", "ROWS",
+	"BEAT",
 }
 local REASONS = {
 	"version", "unknown_job", "rank_taken", "world_size", "rank_range", "mtu", "shape_mismatch",
@@ -249,6 +250,7 @@ field("uint32", "barrier.name", "Name", base.HEX)
 field("uint32", "barrier.reserved", "Reserved")
 field("uint32", "barrier.state", "State", base.DEC, BARRIER_STATES)
 field("uint64", "leave.incarnation", "Incarnation", base.HEX)
+field("uint64", "beat.cookie", "Cookie of the addressee", base.HEX)
 field("uint64", "busy.packet", "Packet")
 
 field("uint16", "refuse.reason", "Reason", base.DEC, REASONS)
@@ -670,6 +672,10 @@ local function body_leave(c)
 	take(c, c.tree, "leave.incarnation", 8)
 end
 
+local function body_beat(c)
+	take(c, c.tree, "beat.cookie", 8)
+end
+
 local function body_busy(c)
 	take(c, c.tree, "busy.packet", 8)
 end
@@ -741,6 +747,7 @@ local RULES = {
 	READ_REPLY = { flags = F_ACK, body = body_read_reply },
 	PULL_ROWS = { flags = 0, body = body_pull_rows },
 	ROWS = { flags = F_ACK, body = body_rows },
+	BEAT = { flags = 0, body = body_beat },
 }
 
 -- Parts before the body --------------------------------------------------------------------------

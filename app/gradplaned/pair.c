@@ -464,6 +464,7 @@ static int link_make(struct node *n)
 		.offered = on_offered,
 		.moved = on_moved};
 	gp_secure_random(&o.life, sizeof(o.life));
+	pair_beat_opts(n, &o);
 	int rc = gp_link_create(n->control.base, &o, &n->pair.link, &err);
 	if (rc != 0)
 		gp_error("replica link: %s", err.text);
@@ -530,6 +531,7 @@ static void connection_watch(struct node *n)
 	if (!st.connected)
 		p->offered = p->diverged = false;
 	p->connected = st.connected;
+	pair_beat_watch(n, &st);
 }
 
 // Anything decided that is not released?

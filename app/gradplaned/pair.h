@@ -38,6 +38,7 @@ struct pair {
 	struct gp_lead_record offer;
 	bool turning; // inside pair_turn
 	bool again;
+	uint64_t beat_life; // the peer's, to which BEATs go; 0: none
 	uint64_t tick_at;
 	uint64_t waits_since; // something is not released since then, 0: nothing
 	uint64_t stalls;      // that this thread noticed in itself
@@ -61,6 +62,10 @@ json_t *pair_json(const struct node *n);
 void pair_metrics_write(struct gp_metrics_writer *w, const struct node *n);
 // For `gradctl why`: what commits wait for and since when; false: nothing.
 bool pair_waits(const struct node *n, const char **what, uint64_t *since);
+
+// For the link's options, and of each turn with its status.
+void pair_beat_opts(struct node *n, struct gp_link_opts *o);
+void pair_beat_watch(struct node *n, const struct gp_link_status *st);
 
 // By a polled core, after its tick.
 void pair_wake(const struct node *n);

@@ -3,6 +3,10 @@
 // What operators see of synchronous replication.
 #include "gradplaned.h"
 
+#include <gp_beat.h>
+
+#include <math.h>
+
 bool pair_waits(const struct node *n, const char **what, uint64_t *since)
 {
 	const struct pair *p = &n->pair;
@@ -28,18 +32,33 @@ static json_t *held_json(const struct node *n, uint32_t idx)
 	return step == GP_IMAGE_NONE ? json_null() : json_integer(step);
 }
 
+// Since when nothing came over the data port; null: nothing ever did.
+static json_t *beat_json(const struct node *n)
+{
+	uint64_t at = gp_beat_heard(n->engine);
+	return at ? json_integer((json_int_t)((clock_now() - at) / 1000000)) : json_null();
+}
+
+// Since when nothing came over the link; null: nothing ever did.
+static json_t *link_json(const struct gp_link_status *st)
+{
+	return st->heard_ns < UINT64_MAX ? json_integer((json_int_t)(st->heard_ns / 1000000))
+					 : json_null();
+}
+
 json_t *pair_json(const struct node *n)
 {
 	const struct gp_lead_rules *r = &n->leader.rules;
 	bool paired = r->role != GP_LEAD_OUT && r->mine.record.backup != GP_LEAD_NODE_NONE;
-	struct gp_link_status st = {0};
+	struct gp_link_status st = {.heard_ns = UINT64_MAX};
 	if (n->pair.link)
 		gp_link_status(n->pair.link, &st);
 	json_t *held = json_object();
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
 		json_object_set_new(held, n->cfg.jobs[i].name, held_json(n, i));
-	json_t *o = json_pack("{s:s,s:b,s:b,s:o}", "mode", "sync", "connected", st.connected,
-		"paired", paired, "held", held);
+	json_t *o = json_pack("{s:s,s:b,s:b,s:o,s:o,s:o}", "mode", "sync", "connected",
+		st.connected, "paired", paired, "held", held, "link_ms", link_json(&st), "beat_ms",
+		beat_json(n));
 	if (o && st.last_error[0])
 		json_object_set_new(o, "last_error", json_string(st.last_error));
 	return o;
@@ -59,13 +78,17 @@ static void link_write(struct gp_metrics_writer *w, const struct node *n)
 			"Promotions of this node since its start."},
 		{"gradplane_replica_stalls", GP_METRICS_COUNTER, NULL,
 			"Pauses of this node after which it looked who leads."},
+		{"gradplane_replica_beat_age_seconds", GP_METRICS_GAUGE, "seconds",
+			"Since the last sign of life of the peer over the data port; +Inf: none."},
 	};
 	const struct pair *p = &n->pair;
 	struct gp_link_status st;
 	gp_link_status(p->link, &st);
 	double waiting = p->waits_since ? (double)(clock_now() - p->waits_since) / 1e9 : 0;
+	uint64_t beat = gp_beat_heard(n->engine);
 	const double values[] = {st.connected, waiting, (double)st.bytes_out, (double)st.failures,
-		(double)p->takeovers, (double)p->stalls};
+		(double)p->takeovers, (double)p->stalls,
+		beat ? (double)(clock_now() - beat) / 1e9 : (double)INFINITY};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(families); i++) {
 		gp_metrics_family(w, &families[i]);
 		gp_metrics_f64(w, NULL, values[i]);

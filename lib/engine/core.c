@@ -70,6 +70,8 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 		return handle_hello(c, f, &m);
 	if (m.h.type == GP_WIRE_JOIN)
 		return handle_join(c, f, &m);
+	if (m.h.type == GP_WIRE_BEAT)
+		return handle_beat(c, &m);
 	if (!type_is_of_session(m.h.type))
 		return GP_VERDICT_WRONG_DIRECTION;
 	if (m.h.job == 0 || m.h.job > GP_ENGINE_JOBS_MAX || c->engine->job_idx[m.h.job] == NONE_U16)
@@ -225,6 +227,7 @@ uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 	if (++c->job_turn >= c->engine->cfg.jobs_count)
 		c->job_turn = 0;
 	pack_flush(c);
+	beat_tick(c);
 	work += session_flush_acks(c);
 	gp_counter_add(&c->stats.polls, 1);
 	if (work > 0)

@@ -19,6 +19,7 @@
 #include <gp_ring.h>
 
 #include "engine_cmd.h"
+#include "engine_beat.h"
 #include "engine_gate.h"
 #include "engine_status.h"
 
@@ -248,6 +249,7 @@ struct gp_engine {
 	struct flight *flights; // [cores_count + 1], the last is control's; NULL: no recorder
 	struct gp_rcu_grace grace;
 	struct engine_gate gate;
+	struct engine_beat beat;
 	void *mem;				  // everything above
 	uint16_t job_idx[GP_ENGINE_JOBS_MAX + 1]; // id -> index, NONE_U16
 };

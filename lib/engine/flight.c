@@ -38,7 +38,8 @@ static struct gp_flight_head head_of(const struct flight *fl, uint64_t now, uint
 void flight_datagram_put(struct gp_core *c, const struct gp_frame *f)
 {
 	struct flight *fl = c->flight;
-	bool quiet = f->len > OFFSET_TYPE && f->data[OFFSET_TYPE] == GP_WIRE_HEARTBEAT;
+	bool quiet = f->len > OFFSET_TYPE && (f->data[OFFSET_TYPE] == GP_WIRE_HEARTBEAT ||
+						     f->data[OFFSET_TYPE] == GP_WIRE_BEAT);
 	struct gp_flight_head h = head_of(fl, c->now, FLIGHT_DATAGRAM);
 	h.verdict = GP_FLIGHT_IN_HAND;
 	h.len = (uint16_t)GP_MIN(f->len, UINT16_MAX);

@@ -106,7 +106,8 @@ static bool verdict_needs_payload(uint8_t v)
 // Those that are answered from secrets or by control.
 static bool is_stateless(const uint8_t *d, uint32_t kept)
 {
-	return kept >= GP_WIRE_HEADER_SIZE && (d[1] == GP_WIRE_HELLO || d[1] == GP_WIRE_JOIN);
+	return kept >= GP_WIRE_HEADER_SIZE &&
+	       (d[1] == GP_WIRE_HELLO || d[1] == GP_WIRE_JOIN || d[1] == GP_WIRE_BEAT);
 }
 
 struct gp_frame *replay_frame(

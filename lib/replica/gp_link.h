@@ -11,7 +11,8 @@
 // What it learns of the peer is told as events of gp_lead_rules.h:
 //
 //	PEER_HEARD     bytes came, after silence or for the first time
-//	PEER_SILENT    none came for silent_ms, since create or the last ones; once
+//	PEER_SILENT    none came for silent_ms, since create or the last ones, and nothing of the
+//		       peer by another way (heard_ns); once
 //	PEER_RESTARTED the peer greeted from another life than before, or no longer holds what its
 //		       record promises (or the first time that it greets: does not)
 //	PEER_RECORD    its leadership record
@@ -50,6 +51,11 @@ struct gp_link_opts {
 	const struct gp_replica_tls *tls; // NULL: plain TCP, on a network that is trusted
 	void *arg;
 	void (*event)(void *arg, const struct gp_lead_event *ev);
+	struct gp_addr beat_to; // for our hello: where BEATs are taken
+	uint64_t beat_cookie;	// 0: nowhere
+	// Since when something else than the link was heard of the peer, ns; UINT64_MAX: never.
+	// A connection on which nothing comes ends all the same. NULL: nothing else.
+	uint64_t (*heard_ns)(void *arg);
 	// The primary offers us this leadership; everything before it is in the image. If that is
 	// all and the rules accept it: gp_link_whole.
 	void (*offered)(void *arg, const struct gp_lead_record *to);

@@ -23,6 +23,7 @@
 
 #include <gp_base.h>
 #include <gp_lead.h>
+#include <gp_xport.h>
 
 #define GP_STREAM_VERSION      2
 #define GP_STREAM_PRODUCT_SIZE 64
@@ -56,6 +57,9 @@ struct gp_stream_hello {
 	bool holding;  // this life holds the state that its record promises
 	bool has_record;
 	struct gp_lead_record record;
+	// Where it takes BEATs (gp_beat.h), and what they have to bear; cookie 0: nowhere.
+	struct gp_addr beat_to; // ip, port, mac
+	uint64_t beat_cookie;
 };
 
 // What the peer said. None may close or destroy the stream; set a mark and do it afterwards.

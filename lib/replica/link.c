@@ -78,7 +78,9 @@ struct gp_stream_hello link_hello(const struct gp_link *l)
 		.life = l->opts.life,
 		.holding = l->holding,
 		.has_record = l->has_record,
-		.record = l->record};
+		.record = l->record,
+		.beat_to = l->opts.beat_to,
+		.beat_cookie = l->opts.beat_cookie};
 	memcpy(h.product, l->product, sizeof(h.product));
 	return h;
 }
@@ -333,6 +335,7 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 	struct gp_link *l = arg;
 	uint64_t now = now_ns(), limit = l->opts.silent_ms * NS_PER_MS;
 	uint64_t silent = now - l->heard_at;
+	uint64_t elsewhere = l->opts.heard_ns ? l->opts.heard_ns(l->opts.arg) : UINT64_MAX;
 	// Who did not run himself cannot blame the peer before he has looked.
 	bool paused = now - l->beat_at > limit / 2 + l->opts.heartbeat_ms * NS_PER_MS;
 	if (silent < limit || paused) {
@@ -340,9 +343,13 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 			silent < limit ? limit - silent : l->opts.heartbeat_ms * NS_PER_MS);
 		return;
 	}
-	l->silent = true;
 	if (l->active)
 		conn_fail(l->active, -ETIMEDOUT, "nothing was heard for %u ms", l->opts.silent_ms);
+	if (elsewhere < limit) {
+		timer_set(l, l->silence, limit - elsewhere);
+		return;
+	}
+	l->silent = true;
 	tell(l, GP_LEAD_EV_PEER_SILENT, NULL);
 }
 

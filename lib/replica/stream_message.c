@@ -49,6 +49,27 @@ bool record_get(const uint8_t *from, struct gp_lead_record *r)
 #define HELLO_HOLDING 1u
 #define HELLO_RECORD  2u
 
+static void beat_put(uint8_t *to, const struct gp_stream_hello *h)
+{
+	if (h->beat_cookie == 0)
+		return;
+	memcpy(to, h->beat_to.ip, 16);
+	gp_store16(to + 16, h->beat_to.port);
+	memcpy(to + 18, h->beat_to.mac, 6);
+	gp_store64(to + 24, h->beat_cookie);
+}
+
+static bool beat_get(const uint8_t *from, struct gp_stream_hello *h)
+{
+	h->beat_cookie = gp_load64(from + 24);
+	if (h->beat_cookie == 0)
+		return all_zero(from, HELLO_BEAT_SIZE);
+	memcpy(h->beat_to.ip, from, 16);
+	h->beat_to.port = gp_load16(from + 16);
+	memcpy(h->beat_to.mac, from + 18, 6);
+	return h->beat_to.port != 0;
+}
+
 void hello_put(uint8_t *to, const struct gp_stream_hello *h)
 {
 	uint8_t *at = to + GP_STREAM_PRODUCT_SIZE;
@@ -59,6 +80,7 @@ void hello_put(uint8_t *to, const struct gp_stream_hello *h)
 	gp_store64(at + 8, h->life);
 	if (h->has_record)
 		record_put(at + 16, &h->record);
+	beat_put(at + 16 + RECORD_SIZE, h);
 }
 
 bool hello_get(const uint8_t *from, size_t len, struct gp_stream_hello *h)
@@ -75,6 +97,8 @@ bool hello_get(const uint8_t *from, size_t len, struct gp_stream_hello *h)
 	if (flags > (HELLO_HOLDING | HELLO_RECORD) || h->node > 1)
 		return false;
 	if (h->has_record ? !record_get(at + 16, &h->record) : !all_zero(at + 16, RECORD_SIZE))
+		return false;
+	if (!beat_get(at + 16 + RECORD_SIZE, h))
 		return false;
 	return text_get(from, GP_STREAM_PRODUCT_SIZE, h->product);
 }

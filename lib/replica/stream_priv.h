@@ -36,7 +36,8 @@ enum message_type {
 };
 
 #define RECORD_SIZE	    24
-#define HELLO_SIZE	    (GP_STREAM_PRODUCT_SIZE + 16 + RECORD_SIZE)
+#define HELLO_BEAT_SIZE	    32 // ip, port, MAC, cookie
+#define HELLO_SIZE	    (GP_STREAM_PRODUCT_SIZE + 16 + RECORD_SIZE + HELLO_BEAT_SIZE)
 #define HOLDS_HEAD_SIZE	    8 // number of the request, count
 #define HOLD_SIZE	    24
 #define DECISION_SIZE	    96

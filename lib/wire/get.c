@@ -253,7 +253,7 @@ void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *state
 uint64_t gp_wire_get_u64(const struct gp_msg *m)
 {
 	GP_ASSERT(m->h.type == GP_WIRE_LEAVE || m->h.type == GP_WIRE_LEAVE_REPLY ||
-		  m->h.type == GP_WIRE_BUSY);
+		  m->h.type == GP_WIRE_BUSY || m->h.type == GP_WIRE_BEAT);
 	GP_ASSERT(m->body_len >= WIRE_U64_BODY);
 	return gp_load64(m->body);
 }

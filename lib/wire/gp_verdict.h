@@ -31,13 +31,14 @@
 	X(READ, "read", "read granted, or nothing there yet")                                      \
 	X(READ_PARKED, "read_parked", "read that waits for its bound")                             \
 	X(HEARTBEAT, "heartbeat", "heartbeat")                                                     \
+	X(BEAT, "beat", "sign of life of the other node of the pair")                              \
 	X(BARRIER, "barrier", "barrier")                                                           \
 	X(LEAVE, "leave", "leave")                                                                 \
 	/* refused by the engine */                                                                \
 	X(WRONG_DIRECTION, "wrong_direction", "a server's message sent to a server")               \
 	X(HELLO_SHORT, "hello_short", "hello below 1200 bytes or of another size than it says")    \
 	X(HELLO_LIMIT, "hello_limit", "hello above the rate limit")                                \
-	X(BAD_COOKIE, "bad_cookie", "cookie wrong or too old")                                     \
+	X(BAD_COOKIE, "bad_cookie", "cookie wrong or too old; of a BEAT: not the one told")        \
 	X(BAD_JOB, "bad_job", "no such job number")                                                \
 	X(BAD_SESSION, "bad_session", "session unknown, ended or of another address")              \
 	X(BAD_EPOCH, "bad_epoch", "other leadership epoch")                                        \

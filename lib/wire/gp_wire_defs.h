@@ -54,6 +54,7 @@ enum gp_wire_type {
 	GP_WIRE_READ_REPLY,
 	GP_WIRE_PULL_ROWS,
 	GP_WIRE_ROWS,
+	GP_WIRE_BEAT,
 	GP_WIRE_TYPE_END
 };
 

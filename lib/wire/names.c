@@ -44,6 +44,7 @@ static const char *const type_names[] = {
 	[GP_WIRE_READ_REPLY] = "READ_REPLY",
 	[GP_WIRE_PULL_ROWS] = "PULL_ROWS",
 	[GP_WIRE_ROWS] = "ROWS",
+	[GP_WIRE_BEAT] = "BEAT",
 };
 
 _Static_assert(GP_ARRAY_SIZE(verdict_names) == GP_VERDICT_COUNT, "every verdict has a name");

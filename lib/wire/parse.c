@@ -359,6 +359,7 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 	[GP_WIRE_ROWS] = {.flags_allowed = GP_WIRE_F_ACK,
 		BODY_MIN(WIRE_ROWS_BODY),
 		.body_check = rows_check},
+	[GP_WIRE_BEAT] = {BODY(WIRE_U64_BODY)},
 };
 
 // Whether section `p` obeys the rule; the comparison of weights as bits refuses NaN, infinities,

@@ -76,6 +76,7 @@ EXPECTED = {
     "barrier_reply": {"type": ["15"], "barrier.state": ["1"]},
     "leave": {"type": ["16"], "leave.incarnation": ["0x7172737475767778"]},
     "leave_reply": {"type": ["17"], "leave.incarnation": ["0x7172737475767778"]},
+    "beat": {"type": ["25"], "beat.cookie": ["0xc1c2c3c4c5c6c7c8"]},
     "refuse": {"type": ["18"], "refuse.reason": ["3"], "refuse.about": ["3"],
                "refuse.where_ip": ["::ffff:192.0.2.7"], "refuse.where_port": ["40000"],
                "refuse.text": ["rank 5 is taken – wait"], "refuse.age_ms": ["250"]},
@@ -212,8 +213,8 @@ def main():
     vectors = {p.stem: vector(p) for p in sorted((HERE / "vectors").glob("*.hex"))}
     failures = vectors_check(vectors) + broken_check(vectors) + snapped_check(vectors)
     types = {data[1] for data in vectors.values()}
-    if types != set(range(1, 25)):
-        failures.append(f"types without a vector: {set(range(1, 25)) - types}")
+    if types != set(range(1, 26)):
+        failures.append(f"types without a vector: {set(range(1, 26)) - types}")
     for failure in failures:
         print(failure)
     print(f"{len(vectors)} vectors, {len(failures)} failures")

@@ -96,6 +96,16 @@ Test(golden, leave)
 	golden_close(&g, gp_wire_put_u64(g.out + g.body_at, 0x7172737475767778));
 }
 
+Test(golden, beat)
+{
+	struct golden g;
+	struct gp_header h = {
+		.version = GP_WIRE_VERSION, .type = GP_WIRE_BEAT, .rank = GP_WIRE_RANK_NONE};
+	golden_open(&g, "beat", &h);
+	cr_assert_eq(gp_wire_get_u64(&g.m), 0xc1c2c3c4c5c6c7c8);
+	golden_close(&g, gp_wire_put_u64(g.out + g.body_at, 0xc1c2c3c4c5c6c7c8));
+}
+
 Test(golden, read)
 {
 	struct golden g;

@@ -369,6 +369,14 @@ def small():
         yield v
 
 
+def beat():
+    v = Vector("beat", "a server lives, says its peer")
+    outside(v, 25)
+    v.part("body")
+    v.u64("cookie", 0xC1C2C3C4C5C6C7C8)
+    yield v
+
+
 def read():
     v = Vector("read", "before step 0x11121315, of a generation that stays for this reader")
     header(v, 21, pad=48)
@@ -435,7 +443,7 @@ def refuse():
 
 
 MAKERS = (hello, join, register, layout, push, push_pass, push_codecs, push_rows, pull, result, commit,
-          small, read, rows, refuse)
+          small, beat, read, rows, refuse)
 
 
 def files():

@@ -38,7 +38,7 @@ static const struct mutation mutations[] = {
 	{"hello", "version 2", 0, 1, 2, GP_VERDICT_BAD_VERSION},
 
 	{"push_f32", "type 0", 1, 1, 0, GP_VERDICT_BAD_TYPE},
-	{"push_f32", "type 25", 1, 1, 25, GP_VERDICT_BAD_TYPE},
+	{"push_f32", "type 26", 1, 1, 26, GP_VERDICT_BAD_TYPE},
 	{"push_f32", "type 255", 1, 1, 255, GP_VERDICT_BAD_TYPE},
 
 	{"push_f32", "unknown flag", 2, 1, 16, GP_VERDICT_BAD_FLAGS},
@@ -184,7 +184,7 @@ static const struct mutation mutations[] = {
 	{"refuse", "reason 0", 40, 2, 0, GP_VERDICT_BAD_BODY},
 	{"refuse", "reason 23", 40, 2, 23, GP_VERDICT_BAD_BODY},
 	{"refuse", "about no type", 42, 1, 0, GP_VERDICT_BAD_BODY},
-	{"refuse", "about type 25", 42, 1, 25, GP_VERDICT_BAD_BODY},
+	{"refuse", "about type 26", 42, 1, 26, GP_VERDICT_BAD_BODY},
 	{"pull_rows", "one byte short", 0, 0, -1, GP_VERDICT_BAD_BODY},
 	{"pull_rows", "an id more than n", 50, 2, 2, GP_VERDICT_BAD_BODY},
 	{"pull_rows", "codec 0", 52, 1, 0, GP_VERDICT_BAD_BODY},

@@ -107,6 +107,7 @@ static uint64_t walk_body(const struct gp_msg *m)
 	case GP_WIRE_LEAVE:
 	case GP_WIRE_LEAVE_REPLY:
 	case GP_WIRE_BUSY:
+	case GP_WIRE_BEAT:
 		return gp_wire_get_u64(m);
 	case GP_WIRE_READ:
 		return WALK_GET(gp_wire_get_read, m, struct gp_read);

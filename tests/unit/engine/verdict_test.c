@@ -3,6 +3,8 @@
 // Every verdict that a datagram can get, each by one datagram.
 #include "embed_rig.h"
 
+#include <gp_beat.h>
+
 static void raw(struct rig *r, void (*change)(uint8_t *bytes))
 {
 	struct worker *w = &r->w[0];
@@ -116,6 +118,15 @@ static void make_join(struct rig *r)
 {
 	struct gp_join j = worker_join_of(&r->w[0], 0);
 	worker_join(&r->w[0], 0, &j);
+}
+
+static void make_beat(struct rig *r)
+{
+	struct gp_header h = {
+		.version = GP_WIRE_VERSION, .type = GP_WIRE_BEAT, .rank = GP_WIRE_RANK_NONE};
+	uint8_t body[8];
+	gp_beat_expect(r->e, 77);
+	worker_send(&r->w[0], 0, &h, NULL, body, gp_wire_put_u64(body, 77));
 }
 
 static void make_bad_cookie(struct rig *r)
@@ -322,6 +333,7 @@ static const struct {
 	[GP_VERDICT_READ] = {.make = make_read, .asynchronous = true},
 	[GP_VERDICT_READ_PARKED] = {.make = make_read_parked, .asynchronous = true},
 	[GP_VERDICT_HEARTBEAT] = {.change = same},
+	[GP_VERDICT_BEAT] = {.make = make_beat},
 	[GP_VERDICT_BARRIER] = {.make = make_barrier},
 	[GP_VERDICT_LEAVE] = {.make = make_leave},
 	[GP_VERDICT_WRONG_DIRECTION] = {.change = servers_message},

@@ -28,7 +28,8 @@ struct end {
 static struct rig rig; // the loop, and a relay
 static struct stream_rig *jobs;
 static struct end primary, backup;
-static uint32_t silent_ms; // long, where a slow machine shall not look silent
+static uint64_t heard_ns = UINT64_MAX; // of the peer by another way
+static uint32_t silent_ms;	       // long, where a slow machine shall not look silent
 static const struct gp_replica_tls *primary_tls, *backup_tls;
 
 static void on_event(void *arg, const struct gp_lead_event *ev)
@@ -48,6 +49,12 @@ static void on_offered(void *arg, const struct gp_lead_record *to)
 	e->offers++;
 }
 
+static uint64_t on_heard_ns(void *arg)
+{
+	(void)arg;
+	return heard_ns;
+}
+
 static int start(struct end *e, uint32_t node, uint64_t life, const char *listen, uint16_t port,
 	struct gp_stream_error *err)
 {
@@ -65,6 +72,7 @@ static int start(struct end *e, uint32_t node, uint64_t life, const char *listen
 		.tls = e == &primary ? primary_tls : backup_tls,
 		.arg = e,
 		.event = on_event,
+		.heard_ns = on_heard_ns,
 		.offered = on_offered};
 	return gp_link_create(rig.base, &opts, &e->link, err);
 }
@@ -184,6 +192,22 @@ Test(link, silence_and_another_life_are_told)
 	gp_link_destroy(backup.link);
 	cr_assert_eq(start(&backup, 1, 3, NULL, rig.port, &err), 0);
 	rig_until(&rig, primary.events[GP_LEAD_EV_PEER_RESTARTED] == 2);
+}
+
+Test(link, who_is_heard_by_another_way_is_not_silent)
+{
+	silent_ms = 100;
+	up(0);
+	rig_until(&rig, primary.events[GP_LEAD_EV_PEER_HEARD] > 0);
+	heard_ns = 0;
+	gp_link_destroy(backup.link);
+	backup.link = NULL;
+	rig_until(&rig, !status(&primary).connected && status(&primary).heard_ns > 500000000);
+	cr_assert_not(status(&primary).silent);
+	cr_assert_eq(primary.events[GP_LEAD_EV_PEER_SILENT], 0);
+	heard_ns = 100000000;
+	rig_until(&rig, status(&primary).silent);
+	cr_assert_eq(primary.events[GP_LEAD_EV_PEER_SILENT], 1);
 }
 
 Test(link, who_hears_nobody_from_the_beginning_is_told)

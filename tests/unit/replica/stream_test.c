@@ -437,6 +437,9 @@ Test(stream, hello_records_offers_and_heartbeats_arrive)
 	cr_assert_eq(gp_stream_ping(r->primary.stream, 1, &err), -ENOTCONN);
 	r->primary.hello.has_record = true;
 	r->primary.hello.record = record;
+	r->primary.hello.beat_to = (struct gp_addr){
+		.ip = {[10] = 0xff, 0xff, 10, 1, 2, 3}, .port = 9700, .mac = {2, 3, 4, 5, 6, 7}};
+	r->primary.hello.beat_cookie = UINT64_C(0xfedcba9876543210);
 	stream_connect(r);
 	cr_assert_eq(gp_stream_ping(r->primary.stream, 1, &err), -ENOTCONN, "not greeted yet");
 	stream_run(r);
@@ -446,6 +449,9 @@ Test(stream, hello_records_offers_and_heartbeats_arrive)
 	cr_assert_str_eq(v.peer.product, "test 1.0");
 	cr_assert_eq(v.peer.life, 77);
 	cr_assert(v.peer.holding && v.peer.has_record);
+	cr_assert(gp_addr_equal(&v.peer.beat_to, &r->primary.hello.beat_to));
+	cr_assert_arr_eq(v.peer.beat_to.mac, r->primary.hello.beat_to.mac, 6);
+	cr_assert_eq(v.peer.beat_cookie, UINT64_C(0xfedcba9876543210));
 	cr_assert(gp_lead_record_equal(&v.peer.record, &record));
 	cr_assert_eq(gp_stream_ping(r->primary.stream, 12345, &err), 0);
 	cr_assert_eq(gp_stream_record(r->backup.stream, &alone, &err), 0);
