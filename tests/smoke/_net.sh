@@ -88,11 +88,6 @@ net_attach_tap() {
 	iface_up server "$1" br0
 }
 
-# net_port IFACE forwarding|disabled: whether the bridge passes anything to and from it.
-net_port() {
-	ns_run server bridge link set dev "$1" state "$([ "$2" = disabled ] && echo 0 || echo 3)"
-}
-
 # net_make_port IFACE: a cable end in the server's namespace for DPDK's net_af_packet.
 net_make_port() {
 	ip -n "$GP_RUN-server" link add "$1" type veth peer name "$1-br"

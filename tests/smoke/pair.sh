@@ -48,3 +48,8 @@ leads_past() { # NODE STEP
 expect_past() { # NODE STEP
 	wait_for 30 leads_past "$1" "$2" || fail "$1 does not lead past step $2: $(ctl "$1" status | jq -c .)"
 }
+
+# data_cut NODE: its port passes nothing any more.
+data_cut() {
+	ns_run server bridge link set dev "${PAIR_DEVICE[$1]}" state 0
+}

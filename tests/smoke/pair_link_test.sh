@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The replication link of a pair passes nothing any more while the data ports do: nobody takes over, what is decided
 # waits, the workers go on when the link is back. When both pass nothing, the replica takes over.
+# shellcheck disable=SC2317 # called by wait_for
 set -euo pipefail
 . "$(dirname "$0")/_init.sh"
 . "$SMOKE_DIR/train.sh"
@@ -46,7 +47,7 @@ expect_paired primary
 expect_past primary "$((step + 5))"
 step=$(step_of primary)
 link STOP
-net_port "${PAIR_DEVICE[primary]}" disabled
+data_cut primary
 expect_past replica "$((step + 5))"
 workers_end 120
 expect_reference "$STEPS"
