@@ -22,7 +22,7 @@
 #define GP_CAPACITY_ROWS_MAX (8 + (2 + GP_CONFIG_TABLES_MAX) * GP_CONFIG_JOBS_MAX)
 
 struct gp_capacity_row {
-	char what[128];
+	char what[160];
 	char formula[256];
 	const char *unit; // "frames", "bytes", ... static text
 	const char *keys; // the keys to change when the row fails, static text
