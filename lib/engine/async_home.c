@@ -68,9 +68,15 @@ static struct live_cut *cut_make(struct gp_core *c, struct job_core *jc, uint32_
 	return newest_cut(a);
 }
 
+// Home does not lead before it has noted the first one: a standby, or one that is just promoted.
+static bool leads(const struct job_core *jc)
+{
+	return jc->job->home->async->cuts_count > 0;
+}
+
 uint32_t async_snapshot_cut(struct gp_core *c, struct job_core *jc)
 {
-	const struct live_cut *cut = cut_make(c, jc, PIN_SNAPSHOT);
+	const struct live_cut *cut = leads(jc) ? cut_make(c, jc, PIN_SNAPSHOT) : NULL;
 	if (cut)
 		jc->job->home->async->cut_clock = clock_now(jc->job->home);
 	return cut ? cut->generation : UINT32_MAX;
@@ -330,7 +336,8 @@ bool async_cut_is_due(const struct job_core *jc, uint32_t interval)
 {
 	const struct home *h = jc->job->home;
 	uint32_t clock = clock_now(h);
-	return gp_before(h->async->cut_clock, clock) && clock - h->async->cut_clock >= interval;
+	return leads(jc) && gp_before(h->async->cut_clock, clock) &&
+	       clock - h->async->cut_clock >= interval;
 }
 
 bool async_is_applying(const struct job_core *jc, uint32_t core)

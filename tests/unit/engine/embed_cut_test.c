@@ -318,6 +318,72 @@ Test(embed_cut, a_restored_job_goes_on_as_if_nothing_had_been)
 	}
 }
 
+static void generation_give(struct rig *r, struct restored *s, uint32_t step)
+{
+	int rc = -EBUSY; // the one before is let go of after some turns
+	s->x.step = step;
+	for (uint32_t i = 0; i < 20 && rc == -EBUSY; i++) {
+		rc = gp_registrar_restore(r->reg, 1, &s->x);
+		rig_run(r);
+		r->now += 10 * RIG_MS;
+	}
+	cr_assert_eq(rc, 0);
+}
+
+// A standby takes one generation after the other and makes none itself; promoted, it goes on from
+// the last one, with snapshots of its own.
+Test(embed_cut, a_standby_goes_on_from_what_it_was_given)
+{
+	for (uint32_t cores = 1; cores <= 2; cores++) {
+		struct read_rows *rows[EMBED_TABLES], *seen;
+		for (uint32_t t = 0; t < EMBED_TABLES; t++) {
+			rows[t] = calloc(1, sizeof(*rows[t]));
+			rows[t]->count = 50;
+			rows[t]->updates = 60;
+			for (uint32_t i = 0; i < 50; i++) {
+				rows[t]->ids[i] = 3 * i;
+				rows[t]->steps[i] = i;
+				rows[t]->values[i * embed_dim(t)] = (float)i;
+			}
+		}
+		struct restored s = {.clock = {40, 40}};
+		restored_fill(&s, rows);
+		struct rig *r = busy_new(cores, GP_OPTIM_SGD);
+		r->cfg.standby = true;
+		r->jobs[0].cut_interval = 2;
+		rig_start(r);
+		for (uint32_t step = 5; step <= 8; step++) {
+			rows[NARROW]->values[0] = (float)step;
+			generation_give(r, &s, step);
+		}
+		cr_assert_eq(r->cuts_ready, 0);
+		cr_assert_eq(gp_registrar_promote(r->reg, 8), 0);
+		for (uint32_t i = 0; i < 2; i++) {
+			cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
+			worker_attach(&r->w[i]);
+			worker_register(&r->w[i], embed_tables, EMBED_TABLES, 0, EMBED_TABLES);
+		}
+		rig_run(r);
+		cr_assert_eq(rig_job(r).members, 2);
+		cr_assert_eq(r->cuts_ready, 0);
+		float got[NARROW_DIM];
+		cr_assert(row_pull(&r->w[0], granted(&r->w[0], 1, 41), NARROW, 0, got));
+		cr_assert(got[0] == 8 && got[1] == 0);
+		for (uint32_t step = 41; step <= 43; step++)
+			push_row_done(&r->w[0], step, NARROW, 3, 1);
+		for (uint32_t step = 41; step <= 44; step++)
+			push_row_done(&r->w[1], step, NARROW, 3, 1);
+		rig_run(r);
+		cr_assert_eq(r->cuts_ready, 1, "the slowest has done two steps");
+		seen = rows_read(r, NARROW, NULL);
+		cr_assert(seen->count == 50 && seen->ids[1] == 3 && seen->steps[1] > 60);
+		free(seen);
+		for (uint32_t t = 0; t < EMBED_TABLES; t++)
+			free(rows[t]);
+		rig_free_busy(r);
+	}
+}
+
 Test(embed_cut, tables_that_do_not_fit_are_refused)
 {
 	struct rig *r = embed_new(GP_CONSIST_ASP, 1, 2);
