@@ -83,7 +83,10 @@ int gp_ccore_pull_rows(struct gp_ccore *c, const struct gp_client_rows *rows, ui
 			"more rows than job '%s' gives in one pull: %u parts at each core; pull "
 			"fewer at once, or raise push_max in the server's configuration",
 			c->cfg.job, c->lanes[0].places);
-	cc_round_read(c, cc_is_reader(c) ? 0 : c->step, 0);
+	if (c->w.flags & GP_WELCOME_STANDBY)
+		cc_pull_newest(c);
+	else
+		cc_round_read(c, cc_is_reader(c) ? 0 : c->step, 0);
 	return 0;
 }
 

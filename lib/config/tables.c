@@ -133,6 +133,10 @@ int gp_config_embed_check(const struct check *k)
 			"rowwise_adagrad keeps one number for a row: it is for kind embed");
 	if (j->kind != GP_JOB_EMBED)
 		return 0;
+	if (k->c->replica.mode == GP_REPLICA_SYNC)
+		return REFUSE(k, "jobs[].kind",
+			"embed is not for replica.mode sync, which does not ship rows (mode "
+			"snapshots does)");
 	if (j->tables_count == 0)
 		return REFUSE(k, "jobs[].tables[]", "is missing; kind embed needs a table");
 	if (j->consistency == GP_CONSISTENCY_BSP || j->consistency == GP_CONSISTENCY_QUORUM)

@@ -142,8 +142,12 @@ static bool file_name_known(const char *name)
 	bool known = false;
 	for (size_t i = 0; i < GP_ARRAY_SIZE(ends); i++)
 		known |= strcmp(name + stem, ends[i]) == 0;
+	static const char *const stems[] = {"params", "ids", "steps"};
+	for (size_t i = 0; known && i < GP_ARRAY_SIZE(stems); i++)
+		if (stem == strlen(stems[i]) && strncmp(name, stems[i], stem) == 0)
+			return true;
 	if (!known || strncmp(name, state, strlen(state)) != 0)
-		return known && stem == strlen("params") && strncmp(name, "params", stem) == 0;
+		return false;
 	size_t word = strspn(name + strlen(state), "abcdefghijklmnopqrstuvwxyz0123456789_");
 	return word > 0 && strlen(state) + word == stem;
 }

@@ -80,6 +80,11 @@ static const struct {
 	const char *text;
 	const char *error;
 } refusals[] = {
+	{NODE_OK PORT_OK ADDRESS_OK
+		"leadership: {kind: manual}\nreplica: {mode: sync, listen: '127.0.0.1:1'}\n"
+		"jobs:\n  - {name: j, id: 1, kind: embed, workers: 2, consistency: asp,\n"
+		"     optimizer: {lr: 1}, tables: [" TABLE_OK "]}\n",
+		"t.yaml:7:"}, // one of two reasons
 	{EMBED("", ""), "t.yaml:7:6: jobs[0].tables: is missing; kind embed needs a table"},
 	{EMBED("", "{dim: 1, rows_max: 1}"), "t.yaml:7:15: jobs[0].tables[0].name: is missing"},
 	{EMBED("", TABLE_OK ", {name: u, dim: 0, rows_max: 1}"),
