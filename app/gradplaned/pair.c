@@ -96,6 +96,7 @@ static int layout_fill(const struct node *n, uint32_t idx, struct gp_image_layou
 		.kind = v.kind,
 		.atomicity = v.atomicity,
 		.arrays_count = arrays_count(&n->cfg.jobs[idx]),
+		.ranks = v.consistency == GP_CONSIST_BSP ? 0 : (uint16_t)v.workers,
 		.block_elems = v.block_elems,
 		.tensors_count = v.tensors_count,
 		.tensors = tensors};
@@ -148,6 +149,19 @@ static bool on_block(
 {
 	const struct node *n = arg;
 	return gp_backup_block(n->engine, idx, block, step, out);
+}
+
+static bool on_ranks(void *arg, uint32_t idx, uint32_t generation, struct gp_backup_ranks *out)
+{
+	const struct node *n = arg;
+	return gp_backup_ranks(n->engine, idx, generation, out);
+}
+
+static uint64_t on_applied(
+	void *arg, uint32_t idx, uint32_t generation, uint32_t rank, uint32_t first)
+{
+	const struct node *n = arg;
+	return gp_backup_applied(n->engine, idx, generation, rank, first);
 }
 
 // Rule 1. False: this much is not held by who has to.
@@ -293,6 +307,8 @@ static int feeder_make(struct node *n)
 		.digest_every = DIGEST_EVERY,
 		.arg = n,
 		.block = on_block,
+		.ranks = on_ranks,
+		.applied = on_applied,
 		.held = on_held,
 		.diverged = on_primary_diverged};
 	gp_secure_random(&o.seed, sizeof(o.seed));

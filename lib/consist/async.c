@@ -28,6 +28,21 @@ void gp_async_start(struct gp_consist *c, const uint32_t *clock, uint32_t step)
 	}
 }
 
+void gp_async_resume(struct gp_consist *c, uint32_t updates)
+{
+	GP_ASSERT(c->view == 0);
+	c->async.updates = updates;
+	c->async.resumed = true;
+}
+
+bool gp_async_keep(struct gp_consist *c, uint32_t rank)
+{
+	bool keeps = c->async.resumed && c->view == 0 && gp_ranks_has(&c->live, rank);
+	if (keeps)
+		gp_ranks_add(&c->async.kept, rank);
+	return keeps;
+}
+
 uint32_t gp_async_clock_min(const struct gp_consist *c, uint32_t *slowest)
 {
 	uint32_t min = 0;
@@ -67,6 +82,13 @@ uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends, bool snapshot)
 	return c->generation;
 }
 
+uint32_t gp_async_backup_cut(struct gp_consist *c, uint32_t ends)
+{
+	uint32_t generation = gp_async_cut(c, ends, false);
+	c->log[c->decision & c->log_mask].backup = true;
+	return generation;
+}
+
 // ---- views
 
 bool async_next_members(const struct gp_consist *c, struct gp_ranks *next)
@@ -101,7 +123,7 @@ static uint32_t joiners_step(const struct gp_consist *c, const struct gp_ranks *
 	gp_ranks_foreach(r, joined)
 	{
 		// The first life of all began at its clock.
-		uint32_t used = a->clock[r] + (c->view > 1);
+		uint32_t used = a->clock[r] + (c->view > 1 || a->resumed);
 		if (!any || gp_before(step, used))
 			step = used;
 		any = true;

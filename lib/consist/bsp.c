@@ -56,6 +56,7 @@ void gp_consist_lose(struct gp_consist *c, uint32_t rank)
 {
 	gp_ranks_del(&c->live, rank);
 	gp_ranks_del(&c->async.joined, rank);
+	gp_ranks_del(&c->async.kept, rank);
 	if (gp_ranks_has(&c->members, rank))
 		gp_ranks_add(&c->lost, rank);
 }
@@ -159,9 +160,11 @@ bool gp_consist_try_view(struct gp_consist *c)
 	d->members = c->members;
 	d->admitted = c->admitted;
 	d->others = c->async.joined;
+	gp_ranks_foreach(r, &c->async.kept) gp_ranks_del(&d->others, r);
 	if (async)
 		async_view(c, d);
 	gp_ranks_foreach(r, &c->members) gp_ranks_del(&c->async.joined, r);
+	c->async.kept = (struct gp_ranks){0};
 	c->view_decided = *d;
 	return true;
 }

@@ -45,7 +45,8 @@ struct gp_decision {
 	uint32_t step;	 // commit: of the unit; view: first step
 	uint32_t view;	 // commit: of the attempt; view: its number
 	uint16_t lowest; // lowest member
-	uint16_t reserved2;
+	bool backup;	 // cut: the backup is brought to it (gp_backup.h of lib/engine)
+	uint8_t reserved2;
 	struct gp_ranks members; // view; asynchronous commit: whose push of `step` is in it
 	struct gp_ranks
 		others;	    // view: who joined with it; quorum commit: late pushes used up by it
@@ -85,6 +86,8 @@ struct gp_async {
 	uint32_t joined_view[GP_RANKS_MAX];  // its contributions count from this view on
 	struct gp_arrival arrival[GP_RANKS_MAX][2];
 	struct gp_ranks joined; // since the view began
+	bool resumed;		// the job goes on in another server: see gp_async_resume
+	struct gp_ranks kept;	// resumed, before the first view: who goes on where it was
 	uint32_t started_at;	// decision with which it became asynchronous
 	uint32_t updates;	// commits so far
 	uint32_t closed;	// quorum: highest step closed
@@ -147,6 +150,12 @@ uint32_t gp_consist_cut(struct gp_consist *c) GP_MUST_CHECK;
 
 // Where they begin: every rank has contributed through clock[rank], or, NULL, through `step`.
 void gp_async_start(struct gp_consist *c, const uint32_t *clock, uint32_t step);
+// After gp_async_start, where a server goes on from what another one had decided, after so many
+// `updates`. A rank may have had a share in its clock's next step there.
+void gp_async_resume(struct gp_consist *c, uint32_t updates);
+// After gp_consist_join: this incarnation has what the one before was about to contribute. If the
+// job was resumed and this is before its first view, the rank keeps its clock. True when it does.
+bool gp_async_keep(struct gp_consist *c, uint32_t rank);
 // One core has all of (rank, step), told in `view`. True when this made a decision. Stale ones are
 // ignored.
 bool gp_async_part_done(struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view);
@@ -156,6 +165,8 @@ bool gp_async_try_close(struct gp_consist *c, uint64_t now);
 // Decides a cut, the next generation; the cut `ends` (or GP_NO_CUT) is let go of by the same
 // decision. Returns its number.
 uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends, bool snapshot);
+// The same, of a cut that the backup is brought to.
+uint32_t gp_async_backup_cut(struct gp_consist *c, uint32_t ends);
 // Lowest and highest step that members of the view have had committed; *slowest is the rank of the
 // lowest. 0 and GP_RANKS_MAX without members.
 uint32_t gp_async_clock_min(const struct gp_consist *c, uint32_t *slowest);

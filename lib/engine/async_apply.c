@@ -89,6 +89,7 @@ bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32
 		gp_aggr_scale(sum, b->elems, v->weight);
 	if (trains)
 		optimizer_run(c, jc, local, cur, v, of, staleness);
+	v->updates = jc->async->updates[local];
 	if (v != cur)
 		gp_table_replace(&jc->table, b, v);
 	gp_counter_add(&c->stats.blocks_completed, 1);
@@ -245,6 +246,15 @@ static void rank_reset(struct job_core *jc, uint32_t rank, uint32_t step)
 		memset(a->has_read + blocks * rank, 0, blocks * sizeof(a->has_read[0]));
 }
 
+// After a takeover: what it had brought is here, and home has not been told.
+static void rank_goes_on(struct job_core *jc, uint32_t rank)
+{
+	struct rank_core *rk = &jc->async->ranks[rank];
+	rk->told = rk->clock;
+	if (gp_before(rk->told + 1, rk->low_step))
+		gp_ranks_add(&jc->async->tell, rank);
+}
+
 // What those who stay have brought stays too: it meets nobody else's.
 static void apply_view(struct job_core *jc, const struct gp_decision *d)
 {
@@ -261,6 +271,8 @@ static void apply_view(struct job_core *jc, const struct gp_decision *d)
 			a->fastest = a->ranks[r].low_step;
 		any = true;
 	}
+	gp_ranks_foreach(r, &d->members) if (!gp_ranks_has(&jc->members, r) &&
+					     !gp_ranks_has(&d->others, r)) rank_goes_on(jc, r);
 	jc->view = d->view;
 	jc->view_first_step = d->step;
 	jc->members = d->members;
@@ -278,6 +290,8 @@ static void apply_cut(struct gp_core *c, struct job_core *jc, const struct gp_de
 	jc->generation = d->step;
 	if (jc->embed)
 		embed_cut(jc);
+	if (d->backup)
+		async_point_keep(jc, d->step);
 	if (d->snapshot) {
 		bool staged = cfg_is_staged(jc->job->cfg);
 		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)

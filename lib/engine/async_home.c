@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The home of an asynchronous job: which generation a reader may have, when, and which cuts live.
+#include "backup.h"
 #include "watch.h"
 
 #include "engine_priv.h"
 
 #define RESERVED_TIMEOUTS 4 // of workers, without a pull
+#define BACKUP_CUTS	  2 // of cuts_max, while the gate is closed
 
 // ---- cuts
 
@@ -23,7 +25,7 @@ static uint32_t clock_now(const struct home *h)
 	return closed ? h->consist.async.closed : clock;
 }
 
-static void cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation, uint32_t pin)
+void async_cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation, uint32_t pin)
 {
 	struct home *h = jc->job->home;
 	struct async_home *a = h->async;
@@ -39,11 +41,19 @@ static void cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation
 	};
 }
 
-static void cut_remove(struct async_home *a, uint32_t i)
+void async_cut_remove(struct async_home *a, uint32_t i)
 {
 	a->cuts_count--;
 	for (; i < a->cuts_count; i++)
 		a->cuts[i] = a->cuts[i + 1];
+}
+
+static uint32_t pins_count(const struct async_home *a)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < a->cuts_count; i++)
+		n += a->cuts[i].pin != PIN_NONE;
+	return n;
 }
 
 // Makes the next generation; lets go of the oldest that nobody has pinned when there are too many.
@@ -55,16 +65,19 @@ static struct live_cut *cut_make(struct gp_core *c, struct job_core *jc, uint32_
 	uint32_t ends = GP_NO_CUT;
 	if (!home_has_room(c, h))
 		return NULL;
+	if (a->gate.on && pins_count(a) + BACKUP_CUTS >= jc->job->cfg->cuts_max)
+		return NULL;
 	if (a->cuts_count >= jc->job->cfg->cuts_max) {
 		uint32_t i = 0;
-		while (i < a->cuts_count && a->cuts[i].pin != PIN_NONE)
+		while (i < a->cuts_count && (a->cuts[i].pin != PIN_NONE || a->cuts[i].backup))
 			i++;
 		if (i == a->cuts_count)
 			return NULL;
 		ends = a->cuts[i].generation;
-		cut_remove(a, i);
+		async_cut_remove(a, i);
 	}
-	cut_note(c, jc, gp_async_cut(&h->consist, ends, pin == PIN_SNAPSHOT), pin);
+	async_cut_note(c, jc, gp_async_cut(&h->consist, ends, pin == PIN_SNAPSHOT), pin);
+	async_generation_publish(c, jc);
 	return newest_cut(a);
 }
 
@@ -87,7 +100,7 @@ void async_snapshot_end(struct job_core *jc, uint32_t generation)
 	struct async_home *a = jc->job->home->async;
 	for (uint32_t i = 0; i < a->cuts_count; i++)
 		if (a->cuts[i].generation == generation) {
-			cut_remove(a, i);
+			async_cut_remove(a, i);
 			return;
 		}
 }
@@ -172,6 +185,9 @@ static bool bound_allows(
 	*need = min;
 	if (too_few(jc, rank))
 		return false;
+	// In another server's stead: who is to be waited for is not known before the first view.
+	if (rank != GP_WIRE_RANK_NONE && x->async.resumed && x->view == 0)
+		return false;
 	if (rank == GP_WIRE_RANK_NONE || bound == GP_WIRE_BOUND_NONE || slowest == GP_RANKS_MAX)
 		return true;
 	*need = w->clock - bound - 1;
@@ -196,6 +212,9 @@ static bool cut_serves(const struct gp_core *c, const struct job_core *jc,
 		gp_before(cut->closed, w->clock - 1))
 		return false;
 	bool unchanged = gp_before(h->async->last_commit, cut->decision);
+	// Behind the gate there may never be a younger one than was made for this read.
+	if (h->async->gate.on && cut->made_at >= w->since)
+		return true;
 	return unchanged || c->now - cut->made_at <= jc->job->cfg->cut_age_ns;
 }
 
@@ -221,8 +240,9 @@ static struct gp_read_reply reply_fill(
 		.clock = gp_async_clock_min(x, &slowest),
 		.bound = async_bound(jc),
 	};
+	const struct async_point *shown = async_shown(jc->job->home);
 	if (x->cfg.mode == GP_CONSIST_QUORUMS)
-		r.clock = x->async.closed;
+		r.clock = !shown ? x->async.closed : w->granted ? w->closed : shown->closed;
 	if (!w->granted && slowest < GP_RANKS_MAX && !too_few(jc, rank))
 		r.rank = (uint16_t)slowest;
 	return r;
@@ -234,6 +254,39 @@ static bool has_values(const struct job_core *jc)
 	return job_trains(jc->job) || jc->embed || jc->job->home->consist.async.updates > 0;
 }
 
+static bool read_grant(struct read_wait *w, struct live_cut *cut)
+{
+	cut->granted = true;
+	w->generation = cut->generation;
+	w->closed = cut->closed;
+	w->granted = true;
+	return true;
+}
+
+// The gate is closed: the newest cut that the backup holds, or none before that serves.
+static bool read_out(struct gp_core *c, struct job_core *jc, struct core_session *cs,
+	struct read_wait *w, uint32_t rank, uint32_t need)
+{
+	struct home *h = jc->job->home;
+	struct async_home *a = h->async;
+	uint32_t i = a->cuts_count, limit = jc->job->cfg->cuts_max;
+	while (i > 0 && (a->cuts[i - 1].pin == PIN_SNAPSHOT ||
+				gp_before(home_open(h), a->cuts[i - 1].decision)))
+		i--;
+	struct live_cut *cut = i > 0 ? &a->cuts[i - 1] : NULL;
+	bool serves = cut && cut_serves(c, jc, cut, w, rank, need);
+	if (serves && w->reserve) {
+		if (!reserved_release(a, cs->id))
+			return false; // one at a time
+		serves = cut->pin == PIN_NONE && pins_count(a) + BACKUP_CUTS < limit;
+		cut->pin = serves ? cs->id : cut->pin;
+	}
+	if (serves)
+		return read_grant(w, cut);
+	a->gate.wanted |= a->gate.out && cut == newest_cut(a);
+	return false;
+}
+
 static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session *cs,
 	struct read_wait *w, uint32_t rank)
 {
@@ -241,6 +294,8 @@ static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session
 	uint32_t need;
 	if (!has_values(jc) || !bound_allows(jc, w, rank, &need))
 		return false;
+	if (jc->job->home->gate.serial != 0)
+		return read_out(c, jc, cs, w, rank, need);
 	struct live_cut *cut = newest_cut(a);
 	if (w->reserve) {
 		if (!reserved_release(a, cs->id))
@@ -249,11 +304,7 @@ static bool read_try(struct gp_core *c, struct job_core *jc, struct core_session
 	} else if (!cut_serves(c, jc, cut, w, rank, need)) {
 		cut = cut_make(c, jc, PIN_NONE);
 	}
-	if (!cut)
-		return false;
-	w->generation = cut->generation;
-	w->granted = true;
-	return true;
+	return cut && read_grant(w, cut);
 }
 
 static void park(struct gp_core *c, struct async_home *a, struct read_wait *w)
@@ -419,7 +470,7 @@ void async_home_tick(struct gp_core *c, struct job_core *jc)
 	if (!gp_consist_is_async(&h->consist) || engine_is_standby(c->engine))
 		return;
 	if (a->cuts_count == 0) {
-		cut_note(c, jc, h->consist.generation, PIN_START);
+		async_cut_note(c, jc, h->consist.generation, PIN_START);
 		a->cut_clock = clock_now(h);
 		a->noted = h->consist.decision;
 	}
@@ -429,6 +480,8 @@ void async_home_tick(struct gp_core *c, struct job_core *jc)
 	a->noted = h->consist.decision;
 	moves_tell(c, jc);
 	pins_release(c, jc);
+	if (jc->job->cfg->replicated)
+		async_gate_tick(c, jc);
 	if (a->parked > 0)
 		parked_answer(c, jc);
 }

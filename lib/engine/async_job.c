@@ -16,9 +16,22 @@ static uint32_t stage_stride(uint32_t block_elems)
 	return (uint32_t)gp_align_up(6 * (size_t)block_elems + 8, GP_CACHE_LINE);
 }
 
-static uint32_t here_words(const struct gp_job_config *cfg)
+static bool keeps_points(const struct gp_job_config *cfg)
 {
-	return (uint32_t)gp_div_up(cfg->slots, 64);
+	return cfg->replicated && !cfg_is_staged(cfg);
+}
+
+// Places of a rank that may be here while lower ones lack. Who goes on from another server's state
+// may have any of a step: there the cores may have been fewer or more.
+static uint32_t here_places(const struct gp_job_config *cfg, size_t blocks)
+{
+	uint64_t places = keeps_points(cfg) ? GP_MAX((uint64_t)cfg->slots, blocks) : cfg->slots;
+	return (uint32_t)gp_pow2_up(places);
+}
+
+static uint32_t here_words(const struct gp_job_config *cfg, size_t blocks)
+{
+	return (uint32_t)gp_div_up(here_places(cfg, blocks), 64);
 }
 
 size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_t block_elems)
@@ -26,9 +39,11 @@ size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_
 	if (!cfg_is_async(cfg))
 		return 0;
 	size_t line = GP_CACHE_LINE, workers = cfg->workers;
-	size_t size = sizeof(struct async_core) + workers * sizeof(struct rank_core) +
-		      workers * here_words(cfg) * sizeof(uint64_t) + blocks * sizeof(uint32_t) +
-		      workers * sizeof(uint32_t) + 6 * line;
+	size_t ranks =
+		workers * (sizeof(struct rank_core) + here_words(cfg, blocks) * sizeof(uint64_t)) +
+		2 * line;
+	size_t size = sizeof(struct async_core) + ranks * (keeps_points(cfg) ? 3 : 1) +
+		      blocks * sizeof(uint32_t) + workers * sizeof(uint32_t) + 6 * line;
 	if (cfg_is_staged(cfg)) {
 		size_t one = blocks * (sizeof(struct staged_block) + stage_stride(block_elems));
 		size += workers * stages_per_rank(cfg) * (sizeof(struct stage) + one + 2 * line) +
@@ -69,6 +84,20 @@ static int stages_create(struct job_core *jc, struct gp_arena *arena)
 	return 0;
 }
 
+static bool points_create(
+	struct async_core *a, const struct gp_job_config *cfg, struct gp_arena *arena)
+{
+	bool ok = true;
+	for (uint32_t i = 0; keeps_points(cfg) && i < 2; i++) {
+		struct core_point *p = &a->points[i];
+		p->ranks = gp_arena_take(arena, sizeof(p->ranks[0]) * cfg->workers, GP_CACHE_LINE);
+		p->here = gp_arena_take(
+			arena, sizeof(uint64_t) * a->here_words * cfg->workers, GP_CACHE_LINE);
+		ok &= p->ranks && p->here;
+	}
+	return ok;
+}
+
 int async_core_create(struct job_core *jc, struct gp_arena *arena)
 {
 	const struct gp_job_config *cfg = jc->job->cfg;
@@ -79,13 +108,14 @@ int async_core_create(struct job_core *jc, struct gp_arena *arena)
 		return -ENOMEM;
 	size_t blocks = jc->table.blocks_count;
 	jc->async = a;
-	a->here_words = here_words(cfg);
+	a->here_words = here_words(cfg, blocks);
+	a->here_mask = here_places(cfg, blocks) - 1;
 	a->ranks = gp_arena_take(arena, sizeof(a->ranks[0]) * cfg->workers, GP_CACHE_LINE);
 	a->here = gp_arena_take(
 		arena, sizeof(uint64_t) * a->here_words * cfg->workers, GP_CACHE_LINE);
 	a->updates = gp_arena_take(arena, sizeof(uint32_t) * blocks, GP_CACHE_LINE);
 	a->cut_clock = gp_arena_take(arena, sizeof(uint32_t) * cfg->workers, GP_CACHE_LINE);
-	if (!a->ranks || !a->here || !a->updates || !a->cut_clock)
+	if (!a->ranks || !a->here || !a->updates || !a->cut_clock || !points_create(a, cfg, arena))
 		return -ENOMEM;
 	if (cfg->optim.delay_compensation != 0) {
 		size_t size = sizeof(float) * jc->job->block_elems * blocks * cfg->workers;
@@ -123,8 +153,13 @@ static void updates_begin(struct job_core *jc, const uint32_t *clock, uint32_t s
 	bool quorum = jc->job->cfg->consistency == GP_CONSIST_QUORUM;
 	for (uint32_t r = 0; clock && r < jc->job->cfg->workers; r++)
 		updates = quorum ? GP_MAX(updates, clock[r]) : updates + clock[r];
-	for (uint32_t i = 0; i < jc->table.blocks_count; i++)
+	for (uint32_t i = 0; i < jc->table.blocks_count; i++) {
+		struct gp_block *b = &jc->table.blocks[i];
+		struct gp_version *v = atomic_load_explicit(&b->cur, memory_order_relaxed);
 		jc->async->updates[i] = updates;
+		if (v)
+			v->updates = updates;
+	}
 }
 
 void async_begin(struct job_core *jc, uint32_t generation, const uint32_t *clock, uint32_t step)

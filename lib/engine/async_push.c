@@ -30,11 +30,10 @@ static void here_flip(struct job_core *jc, uint32_t rank, uint32_t at)
 
 static uint32_t place_bit(const struct job_core *jc, uint32_t step, uint32_t local)
 {
-	return (uint32_t)((uint64_t)step * jc->table.blocks_count + local) & jc->slot_mask;
+	return (uint32_t)((uint64_t)step * jc->table.blocks_count + local) & jc->async->here_mask;
 }
 
-// The rank's contribution to this place counts, or is passed over: its lowest place moves on.
-static void place_take(struct job_core *jc, uint32_t rank, uint32_t step, uint32_t local)
+void async_place_take(struct job_core *jc, uint32_t rank, uint32_t step, uint32_t local)
 {
 	struct async_core *a = jc->async;
 	struct rank_core *rk = rank_core(jc, rank);
@@ -92,6 +91,9 @@ static enum gp_verdict direct_block(struct gp_core *c, struct job_core *jc, uint
 		return GP_VERDICT_PUSH_DUPLICATE;
 	if (h->step - rk->clock > STEPS_AHEAD_MAX)
 		return GP_VERDICT_TOO_EARLY;
+	// What the backup is told of a rank is its clock and the step after that.
+	if (jc->job->cfg->replicated && h->step != rk->clock + 1)
+		return GP_VERDICT_PUSH_BUSY;
 	int64_t d =
 		(int64_t)(h->step - rk->low_step) * jc->table.blocks_count + local - rk->low_local;
 	if (d < 0)
@@ -102,7 +104,7 @@ static enum gp_verdict direct_block(struct gp_core *c, struct job_core *jc, uint
 		return GP_VERDICT_PUSH_DUPLICATE;
 	enum gp_verdict v = direct_apply(c, jc, local, h, part);
 	if (v != GP_VERDICT_PUSH_BUSY)
-		place_take(jc, h->rank, h->step, local);
+		async_place_take(jc, h->rank, h->step, local);
 	return v;
 }
 
@@ -225,6 +227,14 @@ uint32_t async_tell_home(struct gp_core *c, struct job_core *jc)
 	uint32_t sent = 0;
 	struct gp_ranks tell = a->tell;
 	gp_ranks_foreach(r, &tell) sent += rank_tell(c, jc, r);
+	if (a->point_seen_due) {
+		const struct cmd seen = {.type = CMD_POINT_SEEN,
+			.core = (uint8_t)c->idx,
+			.job = jc->job->cfg->id,
+			.step = a->point_seen};
+		a->point_seen_due = !gp_ring_push(c->to_core[jc->job->home_core], &seen);
+		sent += !a->point_seen_due;
+	}
 	if (!a->applied_due)
 		return sent;
 	const struct cmd cmd = {.type = CMD_APPLIED,

@@ -29,16 +29,30 @@ static void gate_turn(struct gp_core *c, struct job_core *jc, uint32_t wanted)
 	struct home *h = jc->job->home;
 	const struct cmd cmd = {.type = CMD_GATE, .job = jc->job->cfg->id, .step = wanted};
 	flight_command(c, &cmd, UINT8_MAX);
-	if (h->gate.serial == 0)
+	bool was_closed = h->gate.serial != 0;
+	if (!was_closed)
 		h->gate.released = h->consist.decision;
 	h->gate.serial = wanted;
-	h->gate.base_due = wanted != 0;
+	if (h->async)
+		async_gate_turn(c, jc, wanted != 0, was_closed);
+	h->gate.base_due = wanted != 0 && !async_shown(h);
 	h->gate.base_decision = h->consist.decision;
 	h->gate.base_generation = h->consist.generation;
 	h->gate.base_view = h->consist.view_decided;
 	memcpy(h->gate.base_counted, h->consist.counted, sizeof(h->gate.base_counted));
 	h->delivered[reader_backup(c)] = h->consist.decision;
 	memcpy(h->gate.base_steps, h->consist.committed, sizeof(uint32_t) * jc->job->units_count);
+}
+
+bool home_base_tell(struct gp_core *c, const struct job_core *jc)
+{
+	const struct home *h = jc->job->home;
+	const struct cmd cmd = {.type = CMD_BASE,
+		.job = jc->job->cfg->id,
+		.unit = h->gate.base_decision,
+		.step = h->gate.base_generation,
+		.view = h->gate.serial};
+	return backup_push(c, &cmd);
 }
 
 void home_gate_follow(struct gp_core *c, struct job_core *jc)
@@ -49,14 +63,8 @@ void home_gate_follow(struct gp_core *c, struct job_core *jc)
 	uint32_t wanted = c->gate.wanted[jc->job->idx];
 	if (wanted != h->gate.serial)
 		gate_turn(c, jc, wanted);
-	if (!h->gate.base_due)
-		return;
-	const struct cmd cmd = {.type = CMD_BASE,
-		.job = jc->job->cfg->id,
-		.unit = h->gate.base_decision,
-		.step = h->gate.base_generation,
-		.view = h->gate.serial};
-	h->gate.base_due = !backup_push(c, &cmd);
+	if (h->gate.base_due)
+		h->gate.base_due = !home_base_tell(c, jc);
 }
 
 bool home_backup_tell(struct gp_core *c, const struct job_core *jc, const struct gp_decision *d)
@@ -82,6 +90,8 @@ void core_backup_command(struct gp_core *c, const struct cmd *cmd)
 	if (!h || h->gate.serial != cmd->view)
 		return;
 	uint32_t last = gp_before(h->consist.decision, cmd->step) ? h->consist.decision : cmd->step;
+	if (async_shown(h))
+		last = async_gate_release(h, last);
 	if (gp_before(h->gate.released, last))
 		h->gate.released = last;
 }
@@ -183,11 +193,16 @@ bool gp_backup_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block
 		return false;
 	const struct gp_table *t = &j->cores[job_owner(j, block)].table;
 	const struct gp_block *b = &t->blocks[job_local(j, block)];
-	struct gp_version *v = gp_table_find(b, step);
-	if (!v)
+	bool cut = gp_table_cut_is_live(t, step) && cfg_is_async(j->cfg);
+	struct gp_version *v = cut ? gp_table_find_at(b, step) : gp_table_find(b, step);
+	// Of a cut that has ended meanwhile it might be another one's version.
+	if (!v || (cut && !gp_table_cut_is_live(t, step)))
 		return false;
-	*out = (struct gp_backup_block){
-		.arrays_count = 1 + t->states_count, .elems = b->elems, .weight = v->weight};
+	*out = (struct gp_backup_block){.arrays_count = 1 + t->states_count,
+		.elems = b->elems,
+		.weight = v->weight,
+		.made = v->step,
+		.updates = v->updates};
 	out->arrays[0] = gp_version_values(v);
 	for (uint32_t i = 0; i < t->states_count; i++)
 		out->arrays[1 + i] = gp_version_state(t, v, i);

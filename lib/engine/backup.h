@@ -23,6 +23,8 @@ static inline uint32_t reader_backup(const struct gp_core *c)
 uint32_t home_open(const struct home *h);
 // Does what was asked for last; home, before it decides.
 void home_gate_follow(struct gp_core *c, struct job_core *jc);
+// Tells the replicating thread of the base. False: no room.
+bool home_base_tell(struct gp_core *c, const struct job_core *jc);
 // Hands one decision to the replicating thread. False: no room.
 bool home_backup_tell(struct gp_core *c, const struct job_core *jc, const struct gp_decision *d);
 // A command of the replicating thread.

@@ -37,16 +37,41 @@ static uint32_t delivered_min(const struct gp_core *c, const struct home *h)
 	return min;
 }
 
-// What workers and readers may know: of a synchronous job, what has been applied here.
+static uint32_t cores_min(const struct gp_core *c, const struct home *h)
+{
+	uint32_t min = h->consist.decision;
+	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
+		if (gp_before(h->delivered[i], min))
+			min = h->delivered[i];
+	return min;
+}
+
+bool home_cores_have_room(const struct gp_core *c, const struct home *h)
+{
+	return gp_consist_room(&h->consist, cores_min(c, h));
+}
+
+// What workers and readers may know: of a synchronous job, what has been applied here; of another
+// one whose gate is closed, what the backup holds.
 static uint32_t generation_out(const struct job_core *jc)
 {
-	const struct gp_consist *x = &jc->job->home->consist;
-	return gp_consist_is_async(x) ? x->generation : jc->generation;
+	const struct home *h = jc->job->home;
+	const struct async_point *shown = async_shown(h);
+	if (shown)
+		return shown->generation;
+	bool async = gp_consist_is_async(&h->consist) && h->gate.serial == 0;
+	return async ? h->consist.generation : jc->generation;
 }
 
 bool home_has_room(const struct gp_core *c, const struct home *h)
 {
 	return gp_consist_room(&h->consist, delivered_min(c, h));
+}
+
+void async_generation_publish(struct gp_core *c, const struct job_core *jc)
+{
+	struct job_status *st = &c->engine->status[jc->job->idx];
+	atomic_store_explicit(&st->generation, generation_out(jc), memory_order_relaxed);
 }
 
 static void status_publish(struct gp_core *c, struct job_core *jc)
@@ -196,6 +221,14 @@ static void members_tell_control(struct gp_core *c, struct job_core *jc)
 	}
 }
 
+// Who says that it was here before has what it was about to contribute then.
+static void async_joined(struct home *h, const struct cmd *cmd)
+{
+	gp_ranks_del(&h->async->kept, cmd->rank);
+	if (cmd->step && gp_async_keep(&h->consist, cmd->rank))
+		gp_ranks_add(&h->async->kept, cmd->rank);
+}
+
 void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 {
 	GP_ASSERT(jc && jc->job->home_core == c->idx);
@@ -221,10 +254,15 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 	case CMD_APPLIED:
 		h->async->applying[cmd->core] = false;
 		return;
+	case CMD_POINT_SEEN:
+		async_point_seen(jc, cmd);
+		return;
 	case CMD_MEMBER_JOIN:
 		h->rank_session[cmd->rank] = cmd->session;
 		gp_ranks_del(&h->lost_due, cmd->rank);
 		gp_consist_join(&h->consist, cmd->rank, cmd->unit);
+		if (h->async)
+			async_joined(h, cmd);
 		return;
 	case CMD_MEMBER_LOST:
 		if (h->rank_session[cmd->rank] != cmd->session)
@@ -257,16 +295,30 @@ static bool decision_send(
 	       core_tell_control(c, cmd);
 }
 
+// How far a reader of the log may be told. Of an asynchronous job the backup is told cuts
+// (async_backup.c), and cores apply what is decided: only so there is something to hold.
+static uint32_t deliver_end(const struct gp_core *c, const struct home *h, uint32_t reader)
+{
+	bool core = reader < c->engine->cfg.cores_count;
+	if (async_shown(h) && reader != reader_control(c))
+		return core ? h->consist.decision : home_open(h);
+	if (reader != reader_backup(c))
+		return home_open(h);
+	return gp_consist_is_async(&h->consist) ? h->consist.async.started_at : h->consist.decision;
+}
+
 static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
 	// No core is let far ahead of the slowest, so that the log holds what that one lacks: a
 	// core without blocks of this job may sleep while the others go on.
 	uint32_t last = delivered_min(c, h) + h->consist.log_mask / 4;
+	if (async_shown(h)) // those who hear of it when the backup holds it hold nobody back
+		last = cores_min(c, h) + h->consist.log_mask / 4;
 	struct cmd cmd = {.type = CMD_DECISION, .core = (uint8_t)c->idx, .job = jc->job->cfg->id};
 	uint32_t sent = 0;
 	for (uint32_t i = 0; i <= reader_backup(c); i++) {
-		uint32_t end = i == reader_backup(c) ? h->consist.decision : home_open(h);
+		uint32_t end = deliver_end(c, h, i);
 		while (log_is_read(c, h, i) && gp_before(h->delivered[i], end) &&
 			gp_before(h->delivered[i], last)) {
 			const struct gp_decision *d =
@@ -402,10 +454,16 @@ static void heartbeat_reply_fill(const struct gp_core *c, const struct gp_sessio
 		r->missing = 1;
 		r->missing_rank = (uint16_t)slowest;
 	}
-	if (x->cfg.mode == GP_CONSIST_QUORUMS)
-		r->next_step = x->async.closed + 1;
-	else if (s->rank != GP_WIRE_RANK_NONE)
-		r->next_step = x->async.clock[s->rank] + 1;
+	const struct async_point *shown = async_shown(jc->job->home);
+	bool quorum = x->cfg.mode == GP_CONSIST_QUORUMS, ranked = s->rank != GP_WIRE_RANK_NONE;
+	const uint32_t *clocks = shown ? shown->clock : x->async.clock;
+	if (ranked && gp_ranks_has(&jc->job->home->async->kept, s->rank))
+		r->flags |= GP_HEARTBEAT_AHEAD;
+	r->ahead = ranked ? clocks[s->rank] : 0;
+	if (quorum)
+		r->next_step = (shown ? shown->closed : x->async.closed) + 1;
+	else if (ranked)
+		r->next_step = r->ahead + 1;
 }
 
 enum gp_verdict handle_heartbeat(struct gp_core *c, struct core_session *cs,

@@ -22,12 +22,22 @@ bool sections_legal(
 	return true;
 }
 
+// Cores have generations that the backup does not hold yet: those are nothing for anybody.
+static uint32_t newest_out(const struct gp_core *c, const struct job_core *jc)
+{
+	if (!jc->job->cfg->replicated)
+		return jc->generation;
+	const struct job_status *st = &c->engine->status[jc->job->idx];
+	uint32_t out = atomic_load_explicit(&st->generation, memory_order_relaxed);
+	return gp_before(out, jc->generation) ? out : jc->generation;
+}
+
 enum pull_outcome { PULL_SENT, PULL_WAITS, PULL_GONE };
 
 static enum pull_outcome pull_block_async(struct gp_core *c, struct core_session *cs,
 	struct job_core *jc, uint32_t local, uint32_t step)
 {
-	if (gp_before(jc->generation, step))
+	if (gp_before(newest_out(c, jc), step))
 		return PULL_WAITS;
 	struct gp_version *v = gp_table_find_at(&jc->table.blocks[local], step);
 	if (!v || !gp_table_cut_is_live(&jc->table, step))
@@ -62,10 +72,10 @@ static enum pull_outcome pull_block(struct gp_core *c, struct core_session *cs, 
 }
 
 // The newest whole generation; before there is one, the first that will be.
-static uint32_t newest_step(const struct job_core *jc)
+static uint32_t newest_step(const struct gp_core *c, const struct job_core *jc)
 {
 	if (core_is_async(jc))
-		return jc->generation;
+		return newest_out(c, jc);
 	bool there = gp_table_find(&jc->table.blocks[0], jc->generation) != NULL;
 	return jc->generation + (there ? 0 : 1);
 }
@@ -107,7 +117,7 @@ enum gp_verdict handle_pull(
 	enum gp_verdict v;
 	if (!sections_legal(c, jc->job, m, &v))
 		return v;
-	uint32_t step = m->h.step == GP_WIRE_STEP_NEWEST ? newest_step(jc) : m->h.step;
+	uint32_t step = m->h.step == GP_WIRE_STEP_NEWEST ? newest_step(c, jc) : m->h.step;
 	uint32_t left = jc->job->cfg->window;
 	bool waits = false;
 	if (core_is_async(jc) && c->idx == jc->job->home_core)

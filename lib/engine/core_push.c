@@ -170,6 +170,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	v->view = jc->view;
 	v->elems = b->elems;
 	v->sparse = !initial && contribs_are_sparse(c, n);
+	v->updates = 0;
 	if (n > 0)
 		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
 	else

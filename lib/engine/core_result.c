@@ -6,6 +6,16 @@
 
 #define COMMITS_BURST 64 // datagrams
 
+// Cores apply decisions of an asynchronous job that wait at the gate.
+static inline uint32_t decision_out(const struct gp_core *c, const struct job_core *jc)
+{
+	if (!jc->async || !jc->job->cfg->replicated)
+		return jc->decision;
+	const struct job_status *st = &c->engine->status[jc->job->idx];
+	uint32_t out = atomic_load_explicit(&st->decision, memory_order_relaxed);
+	return gp_before(out, jc->decision) ? out : jc->decision;
+}
+
 static inline void header_fill(
 	struct gp_core *c, struct core_session *cs, const struct job_core *jc, struct gp_header *h)
 {
@@ -17,7 +27,7 @@ static inline void header_fill(
 	h->rank = cs->rank;
 	h->credit = cs->credit;
 	if (jc) {
-		h->decision = jc->decision;
+		h->decision = decision_out(c, jc);
 		if (h->view == 0)
 			h->view = jc->view;
 	} else if (cs->job != 0) { // before the layout: what a restored job begins with, not 0

@@ -41,6 +41,13 @@ struct stage {
 	uint8_t *payload; // stage_stride bytes a block
 };
 
+// Direct, replicated: what ranks had brought to this core when a cut was made.
+struct core_point {
+	uint32_t generation;
+	struct rank_core *ranks;
+	uint64_t *here;
+};
+
 struct async_core {
 	bool on; // generation 0 is there
 	bool applying;
@@ -52,6 +59,7 @@ struct async_core {
 	uint32_t stages_per_rank;
 	uint32_t stage_stride;
 	uint32_t here_words;	 // of a rank's bitmap
+	uint32_t here_mask;	 // places in it
 	struct gp_ranks tell;	 // ranks with something for home
 	struct rank_core *ranks; // [workers]
 	uint64_t *here;		 // direct: [workers][here_words], places beyond the lowest
@@ -60,6 +68,10 @@ struct async_core {
 	bool *has_read;		 // [workers][blocks]
 	float *read_copy;    // [workers][blocks][elems_max]: what each rank read; NULL: not needed
 	uint32_t *cut_clock; // [workers]: highest step begun here when the last snapshot's cut was
+	bool point_seen_due; // home has not been told yet
+	uint32_t point_seen; // generation of the last cut for the backup
+	uint32_t point_turn; // which of the two the last one is
+	struct core_point points[2]; // the replicating thread reads them
 };
 
 #define PIN_NONE     0
@@ -73,6 +85,8 @@ struct live_cut {
 	uint32_t clock_min; // steps that it has of every member
 	uint32_t closed;    // quorum: highest step in it
 	uint32_t pin;
+	bool granted; // somebody reads it
+	bool backup;  // one of async_gate.points
 	uint64_t made_at;
 	uint64_t used_at; // reserved for a session: its last pull of it at home
 };
@@ -83,10 +97,35 @@ struct read_wait {
 	uint32_t request;
 	uint32_t clock;
 	uint32_t generation; // granted
+	uint32_t closed;     // quorum: in that
 	bool reserve;
 	bool parked;
 	bool granted;
 	uint64_t since;
+};
+
+// Where a job stands at a cut that the backup is brought to.
+struct async_point {
+	uint32_t generation;
+	uint32_t decision;
+	uint32_t closed;
+	uint32_t updates;
+	uint32_t clock[GP_RANKS_MAX];
+};
+
+// The release gate of an asynchronous job (gp_backup.h): commits wait for a cut that has them.
+struct async_gate {
+	bool on;       // closed, and the job is asynchronous
+	bool based;    // a cut was made since it closed
+	bool out;      // the last one was released
+	bool told;     // the replicating thread knows it
+	bool begins;   // it is a base
+	bool wanted;   // also without a decision since the last one
+	uint32_t seen; // cores that have it
+	uint32_t turn; // which of the two points is the last cut
+	struct gp_decision cut;
+	struct async_point points[2]; // the replicating thread reads those that it was told of
+	struct async_point shown;     // that workers may know of
 };
 
 #define MOVES_KEPT 4 // of the bound, while control has no time
@@ -103,6 +142,8 @@ struct async_home {
 	uint32_t cuts_count;
 	struct live_cut cuts[GP_TABLE_CUTS_MAX]; // oldest first
 	struct read_wait *reads;		 // [sessions_max]
+	struct async_gate gate;
+	struct gp_ranks kept; // who goes on where its life before was, in another server
 };
 
 static inline bool cfg_is_async(const struct gp_job_config *cfg)
@@ -142,11 +183,16 @@ int async_home_create(struct gp_job *j, struct gp_arena *arena);
 // Generation `generation` is there: from now on ranks go their own ways. `clock` NULL: each has
 // contributed through step `step`.
 void async_begin(struct job_core *jc, uint32_t generation, const uint32_t *clock, uint32_t step);
+// After job_start: what another server's ranks had brought beyond their clocks.
+void async_resume(struct gp_job *j, const struct gp_restore *r);
 
 // async_push.c
 enum gp_verdict async_push_block(struct gp_core *c, struct job_core *jc, uint32_t local,
 	const struct gp_header *h, const struct part *part);
 uint32_t async_tell_home(struct gp_core *c, struct job_core *jc);
+// Direct: the rank's contribution to this place counts, or is passed over: its lowest place moves
+// on.
+void async_place_take(struct job_core *jc, uint32_t rank, uint32_t step, uint32_t local);
 
 // async_apply.c
 // The block's next version from c->contribs[0..n), one update. False: no version is free now.
@@ -158,7 +204,27 @@ uint32_t async_apply_more(struct gp_core *c, struct job_core *jc);
 // `rank` has been sent version `v`: what it computes from now on is computed from that.
 void async_read_note(struct job_core *jc, uint32_t rank, uint32_t local, struct gp_version *v);
 
+// async_backup.c
+// The core keeps for the replicating thread what ranks have brought until this cut.
+void async_point_keep(struct job_core *jc, uint32_t generation);
+// Home: the gate closes (again) or opens.
+void async_gate_turn(struct gp_core *c, struct job_core *jc, bool closed, bool was_closed);
+// Makes cuts for the backup, tells the replicating thread of them, and workers when they are out.
+void async_gate_tick(struct gp_core *c, struct job_core *jc);
+void async_point_seen(struct job_core *jc, const struct cmd *cmd);
+// The last decision that is out when the backup holds everything through `decision`.
+uint32_t async_gate_release(const struct home *h, uint32_t decision);
+// Where workers see the job; NULL: as it is.
+static inline const struct async_point *async_shown(const struct home *h)
+{
+	return h->async && h->async->gate.on ? &h->async->gate.shown : NULL;
+}
+
 // async_home.c
+void async_cut_note(struct gp_core *c, struct job_core *jc, uint32_t generation, uint32_t pin);
+void async_cut_remove(struct async_home *a, uint32_t i);
+// The generation that workers may know of, before any of them is told.
+void async_generation_publish(struct gp_core *c, const struct job_core *jc);
 enum gp_verdict handle_read(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
 	struct job_core *jc, const struct gp_msg *m);
 void async_home_tick(struct gp_core *c, struct job_core *jc);

@@ -25,6 +25,7 @@ enum cmd_type {
 	CMD_STOP,	   // control -> home
 	CMD_GATE,	   // replicating thread -> home: the gate wanted as step, 0 = open
 	CMD_RELEASE,	   // replicating thread -> home: decision as step, of gate view
+	CMD_POINT_SEEN,	   // core -> home: a cut that the backup is brought to, step
 	CMD_JOIN,	   // core -> control: frame
 	CMD_REGISTER,	   // core -> control: frame, session
 	CMD_LEAVE,	   // core -> control: session

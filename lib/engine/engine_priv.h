@@ -19,8 +19,13 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 	uint32_t count);
 // Each tensor knows its place in `r` (job_tensor.restored).
 int job_load(struct gp_job *j, const struct gp_restore *r);
-// `clock`: steps that each rank of an asynchronous job has contributed, NULL: `generation`.
-void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const uint32_t *clock);
+// Where a job begins. `clock`: steps that each rank of an asynchronous job has contributed, NULL:
+// `step` of each; which is the highest closed of a quorum.
+struct job_begin {
+	uint32_t generation, decision, step;
+	const uint32_t *clock;
+};
+void job_start(struct gp_job *j, const struct job_begin *at);
 
 // core_session.c
 struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
@@ -139,6 +144,8 @@ enum gp_verdict handle_leave(struct gp_core *c, struct core_session *cs, const s
 	struct job_core *jc, const struct gp_msg *m);
 // Whether one more decision fits the log.
 bool home_has_room(const struct gp_core *c, const struct home *h);
+// The same for what lets out those that wait at the gate: only the cores have to keep up.
+bool home_cores_have_room(const struct gp_core *c, const struct home *h);
 uint32_t home_tick(struct gp_core *c, struct job_core *jc);
 void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd);
 

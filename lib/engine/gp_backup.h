@@ -14,11 +14,19 @@
 // or decision can be read until that decision is released, or, of a base, until the first decision
 // after it is.
 //
-// Only jobs with gp_job_config.replicated have a gate (synchronous ones).
+// Asynchronous jobs, from generation 0 on: what is told instead of each decision are cuts
+// (gp_decision.backup), one at a time, each when every core keeps it: generation `step` as a whole,
+// and what each rank had committed and brought by then (gp_backup_ranks, gp_backup_applied). Their
+// numbers have gaps: what was decided between two of them is in the later one, and is out when that
+// is released; releasing anything else does nothing. The next cut is made then, if something was
+// decided meanwhile. A cut can be read until the next but one is told; a base is such a cut too.
+//
+// Only jobs with gp_job_config.replicated have a gate (no embed jobs).
 //
 // Owner, threads: all functions by the one replicating thread, but gp_core_backup_wake, which is
-// the core's. It need not be registered with lib/rcu: what it reads cannot go away. Memory: none of
-// its own. A ring that is full is an answer (false), never an error: try again.
+// the core's. Of asynchronous jobs it reads in an RCU read section, or is the thread that turns
+// grace periods; else what it reads cannot go away. Memory: none of its own. A ring that is full is
+// an answer (false), never an error: try again.
 #ifndef GP_BACKUP_H
 #define GP_BACKUP_H
 
@@ -59,10 +67,27 @@ struct gp_backup_block {
 	uint32_t arrays_count;
 	uint32_t elems;
 	float weight; // sum of the weights in it
+	// Asynchronous: the first generation that it is of, and updates of the block by then.
+	uint32_t made;
+	uint32_t updates;
 };
 // Block of the job at exactly that step. False: it is not there.
 bool gp_backup_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block, uint32_t step,
 	struct gp_backup_block *out) GP_MUST_CHECK;
+// A cut of an asynchronous job, as told.
+struct gp_backup_ranks {
+	uint32_t count;	       // of the job
+	uint32_t closed;       // quorum: highest step closed
+	uint32_t updates;      // commits so far
+	const uint32_t *clock; // [count] steps committed
+	bool applied;	       // atomicity block: see gp_backup_applied
+};
+// False: there is no such cut.
+bool gp_backup_ranks(const struct gp_engine *e, uint32_t job_idx, uint32_t generation,
+	struct gp_backup_ranks *out) GP_MUST_CHECK;
+// Bit i: block `first` + i has the rank's contribution of the step after its clock.
+uint64_t gp_backup_applied(const struct gp_engine *e, uint32_t job_idx, uint32_t generation,
+	uint32_t rank, uint32_t first) GP_MUST_CHECK;
 // Blocks of a unit: from *first on, as many as it returns.
 uint32_t gp_backup_unit_blocks(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t unit, uint32_t *first);

@@ -87,7 +87,7 @@ struct gp_job_config {
 	uint64_t rto_min_ns;	 // bounds of the clients' time-out, 0 = theirs
 	uint64_t rto_max_ns;
 	bool recorded;	 // every decision is told by gp_registrar_events.decided
-	bool replicated; // bsp: decisions pass the release gate of gp_backup.h
+	bool replicated; // reduce, train: decisions pass the release gate of gp_backup.h
 	struct gp_optim_params optim;
 	// Embed jobs: consistency ssp, asp or adaptive, atomicity step.
 	uint32_t tables_count;
@@ -110,6 +110,20 @@ struct gp_restore_tensor {
 	const float *ahead_states[GP_OPTIM_STATES_MAX];
 	const float *ahead_weights;
 	const struct gp_restore_rows *rows; // embed jobs
+	// Asynchronous jobs in another server's stead (struct gp_restore_async): updates of each
+	// block. There `ahead` says where the block's one generation lies.
+	const uint32_t *updates;
+	const uint32_t *ahead_updates;
+};
+
+// Where an asynchronous job stood in the server that this one goes on from (gp_image_restore).
+struct gp_restore_async {
+	uint32_t closed;	 // quorum: highest step closed
+	uint32_t updates;	 // commits so far
+	const uint32_t *clock;	 // [workers] steps committed
+	const uint64_t *applied; // atomicity block: of each rank a bit for each block that has its
+				 // contribution of the step after; NULL: none
+	uint32_t applied_words;	 // of a rank
 };
 
 struct gp_restore {
@@ -119,6 +133,7 @@ struct gp_restore {
 		*counted[2];   // bsp: who is in it, in all that is ahead; NULL: everyone
 	uint32_t block_elems;  // that `ahead` and `weights` are of, and the job will have; 0: any
 	const uint32_t *clock; // asynchronous jobs: [workers], from gp_engine_clock; NULL: step
+	const struct gp_restore_async *async; // instead of `clock`: nothing of the job was lost
 	uint32_t tensors_count;
 	const struct gp_restore_tensor *tensors;
 };

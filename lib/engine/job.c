@@ -193,8 +193,9 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 }
 
 // Where the job begins: every unit committed through `generation`.
-void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const uint32_t *clock)
+void job_start(struct gp_job *j, const struct job_begin *at)
 {
+	uint32_t generation = at->generation, decision = at->decision;
 	bool async = cfg_is_async(j->cfg) && generation != UINT32_MAX;
 	struct home *h = j->home;
 	j->first_generation = generation;
@@ -209,7 +210,7 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const u
 	for (uint32_t u = 0; u < j->units_count; u++)
 		h->consist.committed[u] = generation;
 	if (async)
-		gp_async_start(&h->consist, clock, generation);
+		gp_async_start(&h->consist, at->clock, at->step);
 	for (uint32_t i = 0; i < j->by_cores.d; i++) {
 		struct job_core *jc = &j->cores[i];
 		h->delivered[i] = decision;
@@ -223,7 +224,7 @@ void job_start(struct gp_job *j, uint32_t generation, uint32_t decision, const u
 		for (uint32_t b = 0; b < jc->table.blocks_count; b++)
 			jc->table.blocks[b].done_step = generation;
 		if (async)
-			async_begin(jc, generation, clock, generation);
+			async_begin(jc, generation, at->clock, at->step);
 	}
 }
 
@@ -233,6 +234,7 @@ struct loaded {
 	const float *values;
 	const float *const *states;
 	const float *weights;
+	const uint32_t *updates; // NULL: none
 };
 
 static void version_load(struct job_core *jc, struct gp_block *b, const struct loaded *x)
@@ -251,6 +253,7 @@ static void version_load(struct job_core *jc, struct gp_block *b, const struct l
 	v->step = x->step;
 	v->elems = b->elems;
 	v->weight = x->weights ? x->weights[b->idx] : 0;
+	v->updates = x->updates ? x->updates[b->idx] : 0;
 	gp_table_publish(&jc->table, b, v);
 }
 
@@ -262,10 +265,10 @@ static bool is_ahead(const struct gp_restore_tensor *x, const struct gp_block *b
 static void block_load(struct job_core *jc, struct gp_block *b, const struct gp_restore *r,
 	const struct gp_restore_tensor *x)
 {
-	const struct loaded whole = {r->step, x->values, x->states, x->weights};
-	const struct loaded ahead = {
-		r->step + 1, x->ahead_values, x->ahead_states, x->ahead_weights};
-	if (x->values)
+	const struct loaded whole = {r->step, x->values, x->states, x->weights, x->updates};
+	const struct loaded ahead = {r->async ? r->step : r->step + 1, x->ahead_values,
+		x->ahead_states, x->ahead_weights, x->ahead_updates};
+	if (x->values && !(r->async && is_ahead(x, b)))
 		version_load(jc, b, &whole);
 	if (is_ahead(x, b))
 		version_load(jc, b, &ahead);
@@ -315,7 +318,14 @@ int job_load(struct gp_job *j, const struct gp_restore *r)
 		return rc;
 	if (!cfg_embeds(j->cfg))
 		blocks_load(j, r);
-	job_start(j, r->step, r->decision, r->clock);
+	const struct gp_restore_async *async = r->async;
+	const struct job_begin at = {r->step, r->decision, async ? async->closed : r->step,
+		async ? async->clock : r->clock};
+	job_start(j, &at);
+	if (async) {
+		async_resume(j, r);
+		return 0;
+	}
 	for (uint32_t i = 0; i < j->by_cores.d && !cfg_embeds(j->cfg); i++) {
 		blocks_start_ahead(j, &j->cores[i], r);
 		if (r->counted[0])

@@ -134,7 +134,10 @@ struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join
 		bool reader = join->flags & GP_JOIN_READER;
 		uint32_t slot = reader ? reader_slot(rj) : join->rank;
 		GP_ASSERT(slot < rj->cfg->workers + READERS_MAX); // the caller has looked
-		*rs = (struct reg_session){.used = true, .slot = slot, .opened_at = r->now};
+		*rs = (struct reg_session){.used = true,
+			.again = join->previous != 0,
+			.slot = slot,
+			.opened_at = r->now};
 		rs->s = (struct gp_session){
 			.id = i | (uint32_t)r->generation << 16,
 			.job = rj->cfg->id,

@@ -183,7 +183,9 @@ void reg_layout_try(struct gp_registrar *r, struct reg_job *rj)
 			return;
 		}
 	} else {
-		job_start(j, job_trains(j) ? UINT32_MAX : 0, 0, NULL);
+		const uint32_t first = job_trains(j) ? UINT32_MAX : 0;
+		const struct job_begin at = {.generation = first, .step = first};
+		job_start(j, &at);
 	}
 	job_publish(r, rj, j);
 }
@@ -200,7 +202,8 @@ void reg_members_tell(struct gp_registrar *r, struct reg_job *rj)
 			.job = rj->cfg->id,
 			.rank = i,
 			.session = rank->session,
-			.unit = r->sessions[session_idx(rank->session)].s.serial};
+			.unit = r->sessions[session_idx(rank->session)].s.serial,
+			.step = r->sessions[session_idx(rank->session)].again};
 		if (!reg_tell(r, rj->job->home_core, &cmd))
 			return;
 		rank->member = true;

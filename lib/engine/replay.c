@@ -9,7 +9,7 @@
 
 #define IDLE_PERIODS  8 // grace periods after which nothing waits for one
 #define IDLE_ROUNDS   256
-#define COMMANDS_LAST CMD_RELEASE // that a core takes
+#define COMMANDS_LAST CMD_POINT_SEEN // that a core takes
 
 // ---- rings of the file
 
@@ -176,7 +176,8 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 		return false;
 	if (x->type == CMD_PART_DONE) // asynchronous: of a rank
 		return x->unit < (cfg_is_async(j->cfg) ? j->cfg->workers : j->units_count);
-	return x->type != CMD_APPLIED || (cfg_is_async(j->cfg) && x->core < r->cfg.cores_count);
+	bool of_async = x->type == CMD_APPLIED || x->type == CMD_POINT_SEEN;
+	return !of_async || (cfg_is_async(j->cfg) && x->core < r->cfg.cores_count);
 }
 
 static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)

@@ -121,8 +121,10 @@ static struct gp_job *job_make(
 	int rc = 0;
 	if (j && job_trains(j) && l->first_generation != UINT32_MAX)
 		rc = job_zeros(r, rj, j, (void *)(tensors + n), l->first_generation);
-	else if (j)
-		job_start(j, l->first_generation, l->first_decision, NULL);
+	const struct job_begin at = {
+		l->first_generation, l->first_decision, l->first_generation, NULL};
+	if (j && !(job_trains(j) && l->first_generation != UINT32_MAX))
+		job_start(j, &at);
 	r->cfg.give(r->cfg.mem_arg, tensors);
 	return rc == 0 ? j : NULL;
 }

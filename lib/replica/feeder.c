@@ -26,6 +26,7 @@ static void job_fini(struct feeder_job *j)
 	free(j->tensors);
 	free(j->committed);
 	free(j->window);
+	free(j->digests);
 }
 
 void gp_feeder_destroy(struct gp_feeder *f)
@@ -58,6 +59,10 @@ uint32_t feeder_epoch(const struct gp_feeder *f)
 bool place_step(struct place *p, const struct feeder_job *j, const struct gp_decision *d)
 {
 	p->decision = d->number;
+	if (d->backup) {
+		p->generation = d->step;
+		return true;
+	}
 	if (d->kind != GP_DECIDED_COMMIT || ++p->units_ahead < j->layout.units_count)
 		return false;
 	p->units_ahead = 0;
@@ -92,11 +97,14 @@ static int job_memory(struct gp_feeder *f, struct feeder_job *j, const struct la
 	next.tensors = calloc(l->tensors_count, sizeof(next.tensors[0]));
 	next.committed = calloc(l->units_count, sizeof(next.committed[0]));
 	next.window = calloc((size_t)f->window_mask + 1, sizeof(next.window[0]));
+	if (l->ranks > 0)
+		next.digests = calloc(l->blocks_count, sizeof(next.digests[0]));
 	next.resumed = j->resumed;
 	next.held_bytes = j->bytes;
 	job_fini(j);
 	*j = next;
-	if (!j->layout.spans || !j->tensors || !j->committed || !j->window)
+	if (!j->layout.spans || !j->tensors || !j->committed || !j->window ||
+		(l->ranks > 0 && !j->digests))
 		return stream_fail(err, -ENOMEM, "job %s: out of memory to replicate it", l->name);
 	layout_fill(&j->layout, from);
 	memcpy(j->tensors, from->tensors, sizeof(j->tensors[0]) * l->tensors_count);
@@ -139,9 +147,28 @@ uint32_t gp_feeder_room(const struct gp_feeder *f)
 	for (uint32_t i = 0; i < f->opts.jobs_count; i++) {
 		const struct feeder_job *j = &f->jobs[i];
 		uint32_t used = j->based ? j->taken.decision - j->released.decision : 0;
+		if (j->based && j->cut_waits)
+			used = 1;
 		room = GP_MIN(room, f->window_mask + 1 - used);
 	}
 	return room;
+}
+
+// A cut has all that was decided before it, so that nothing else may wait.
+static int cut_take(struct gp_feeder *f, struct feeder_job *j, const struct gp_decision *d,
+	struct gp_stream_error *err)
+{
+	if (j->released.decision != j->taken.decision || !gp_before(j->taken.decision, d->number) ||
+		!layout_is_cut(&j->layout, d->step) || !gp_before(j->taken.generation, d->step))
+		return stream_fail(err, -EPROTO,
+			"job %s: cut %u is decision %u, after %u of generation %u, %u is released",
+			j->layout.name, d->step, d->number, j->taken.decision, j->taken.generation,
+			j->released.decision);
+	j->taken_chain = gp_image_chain(j->taken_chain, d);
+	*feeder_entry(f, j, d->number) = (struct entry){.d = *d, .chain = j->taken_chain};
+	place_step(&j->taken, j, d);
+	j->cut_waits = true;
+	return 0;
 }
 
 int gp_feeder_decide(struct gp_feeder *f, uint32_t job_idx, const struct gp_decision *d,
@@ -152,6 +179,8 @@ int gp_feeder_decide(struct gp_feeder *f, uint32_t job_idx, const struct gp_deci
 	if (!j->based)
 		return stream_fail(
 			err, -EPROTO, "a decision of job %u, which has no base", job_idx);
+	if (d->backup)
+		return cut_take(f, j, d, err);
 	GP_ASSERT(j->taken.decision - j->released.decision <= f->window_mask);
 	if (d->number != j->taken.decision + 1 ||
 		(d->kind == GP_DECIDED_COMMIT &&
@@ -179,6 +208,14 @@ int gp_feeder_released(struct gp_feeder *f, uint32_t job_idx, uint32_t decision)
 	if (!gp_before(j->released.decision, decision))
 		return 0;
 	bool behind = j->phase != PHASE_DECISIONS || gp_before(j->shipped, decision);
+	if (j->cut_waits && decision != j->taken.decision)
+		return -EINVAL;
+	if (j->cut_waits) {
+		j->cut_waits = false;
+		j->committed[0] = j->taken.generation;
+		j->chain = j->taken_chain;
+		j->released = j->taken;
+	}
 	while (j->released.decision != decision) {
 		const struct entry *e = feeder_entry(f, j, j->released.decision + 1);
 		if (e->d.kind == GP_DECIDED_COMMIT)
@@ -245,6 +282,8 @@ static void job_idle(struct feeder_job *j)
 	j->held_valid = j->digest_due = j->at_generation = false;
 	j->acked_epoch = 0;
 	j->cursor = j->at_block = 0;
+	j->cut_part = CUT_BLOCKS;
+	j->cut_blocks = 0;
 	memset(j->sums, 0, sizeof(j->sums));
 }
 
@@ -268,6 +307,13 @@ static void job_resume(struct gp_feeder *f, struct feeder_job *j, const struct h
 		return;
 	}
 	uint64_t chain = j->chain;
+	if (j->cut_waits && h->decision == j->taken.decision) {
+		at = j->taken;
+		chain = j->taken_chain;
+	} else if (j->cut_waits && h->decision != j->released.decision) {
+		feeder_job_start(j);
+		return;
+	}
 	while (at.decision != h->decision) {
 		const struct entry *e = feeder_entry(f, j, at.decision + 1);
 		chain = e->chain;

@@ -21,6 +21,9 @@ struct place {
 	uint32_t units_ahead;
 };
 
+// Of a cut: blocks, what ranks had committed, what they had brought.
+enum cut_part { CUT_BLOCKS, CUT_RANKS, CUT_APPLIED, CUT_DONE };
+
 enum phase {
 	PHASE_IDLE, // not fed
 	PHASE_BASE,
@@ -28,6 +31,7 @@ enum phase {
 	PHASE_AHEAD,
 	PHASE_BLOCKS, // of the generation
 	PHASE_BLOCKS_AHEAD,
+	PHASE_CUT, // instead of blocks, of an asynchronous job
 	PHASE_BASED,
 	PHASE_DECISIONS,
 };
@@ -43,6 +47,9 @@ struct feeder_job {
 	uint32_t told;	      // released, as the owner says
 	uint32_t shipped_max; // on any connection
 	uint64_t chain, taken_chain;
+	bool cut_waits;	   // `taken` is a cut that is not released
+	uint64_t *digests; // asynchronous: of each block as it was read last, with step 0
+	uint64_t digests_sum;
 	struct gp_decision view;    // the last one that is released
 	struct gp_ranks counted[2]; // in what is released, as in struct gp_backup_base
 
@@ -53,6 +60,8 @@ struct feeder_job {
 	uint32_t at_block;  // of its unit: blocks that were read
 	bool at_generation; // `at` made a generation whole: ship it before anything else
 	bool digest_due;
+	enum cut_part cut_part;
+	uint32_t cut_blocks; // of it, so far
 	bool held_valid;
 	uint32_t shipped, held;
 	uint32_t acked, acked_epoch;
@@ -87,6 +96,33 @@ static inline struct entry *feeder_entry(
 bool place_step(struct place *p, const struct feeder_job *j, const struct gp_decision *d);
 // Begins what the peer needs of a job: a base.
 void feeder_job_start(struct feeder_job *j);
+// A run of blocks of one step in a frame.
+struct section {
+	struct layout_at first;
+	uint32_t step;
+	uint32_t run;
+};
+
+struct plan {
+	size_t size; // of the body
+	uint32_t count;
+	struct section sections[BLOCKS_SECTIONS_MAX];
+};
+
+void feeder_plan_begin(struct plan *p);
+// False when the block does not fit.
+bool feeder_plan_add(
+	struct plan *p, const struct layout *l, const struct layout_at *at, uint32_t step);
+// 1, or an error.
+int feeder_plan_write(struct gp_feeder *f, uint32_t idx, const struct plan *p,
+	struct gp_stream_error *err) GP_MUST_CHECK;
+// One frame of `generation` at most; all of it, or what changed since the one at `at`. 1: it was
+// written, or another part comes next; 0: all was.
+int feeder_cut_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, bool all,
+	struct gp_stream_error *err) GP_MUST_CHECK;
+// A block of an asynchronous job was read.
+void feeder_cut_digest(
+	struct gp_feeder *f, struct feeder_job *j, const struct layout_at *at, const float *values);
 // One frame of a job at most: 1 it was written, 0 there is nothing, -EAGAIN the sink is full.
 int feeder_job_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *err) GP_MUST_CHECK;
 

@@ -8,32 +8,19 @@
 
 #define RUN_BODY_MAX (64u << 10) // of tensors and units
 
-// A run of blocks of one step in a frame.
-struct section {
-	struct layout_at first;
-	uint32_t step;
-	uint32_t run;
-};
-
-struct plan {
-	size_t size; // of the body
-	uint32_t count;
-	struct section sections[BLOCKS_SECTIONS_MAX];
-};
-
-static void plan_begin(struct plan *p)
+void feeder_plan_begin(struct plan *p)
 {
 	p->size = 4;
 	p->count = 0;
 }
 
-// False when the block does not fit.
-static bool plan_add(
+bool feeder_plan_add(
 	struct plan *p, const struct layout *l, const struct layout_at *at, uint32_t step)
 {
 	struct section *last = p->count > 0 ? &p->sections[p->count - 1] : NULL;
 	bool goes_on = last && last->step == step && last->first.block + last->run == at->block;
-	size_t size = sizeof(float) + layout_block_size(l, at) + (goes_on ? 0 : SECTION_HEAD_SIZE);
+	size_t size =
+		layout_head_size(l) + layout_block_size(l, at) + (goes_on ? 0 : SECTION_HEAD_SIZE);
 	if (p->size + size > GP_STREAM_BODY_MAX || (!goes_on && p->count == BLOCKS_SECTIONS_MAX))
 		return false;
 	p->size += size;
@@ -44,8 +31,13 @@ static bool plan_add(
 	return true;
 }
 
+// Where a block of a run goes: its weight, updates (NULL: none) and arrays.
+struct copied {
+	uint8_t *weight, *updates, *to;
+};
+
 static int block_copy(struct gp_feeder *f, uint32_t idx, const struct layout_at *at, uint32_t step,
-	uint8_t *weight, uint8_t *to, struct gp_stream_error *err)
+	struct copied *out, struct gp_stream_error *err)
 {
 	struct feeder_job *j = &f->jobs[idx];
 	struct gp_backup_block b;
@@ -54,15 +46,19 @@ static int block_copy(struct gp_feeder *f, uint32_t idx, const struct layout_at 
 		return stream_fail(err, -ESTALE, "job %s: block %u of step %u is gone",
 			j->layout.name, at->block, step);
 	GP_ASSERT(b.elems == at->elems && b.arrays_count == j->layout.arrays_count);
-	gp_storef(weight, b.weight);
-	for (uint32_t a = 0; a < j->layout.arrays_count; a++, to += size)
-		memcpy(to, b.arrays[a], size);
-	if (layout_is_digested(step, f->opts.digest_every))
+	gp_storef(out->weight, b.weight);
+	if (out->updates)
+		gp_store32(out->updates, b.updates);
+	for (uint32_t a = 0; a < j->layout.arrays_count; a++, out->to += size)
+		memcpy(out->to, b.arrays[a], size);
+	if (j->layout.ranks > 0)
+		feeder_cut_digest(f, j, at, b.arrays[0]);
+	if (layout_is_digested(step, f->opts.digest_every) && !layout_is_cut(&j->layout, step))
 		layout_sum_add(j->sums, step, layout_digest(at, step, b.arrays[0]));
 	return 0;
 }
 
-static int plan_write(
+int feeder_plan_write(
 	struct gp_feeder *f, uint32_t idx, const struct plan *p, struct gp_stream_error *err)
 {
 	struct feeder_job *j = &f->jobs[idx];
@@ -78,15 +74,18 @@ static int plan_write(
 		gp_store32(to, s->step);
 		gp_store32(to + 4, at.block);
 		gp_store32(to + 8, s->run);
-		uint8_t *weight = to + SECTION_HEAD_SIZE;
-		to = weight + sizeof(float) * (size_t)s->run;
-		for (uint32_t k = 0; k < s->run; k++, weight += sizeof(float)) {
-			int rc = block_copy(f, idx, &at, s->step, weight, to, err);
+		struct copied c = {.weight = to + SECTION_HEAD_SIZE};
+		c.to = c.weight + layout_head_size(&j->layout) * s->run;
+		if (j->layout.ranks > 0)
+			c.updates = c.weight + sizeof(float) * (size_t)s->run;
+		for (uint32_t k = 0; k < s->run; k++, c.weight += sizeof(float)) {
+			int rc = block_copy(f, idx, &at, s->step, &c, err);
 			if (rc != 0)
 				return rc;
-			to += layout_block_size(&j->layout, &at);
+			c.updates += c.updates ? sizeof(uint32_t) : 0;
 			layout_next(&j->layout, &at);
 		}
+		to = c.to;
 	}
 	stream_end(f->stream);
 	j->bytes += p->size;
@@ -103,6 +102,7 @@ static int base_write(struct gp_feeder *f, struct feeder_job *j)
 			.kind = l->kind,
 			.atomicity = l->atomicity,
 			.arrays_count = l->arrays_count,
+			.ranks = l->ranks,
 			.block_elems = l->block_elems,
 			.tensors_count = l->tensors_count},
 		.point = {.base = j->base,
@@ -149,7 +149,10 @@ static int tensors_write(struct gp_feeder *f, struct feeder_job *j)
 		to = tensor_put(to, &j->tensors[j->cursor]);
 	stream_end(f->stream);
 	if (end == j->layout.tensors_count) {
-		j->phase = j->released.units_ahead > 0 ? PHASE_AHEAD : PHASE_BLOCKS;
+		bool cut = layout_is_cut(&j->layout, j->released.generation);
+		j->phase = cut				 ? PHASE_CUT
+			   : j->released.units_ahead > 0 ? PHASE_AHEAD
+							 : PHASE_BLOCKS;
 		j->cursor = 0;
 	}
 	return 1;
@@ -189,15 +192,15 @@ static int base_blocks_write(struct gp_feeder *f, uint32_t idx, struct gp_stream
 	bool ahead = j->phase == PHASE_BLOCKS_AHEAD;
 	uint32_t step = j->released.generation + ahead;
 	struct plan p;
-	plan_begin(&p);
+	feeder_plan_begin(&p);
 	struct layout_at at = {.block = l->blocks_count};
 	if (layout_has(l, step) && j->cursor < l->blocks_count)
 		at = layout_seek(l, j->cursor);
 	for (; at.block < l->blocks_count; layout_next(l, &at))
 		if ((!ahead || j->committed[layout_unit(l, &at)] == step) &&
-			!plan_add(&p, l, &at, step))
+			!feeder_plan_add(&p, l, &at, step))
 			break;
-	int rc = p.count > 0 ? plan_write(f, idx, &p, err) : 0;
+	int rc = p.count > 0 ? feeder_plan_write(f, idx, &p, err) : 0;
 	if (rc < 0)
 		return rc;
 	j->cursor = at.block;
@@ -224,7 +227,9 @@ static int based_write(struct gp_feeder *f, struct feeder_job *j)
 
 static int decisions_write(struct gp_feeder *f, struct feeder_job *j)
 {
-	uint32_t count = j->at.decision - j->shipped;
+	bool cut = j->cut_waits && j->at.decision == j->taken.decision;
+	uint32_t count = cut ? 1 : j->at.decision - j->shipped;
+	j->shipped = cut ? j->at.decision - 1 : j->shipped;
 	GP_ASSERT(count <= DECISIONS_MAX);
 	uint8_t *to = stream_begin(f->stream, MSG_DECISIONS, 4 + DECISION_SIZE * (size_t)count);
 	if (!to)
@@ -244,7 +249,7 @@ static int decisions_write(struct gp_feeder *f, struct feeder_job *j)
 		j->shipped_max = j->shipped;
 	j->digest_due = j->at_generation &&
 			layout_is_digested(j->at.generation, f->opts.digest_every) &&
-			layout_sum_is_whole(j->sums, &j->layout, j->at.generation);
+			(cut || layout_sum_is_whole(j->sums, &j->layout, j->at.generation));
 	j->at_generation = false;
 	return 1;
 }
@@ -257,7 +262,8 @@ static int digest_write(struct gp_feeder *f, struct feeder_job *j)
 	gp_store16(to, j->layout.id);
 	gp_store16(to + 2, 0);
 	gp_store32(to + 4, j->at.generation);
-	gp_store64(to + 8, j->sums[j->at.generation & 1].sum);
+	bool cut = layout_is_cut(&j->layout, j->at.generation);
+	gp_store64(to + 8, cut ? j->digests_sum : j->sums[j->at.generation & 1].sum);
 	stream_end(f->stream);
 	j->digest_due = false;
 	return 1;
@@ -270,7 +276,7 @@ static struct place commits_plan(const struct gp_feeder *f, const struct feeder_
 	const struct layout *l = &j->layout;
 	struct place at = j->at;
 	uint32_t first, k = j->at_block;
-	plan_begin(p);
+	feeder_plan_begin(p);
 	*generation = false;
 	while (at.decision != j->taken.decision && at.decision - j->shipped < DECISIONS_MAX &&
 		!*generation) {
@@ -279,7 +285,7 @@ static struct place commits_plan(const struct gp_feeder *f, const struct feeder_
 			d->kind == GP_DECIDED_COMMIT ? layout_unit_blocks(l, d->unit, &first) : 0;
 		if (k < count) {
 			struct layout_at b = layout_seek(l, first + k);
-			for (; k < count && plan_add(p, l, &b, d->step); k++)
+			for (; k < count && feeder_plan_add(p, l, &b, d->step); k++)
 				layout_next(l, &b);
 		}
 		if (k < count)
@@ -301,12 +307,33 @@ static int commits_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_err
 	struct place at = commits_plan(f, j, &p, &block, &generation);
 	if (at.decision == j->at.decision && p.count == 0)
 		return 0;
-	int rc = p.count > 0 ? plan_write(f, idx, &p, err) : 1;
+	int rc = p.count > 0 ? feeder_plan_write(f, idx, &p, err) : 1;
 	if (rc < 0)
 		return rc;
 	j->at = at;
 	j->at_block = block;
 	j->at_generation = generation;
+	return 1;
+}
+
+static int cut_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *err)
+{
+	struct feeder_job *j = &f->jobs[idx];
+	int rc = feeder_cut_write(f, idx, j->taken.generation, false, err);
+	if (rc != 0)
+		return rc;
+	j->at = j->taken;
+	j->at_generation = true;
+	return 1;
+}
+
+static int base_cut_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *err)
+{
+	struct feeder_job *j = &f->jobs[idx];
+	int rc = feeder_cut_write(f, idx, j->released.generation, true, err);
+	if (rc != 0)
+		return rc;
+	j->phase = PHASE_BASED;
 	return 1;
 }
 
@@ -325,6 +352,8 @@ int feeder_job_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *
 	case PHASE_BLOCKS:
 	case PHASE_BLOCKS_AHEAD:
 		return base_blocks_write(f, idx, err);
+	case PHASE_CUT:
+		return base_cut_write(f, idx, err);
 	case PHASE_BASED:
 		return based_write(f, j);
 	case PHASE_DECISIONS:
@@ -334,5 +363,7 @@ int feeder_job_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *
 		return digest_write(f, j);
 	if (j->at.decision != j->shipped)
 		return decisions_write(f, j);
+	if (j->cut_waits && j->at.decision != j->taken.decision)
+		return cut_write(f, idx, err);
 	return commits_write(f, idx, err);
 }

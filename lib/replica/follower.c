@@ -278,6 +278,36 @@ static int take_decisions(
 	return 0;
 }
 
+static int take_ranks(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
+{
+	struct gp_image_error why;
+	if (m->len < RANKS_HEAD_SIZE ||
+		m->len != RANKS_HEAD_SIZE + sizeof(uint32_t) * (size_t)gp_load16(m->body + 2))
+		return bad(m, err);
+	const struct gp_image_ranks r = {.id = gp_load16(m->body),
+		.count = gp_load16(m->body + 2),
+		.generation = gp_load32(m->body + 4),
+		.blocks = gp_load32(m->body + 8),
+		.closed = gp_load32(m->body + 12),
+		.updates = gp_load32(m->body + 16),
+		.clocks = m->body + RANKS_HEAD_SIZE};
+	return gp_image_ranks(f->opts.image, &r, &why) != 0 ? image_error(&why, err) : 0;
+}
+
+static int take_applied(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
+{
+	struct gp_image_error why;
+	if (m->len < APPLIED_HEAD_SIZE || (m->len - APPLIED_HEAD_SIZE) % sizeof(uint64_t) != 0)
+		return bad(m, err);
+	const struct gp_image_applied a = {.id = gp_load16(m->body),
+		.rank = gp_load16(m->body + 2),
+		.generation = gp_load32(m->body + 4),
+		.first = gp_load32(m->body + 8),
+		.words = (uint32_t)((m->len - APPLIED_HEAD_SIZE) / sizeof(uint64_t)),
+		.bits = m->body + APPLIED_HEAD_SIZE};
+	return gp_image_applied(f->opts.image, &a, &why) != 0 ? image_error(&why, err) : 0;
+}
+
 static int take_digest(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
 {
 	struct gp_image_view v;
@@ -374,6 +404,10 @@ int follower_message(struct gp_follower *f, const struct message *m, struct gp_s
 		return take_based(f, m, err);
 	case MSG_DECISIONS:
 		return take_decisions(f, m, err);
+	case MSG_RANKS:
+		return take_ranks(f, m, err);
+	case MSG_APPLIED:
+		return take_applied(f, m, err);
 	case MSG_DIGEST:
 		return take_digest(f, m, err);
 	default:

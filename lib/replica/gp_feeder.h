@@ -11,6 +11,10 @@
 //	released  the owner has: the engine may forget those versions. What waited when the gate
 //		  was closed anew is in the base, and is released when that is held
 //
+// Of an asynchronous job it is told cuts (gp_backup.h), one at a time: the next when the one before
+// was released. A cut goes with the blocks that it changed and what ranks had committed and
+// brought.
+//
 // A job begins with a base. After a lost connection the feeder goes on with what the peer lacks, or
 // sends a base made of what was released and then all decisions since: so what is not released must
 // stay readable, and only what was shipped once may be released.
@@ -20,8 +24,9 @@
 // get no more credit.
 //
 // Owner and threads: whoever created it, the replicating thread; one at a time. No clock. Memory:
-// at create `window` decisions a job; at a base 4 bytes a unit and the names of the tensors; from
-// the heap. Errors: -EPROTO (a gap), -ESTALE (a block is gone), -ENOMEM, with a text.
+// at create `window` decisions a job; at a base 4 bytes a unit, 8 a block of an asynchronous job
+// and the names of the tensors; from the heap. Errors: -EPROTO (a gap), -ESTALE (a block is gone),
+// -ENOMEM, with a text.
 #ifndef GP_FEEDER_H
 #define GP_FEEDER_H
 
@@ -41,6 +46,11 @@ struct gp_feeder_opts {
 	// gp_stream_turn.
 	bool (*block)(void *arg, uint32_t job_idx, uint32_t block, uint32_t step,
 		struct gp_backup_block *out);
+	// As gp_backup_ranks and gp_backup_applied. NULL: no job is asynchronous.
+	bool (*ranks)(
+		void *arg, uint32_t job_idx, uint32_t generation, struct gp_backup_ranks *out);
+	uint64_t (*applied)(
+		void *arg, uint32_t job_idx, uint32_t generation, uint32_t rank, uint32_t first);
 	// The peer holds everything through `decision`; `epoch` not 0: and acknowledged it as
 	// backup of that leadership (acked). It goes only up on one connection. Called from
 	// gp_stream_input; gp_feeder_released may be called from inside.

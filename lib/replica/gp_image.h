@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The backup's image of bulk-synchronous jobs: what the primary has committed, in plain memory, so
-// that an engine can go on from it.
+// The backup's image of dense jobs: what the primary has committed, in plain memory, so that an
+// engine can go on from it.
 //
 // For each job the image keeps, of every block, two generations of values, optimizer state and
 // weight: what its unit committed last, and either the one before or the one that is on its way.
@@ -14,12 +14,22 @@
 //	blocks	  of the step after the unit's: staged, no reader sees them
 //	decide	  a commit makes the staged blocks of its unit the newest, all or none of them
 //
+// Asynchronous jobs, after their initial parameters: the image is brought from cut to cut
+// (gp_backup.h). Of each it has, beside the blocks, how many updates each has had, and what each
+// rank had committed and brought; the blocks that the next cut changed are staged, and count with
+// its decision, together with that of ranks.
+//
+//	blocks	  of the next cut: what it changed
+//	ranks	  and `applied`: what ranks had committed and brought when it was made
+//	decide	  the cut: all of it counts, or is refused when anything lacks
+//
 // A decision or block that was there before is ignored; one that does not follow is refused by
 // name. A base drops what was staged. What a view ends was never sent: only committed blocks are.
 //
 // Owner and threads: whoever created it; one thread at a time. No clock, socket or file.
 // Memory: from `take` (zeroed, aligned to 64 bytes) and `give`, never more than `memory_max`; a job
-// takes 2 x (1 + states) x 4 bytes an element, 17 a block, 8 a unit, some 300 a tensor. Nothing is
+// takes 2 x (1 + states) x 4 bytes an element, 17 a block, 8 a unit, some 300 a tensor; an
+// asynchronous one 33 a block, 2 bits a block and rank with atomicity block, 8 a rank. Nothing is
 // taken between two bases of a job. Errors: -ENOMEM (a limit or the allocator), -EPROTO (a gap, a
 // wrong step, an unknown job, a commit without its blocks), with a text that names job, unit, step.
 // After an error the image is as before, but the stream that caused it is of no more use: a base is
@@ -57,6 +67,7 @@ struct gp_image_layout {
 	uint8_t kind;
 	uint8_t atomicity;
 	uint8_t arrays_count; // 1 + optimizer states
+	uint16_t ranks;	      // asynchronous: workers of the job; 0: bulk-synchronous
 	uint32_t block_elems;
 	uint32_t tensors_count;
 	const struct gp_image_tensor *tensors;
@@ -114,10 +125,36 @@ struct gp_image_blocks {
 	const uint8_t *bytes;
 	size_t len;
 };
+// Asynchronous jobs: between the weights and the arrays u32 updates[run].
 // Of how many bytes this run is (without a look at b->bytes and b->len).
 int gp_image_blocks_size(const struct gp_image *m, const struct gp_image_blocks *b, size_t *len,
 	struct gp_image_error *err) GP_MUST_CHECK;
 int gp_image_blocks(struct gp_image *m, const struct gp_image_blocks *b,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// Asynchronous jobs: of the cut that is staged, or of the base. `blocks`: that it has changed, or
+// that the base has.
+struct gp_image_ranks {
+	uint16_t id;
+	uint32_t generation;
+	uint32_t blocks;
+	uint32_t closed;  // quorum: highest step closed
+	uint32_t updates; // commits so far
+	uint32_t count;
+	const uint8_t *clocks; // u32 of each, little-endian
+};
+int gp_image_ranks(struct gp_image *m, const struct gp_image_ranks *r,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// After it: from block 64 x `first` on a bit for each, `words` x u64: which have the rank's
+// contribution of the step after its clock. What is not told is not there.
+struct gp_image_applied {
+	uint16_t id;
+	uint16_t rank;
+	uint32_t generation;
+	uint32_t first;
+	uint32_t words;
+	const uint8_t *bits;
+};
+int gp_image_applied(struct gp_image *m, const struct gp_image_applied *a,
 	struct gp_image_error *err) GP_MUST_CHECK;
 // The next decision. One that the image has already is ignored.
 int gp_image_decide(struct gp_image *m, uint16_t id, const struct gp_decision *d,

@@ -120,6 +120,14 @@ static uint64_t job_carve(struct image_job *j, uint8_t *mem)
 	j->committed = carve(&c, sizeof(uint32_t) * (uint64_t)l->units_count);
 	j->staged = carve(&c, sizeof(uint32_t) * (uint64_t)l->units_count);
 	j->ahead = carve(&c, l->blocks_count);
+	for (uint32_t p = 0; p < 2 && l->ranks > 0; p++) {
+		j->updates[p] = carve(&c, sizeof(uint32_t) * (uint64_t)l->blocks_count);
+		j->ranks[p].clock = carve(&c, sizeof(uint32_t) * l->ranks);
+		j->ranks[p].applied =
+			carve(&c, sizeof(uint64_t) * layout_words(l) * (uint64_t)l->ranks);
+	}
+	if (l->ranks > 0)
+		j->digests = carve(&c, sizeof(uint64_t) * (uint64_t)l->blocks_count);
 	for (uint32_t p = 0; p < 2; p++) {
 		j->held[p] = carve(&c, sizeof(uint32_t) * (uint64_t)l->blocks_count);
 		j->weights[p] = carve(&c, sizeof(float) * (uint64_t)l->blocks_count);
@@ -134,8 +142,9 @@ static bool layout_same(
 {
 	const struct layout *x = &j->layout;
 	if (x->kind != l->kind || x->atomicity != l->atomicity ||
-		x->arrays_count != l->arrays_count || x->block_elems != l->block_elems ||
-		x->tensors_count != l->tensors_count || strcmp(x->name, l->name) != 0)
+		x->arrays_count != l->arrays_count || x->ranks != l->ranks ||
+		x->block_elems != l->block_elems || x->tensors_count != l->tensors_count ||
+		strcmp(x->name, l->name) != 0)
 		return false;
 	for (uint32_t t = 0; t < l->tensors_count; t++) {
 		const struct gp_image_tensor *a = &j->tensors[t], *b = &from->tensors[t];
@@ -195,6 +204,8 @@ static void job_begin(struct image_job *j, const struct gp_image_point *point, u
 	for (uint32_t p = 0; p < 2; p++)
 		for (uint32_t b = 0; b < l->blocks_count; b++)
 			j->held[p][b] = GP_IMAGE_NONE;
+	if (l->ranks > 0)
+		image_cuts_begin(j);
 }
 
 void gp_image_void(struct gp_image *m, uint16_t id)
@@ -289,15 +300,19 @@ const float *gp_image_block(const struct gp_image *m, uint16_t id, uint32_t bloc
 {
 	const struct image_job *j = image_find(m, id);
 	if (!j || block >= j->layout.blocks_count || array >= j->layout.arrays_count ||
-		step == GP_IMAGE_NONE || j->held[step & 1][block] != step)
+		step == GP_IMAGE_NONE)
 		return NULL;
+	bool cut = layout_is_cut(&j->layout, step);
+	uint32_t plane = cut ? j->ahead[block] : step & 1;
+	bool there = cut ? step == j->generation && j->held[plane][block] != GP_IMAGE_NONE
+			 : j->held[plane][block] == step;
 	struct layout_at at = layout_seek(&j->layout, block);
 	uint32_t committed = j->committed[layout_unit(&j->layout, &at)];
-	if (committed == GP_IMAGE_NONE || gp_before(committed, step))
+	if (!there || committed == GP_IMAGE_NONE || gp_before(committed, step))
 		return NULL;
 	*elems = at.elems;
-	*weight = j->weights[step & 1][block];
-	return j->planes[step & 1][array] + at.offset;
+	*weight = j->weights[plane][block];
+	return j->planes[plane][array] + at.offset;
 }
 
 int gp_image_digest(const struct gp_image *m, uint16_t id, uint32_t step, uint64_t *digest)

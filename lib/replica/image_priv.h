@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Inside the image. A block's generation s lies in plane s mod 2, so what is on its way never
-// overwrites what its unit committed last.
+// overwrites what its unit committed last. In an asynchronous job a block lies in either plane
+// (`ahead`), and what the next cut changed goes to the other one.
 #ifndef IMAGE_PRIV_H
 #define IMAGE_PRIV_H
 
 #include "layout.h"
 
 #define LACKING_ALL UINT64_MAX // there is not even a base
+
+// What ranks had committed and brought at a cut.
+struct image_ranks {
+	uint32_t generation; // GP_IMAGE_NONE: nothing was told
+	uint32_t blocks;
+	uint32_t closed;
+	uint32_t updates;
+	uint32_t *clock;   // [ranks]
+	uint64_t *applied; // [ranks][words]
+};
 
 struct image_job {
 	struct layout layout;
@@ -17,7 +28,16 @@ struct image_job {
 	uint32_t *staged;    // per unit: blocks of the step after it
 	uint32_t *held[2];   // per plane and block: its step, GP_IMAGE_NONE
 	float *weights[2];
-	uint8_t *ahead; // per block, for gp_image_restore
+	uint8_t *ahead; // per block, for gp_image_restore; asynchronous: the plane it is in
+	// Asynchronous.
+	uint32_t *updates[2];
+	uint64_t *digests; // of each block, with step 0
+	uint64_t digests_sum;
+	struct image_ranks ranks[2];
+	uint32_t ranks_now;  // which of the two counts; the other one is staged
+	uint32_t cut_staged; // generation
+	uint32_t cut_blocks; // of it here
+	struct gp_restore_async async;
 	float *planes[2][GP_IMAGE_ARRAYS_MAX];
 	struct gp_image_point point;
 	uint32_t generation;
@@ -45,5 +65,20 @@ struct image_job *image_find(const struct gp_image *m, uint16_t id);
 // The job, or NULL and err.
 struct image_job *image_known(const struct gp_image *m, uint16_t id, struct gp_image_error *err);
 void image_generation_note(struct image_job *j);
+
+// image_cut.c: asynchronous jobs
+void image_cuts_begin(struct image_job *j);
+// What a block of a cut is: IMAGE_TAKE, ...
+enum image_verdict { IMAGE_TAKE, IMAGE_IGNORE, IMAGE_REFUSE };
+enum image_verdict image_cut_judge(const struct image_job *j, uint32_t generation);
+void image_cut_store(struct image_job *j, const struct layout_at *at, uint32_t generation,
+	const uint8_t *head, const uint8_t *updates, const uint8_t *bytes);
+// The block is in `plane`, with step 0 in its digest.
+void image_cut_digest(struct image_job *j, const struct layout_at *at, uint32_t plane);
+int image_cut_base_end(struct image_job *j, struct gp_image_error *err) GP_MUST_CHECK;
+int image_cut_take(
+	struct image_job *j, const struct gp_decision *d, struct gp_image_error *err) GP_MUST_CHECK;
+// A job that cannot be gone on with, or all that is to be known beside its tensors.
+void image_cut_restore(struct image_job *j, struct gp_restore *out);
 
 #endif

@@ -46,6 +46,8 @@ int gp_image_base_end(struct gp_image *m, uint16_t id, struct gp_image_error *er
 		return err->code;
 	if (j->based)
 		return 0;
+	if (layout_is_cut(&j->layout, j->generation) && image_cut_base_end(j, err) != 0)
+		return err->code;
 	if (j->lacking > 0)
 		return image_fail(err, -EPROTO, "job %s: %llu blocks of its base lack",
 			j->layout.name, (unsigned long long)j->lacking);
@@ -56,20 +58,21 @@ int gp_image_base_end(struct gp_image *m, uint16_t id, struct gp_image_error *er
 
 // ---- blocks
 
-enum verdict { TAKE, IGNORE, REFUSE };
-
 // What a block of `step` is to a unit that has committed `committed`.
-static enum verdict block_judge(const struct image_job *j, uint32_t committed, uint32_t step)
+static enum image_verdict block_judge(const struct image_job *j, uint32_t committed, uint32_t step)
 {
 	bool ahead = committed != j->generation;
+	if (layout_is_cut(&j->layout, step))
+		return image_cut_judge(j, step);
 	if (!layout_has(&j->layout, step))
-		return REFUSE;
+		return IMAGE_REFUSE;
 	if (!j->based)
-		return step == committed || (ahead && step == j->generation) ? TAKE : REFUSE;
+		return step == committed || (ahead && step == j->generation) ? IMAGE_TAKE
+									     : IMAGE_REFUSE;
 	if (step != committed + 1)
-		return committed != GP_IMAGE_NONE && gp_before(step, committed + 1) ? IGNORE
-										    : REFUSE;
-	return ahead ? REFUSE : TAKE;
+		return committed != GP_IMAGE_NONE && gp_before(step, committed + 1) ? IMAGE_IGNORE
+										    : IMAGE_REFUSE;
+	return ahead ? IMAGE_REFUSE : IMAGE_TAKE;
 }
 
 static int run_size(const struct image_job *j, const struct gp_image_blocks *b, size_t *len,
@@ -80,7 +83,7 @@ static int run_size(const struct image_job *j, const struct gp_image_blocks *b, 
 	if (b->run < 1 || b->first >= l->blocks_count || b->run > l->blocks_count - b->first)
 		return image_fail(err, -EPROTO, "job %s: blocks %u and %u more of %u", l->name,
 			b->first, b->run, l->blocks_count);
-	*len = sizeof(float) * (size_t)b->run;
+	*len = layout_head_size(l) * b->run;
 	struct layout_at at = layout_seek(l, b->first);
 	for (uint32_t i = 0; i < b->run; i++, layout_next(l, &at))
 		*len += layout_block_size(l, &at);
@@ -108,7 +111,7 @@ static int run_check(
 	struct layout_at at = layout_seek(l, b->first);
 	for (uint32_t i = 0; i < b->run; i++, layout_next(l, &at)) {
 		uint32_t unit = layout_unit(l, &at);
-		if (block_judge(j, j->committed[unit], b->step) == REFUSE)
+		if (block_judge(j, j->committed[unit], b->step) == IMAGE_REFUSE)
 			return image_fail(err, -EPROTO,
 				"job %s: block %u of step %u, its unit %u is at step %d, the "
 				"generation at %d",
@@ -126,12 +129,16 @@ static void block_store(struct image_job *j, const struct layout_at *at, uint32_
 	size_t size = sizeof(float) * (size_t)at->elems;
 	j->held[plane][at->block] = step;
 	j->weights[plane][at->block] = gp_loadf(weight);
+	if (l->ranks > 0)
+		j->updates[plane][at->block] = 0; // initial parameters
 	for (uint32_t a = 0; a < l->arrays_count; a++, bytes += size)
 		memcpy(j->planes[plane][a] + at->offset, bytes, size);
 	if (j->based)
 		j->staged[layout_unit(l, at)]++;
 	else
 		j->lacking--;
+	if (l->ranks > 0)
+		image_cut_digest(j, at, plane);
 	if (layout_is_digested(step, j->point.digest_every))
 		layout_sum_add(
 			j->sums, step, layout_digest(at, step, j->planes[plane][0] + at->offset));
@@ -147,13 +154,16 @@ int gp_image_blocks(struct gp_image *m, const struct gp_image_blocks *b, struct 
 		return rc;
 	const struct layout *l = &j->layout;
 	const uint8_t *weight = b->bytes;
-	const uint8_t *bytes = weight + sizeof(float) * (size_t)b->run;
+	const uint8_t *updates = weight + sizeof(float) * (size_t)b->run;
+	const uint8_t *bytes = weight + layout_head_size(l) * b->run;
 	struct layout_at at = layout_seek(l, b->first);
 	for (uint32_t i = 0; i < b->run; i++, weight += sizeof(float)) {
 		uint32_t committed = j->committed[layout_unit(l, &at)];
 		// The same block may come again, after a new connection.
-		if (block_judge(j, committed, b->step) == TAKE &&
-			j->held[b->step & 1][at.block] != b->step)
+		bool takes = block_judge(j, committed, b->step) == IMAGE_TAKE;
+		if (takes && layout_is_cut(l, b->step))
+			image_cut_store(j, &at, b->step, weight, updates + 4 * (size_t)i, bytes);
+		else if (takes && j->held[b->step & 1][at.block] != b->step)
 			block_store(j, &at, b->step, weight, bytes);
 		bytes += layout_block_size(l, &at);
 		layout_next(l, &at);
@@ -179,7 +189,7 @@ static int commit_take(struct image_job *j, const struct gp_decision *d, struct 
 		return image_fail(err, -EPROTO, "job %s: commit of unit %u of %u", l->name, d->unit,
 			l->units_count);
 	if (j->committed[d->unit] != j->generation || d->step != j->generation + 1 ||
-		d->step == GP_IMAGE_NONE)
+		d->step == GP_IMAGE_NONE || layout_is_cut(l, d->step))
 		return image_fail(err, -EPROTO,
 			"job %s: commit of unit %u step %u after step %d of generation %d", l->name,
 			d->unit, d->step, (int)j->committed[d->unit], (int)j->generation);
@@ -212,10 +222,12 @@ int gp_image_decide(
 			j->layout.name, d->number);
 	if (!gp_before(j->point.decision, d->number))
 		return 0;
-	if (d->number != j->point.decision + 1)
+	if (d->number != j->point.decision + 1 && !d->backup)
 		return image_fail(err, -EPROTO, "job %s: decision %u after %u", j->layout.name,
 			d->number, j->point.decision);
-	if (d->kind == GP_DECIDED_COMMIT)
+	if (d->backup)
+		rc = image_cut_take(j, d, err);
+	else if (d->kind == GP_DECIDED_COMMIT)
 		rc = commit_take(j, d, err);
 	else if (d->kind == GP_DECIDED_VIEW)
 		j->point.view = *d;
@@ -234,6 +246,11 @@ static void tensor_restore(const struct image_job *j, uint32_t t, struct gp_rest
 	const struct layout_span *s = &l->spans[t];
 	uint32_t now = j->generation & 1, next = now ^ 1;
 	bool whole = layout_has(l, j->generation), ahead = j->units_ahead > 0;
+	if (l->ranks > 0) { // of each block one, in the plane that `ahead` says
+		now = 0;
+		next = 1;
+		ahead = whole = whole && (j->async.updates > 0 || l->kind == GP_KIND_TRAIN);
+	}
 	*out = (struct gp_restore_tensor){.name = j->tensors[t].name,
 		.dims_count = j->tensors[t].dims_count,
 		.dims = j->tensors[t].dims,
@@ -242,6 +259,10 @@ static void tensor_restore(const struct image_job *j, uint32_t t, struct gp_rest
 		.ahead = ahead ? j->ahead + s->first_block : NULL,
 		.ahead_values = ahead ? j->planes[next][0] + s->offset : NULL,
 		.ahead_weights = ahead ? j->weights[next] + s->first_block : NULL};
+	if (l->ranks > 0 && whole) {
+		out->updates = j->updates[now] + s->first_block;
+		out->ahead_updates = j->updates[next] + s->first_block;
+	}
 	for (uint32_t i = 0; i + 1 < l->arrays_count; i++) {
 		out->states[i] = whole ? j->planes[now][1 + i] + s->offset : NULL;
 		out->ahead_states[i] = ahead ? j->planes[next][1 + i] + s->offset : NULL;
@@ -250,20 +271,24 @@ static void tensor_restore(const struct image_job *j, uint32_t t, struct gp_rest
 
 int gp_image_restore(struct gp_image *m, uint16_t id, struct gp_restore *out)
 {
-	const struct image_job *j = image_find(m, id);
+	struct image_job *j = image_find(m, id);
 	if (!j || !j->based || (!layout_has(&j->layout, j->generation) && j->units_ahead == 0))
 		return -ENOENT;
 	const struct layout *l = &j->layout;
 	struct layout_at at = layout_seek(l, 0);
-	for (; at.block < l->blocks_count; layout_next(l, &at))
+	for (; l->ranks == 0 && at.block < l->blocks_count; layout_next(l, &at))
 		j->ahead[at.block] = j->committed[layout_unit(l, &at)] != j->generation;
+	*out = (struct gp_restore){0};
+	if (l->ranks > 0)
+		image_cut_restore(j, out);
 	for (uint32_t t = 0; t < l->tensors_count; t++)
 		tensor_restore(j, t, &j->restore[t]);
-	*out = (struct gp_restore){.step = j->generation,
-		.decision = j->point.decision,
-		.counted = {&j->point.counted[0], &j->point.counted[1]},
-		.block_elems = l->block_elems,
-		.tensors_count = l->tensors_count,
-		.tensors = j->restore};
+	out->step = j->generation;
+	out->decision = j->point.decision;
+	out->counted[0] = &j->point.counted[0];
+	out->counted[1] = &j->point.counted[1];
+	out->block_elems = l->block_elems;
+	out->tensors_count = l->tensors_count;
+	out->tensors = j->restore;
 	return 0;
 }

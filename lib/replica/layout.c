@@ -31,6 +31,8 @@ static const char *head_check(const struct gp_image_layout *x)
 		return "its kind";
 	if (x->atomicity < GP_ATOM_BLOCK || x->atomicity > GP_ATOM_STEP)
 		return "its atomicity";
+	if (x->ranks > GP_RANKS_MAX)
+		return "its count of ranks";
 	if (x->arrays_count < 1 || x->arrays_count > GP_IMAGE_ARRAYS_MAX)
 		return "its count of arrays";
 	if (x->block_elems < 1 || x->block_elems > LAYOUT_BLOCK_ELEMS_MAX)
@@ -60,13 +62,14 @@ const char *layout_measure(const struct gp_image_layout *from, struct layout *ou
 		.kind = from->kind,
 		.atomicity = from->atomicity,
 		.arrays_count = from->arrays_count,
+		.ranks = from->ranks,
 		.block_elems = from->block_elems,
 		.tensors_count = from->tensors_count,
 		.blocks_count = (uint32_t)blocks,
 		.floats = floats};
-	out->units_count = from->atomicity == GP_ATOM_STEP     ? 1
-			   : from->atomicity == GP_ATOM_TENSOR ? from->tensors_count
-							       : out->blocks_count;
+	out->units_count = layout_atom(out) == GP_ATOM_STEP	? 1
+			   : layout_atom(out) == GP_ATOM_TENSOR ? from->tensors_count
+								: out->blocks_count;
 	memcpy(out->name, from->name, sizeof(out->name));
 	return NULL;
 }
@@ -128,20 +131,20 @@ void layout_next(const struct layout *l, struct layout_at *at)
 
 uint32_t layout_unit(const struct layout *l, const struct layout_at *at)
 {
-	return l->atomicity == GP_ATOM_STEP	? 0
-	       : l->atomicity == GP_ATOM_TENSOR ? at->tensor
-						: at->block;
+	return layout_atom(l) == GP_ATOM_STEP	  ? 0
+	       : layout_atom(l) == GP_ATOM_TENSOR ? at->tensor
+						  : at->block;
 }
 
 uint32_t layout_unit_blocks(const struct layout *l, uint32_t unit, uint32_t *first)
 {
 	GP_ASSERT(unit < l->units_count);
-	*first = l->atomicity == GP_ATOM_STEP	  ? 0
-		 : l->atomicity == GP_ATOM_TENSOR ? l->spans[unit].first_block
-						  : unit;
-	return l->atomicity == GP_ATOM_STEP	? l->blocks_count
-	       : l->atomicity == GP_ATOM_TENSOR ? l->spans[unit].blocks_count
-						: 1;
+	*first = layout_atom(l) == GP_ATOM_STEP	    ? 0
+		 : layout_atom(l) == GP_ATOM_TENSOR ? l->spans[unit].first_block
+						    : unit;
+	return layout_atom(l) == GP_ATOM_STEP	  ? l->blocks_count
+	       : layout_atom(l) == GP_ATOM_TENSOR ? l->spans[unit].blocks_count
+						  : 1;
 }
 
 uint64_t layout_digest(const struct layout_at *at, uint32_t step, const float *values)

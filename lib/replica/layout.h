@@ -21,6 +21,7 @@ struct layout_span {
 struct layout {
 	uint16_t id;
 	uint8_t kind, atomicity, arrays_count;
+	uint16_t ranks; // 0: bulk-synchronous
 	uint32_t block_elems;
 	uint32_t tensors_count;
 	uint32_t blocks_count;
@@ -63,6 +64,30 @@ static inline void layout_count(
 		return;
 	counted[0] = counted[1];
 	memset(&counted[1], 0xff, sizeof(counted[1]));
+}
+// Asynchronous: initial parameters are committed as in a bulk-synchronous job, the rest are cuts.
+static inline bool layout_is_cut(const struct layout *l, uint32_t step)
+{
+	return l->ranks > 0 && step != GP_IMAGE_NONE && !(l->kind == GP_KIND_TRAIN && step == 0);
+}
+// What commits together.
+static inline uint8_t layout_atom(const struct layout *l)
+{
+	return l->ranks > 0 ? GP_ATOM_STEP : l->atomicity;
+}
+// Whether contributions of ranks are applied block by block.
+static inline bool layout_applies(const struct layout *l)
+{
+	return l->ranks > 0 && l->atomicity == GP_ATOM_BLOCK;
+}
+static inline uint32_t layout_words(const struct layout *l)
+{
+	return layout_applies(l) ? (uint32_t)gp_div_up(l->blocks_count, 64) : 0;
+}
+// Of a block, before its arrays: weight, updates.
+static inline size_t layout_head_size(const struct layout *l)
+{
+	return l->ranks > 0 ? sizeof(float) + sizeof(uint32_t) : sizeof(float);
 }
 static inline size_t layout_block_size(const struct layout *l, const struct layout_at *at)
 {

@@ -130,7 +130,8 @@ void decision_put(uint8_t *to, const struct gp_decision *d)
 	gp_store32(to + 12, d->step);
 	gp_store32(to + 16, d->view);
 	gp_store16(to + 20, d->lowest);
-	gp_store16(to + 22, 0);
+	to[22] = d->backup;
+	to[23] = 0;
 	ranks_put(to + 24, &d->members);
 	ranks_put(to + 56, &d->others);
 	gp_store32(to + 88, d->admitted);
@@ -147,12 +148,14 @@ bool decision_get(const uint8_t *from, struct gp_decision *d)
 		.step = gp_load32(from + 12),
 		.view = gp_load32(from + 16),
 		.lowest = gp_load16(from + 20),
+		.backup = from[22],
 		.admitted = gp_load32(from + 88),
 		.staleness = gp_load32(from + 92)};
 	ranks_get(from + 24, &d->members);
 	ranks_get(from + 56, &d->others);
 	return d->kind >= GP_DECIDED_COMMIT && d->kind <= GP_DECIDED_STOP && from[5] <= 1 &&
-	       d->ranks <= GP_RANKS_MAX && gp_load16(from + 22) == 0;
+	       d->ranks <= GP_RANKS_MAX && from[22] <= 1 && from[23] == 0 &&
+	       (!d->backup || d->kind == GP_DECIDED_CUT);
 }
 
 // ---- what a follower holds
@@ -201,6 +204,7 @@ void base_put(uint8_t *to, const struct base *b)
 	to[2] = l->kind;
 	to[3] = l->atomicity;
 	to[4] = l->arrays_count;
+	gp_store16(to + 6, l->ranks);
 	gp_store32(to + 8, l->block_elems);
 	gp_store32(to + 12, l->tensors_count);
 	gp_store64(to + 16, b->point.base);
@@ -226,6 +230,7 @@ bool base_get(const uint8_t *from, size_t len, struct base *b)
 			.kind = from[2],
 			.atomicity = from[3],
 			.arrays_count = from[4],
+			.ranks = gp_load16(from + 6),
 			.block_elems = gp_load32(from + 8),
 			.tensors_count = gp_load32(from + 12)},
 		.point = {.base = gp_load64(from + 16),
@@ -234,7 +239,7 @@ bool base_get(const uint8_t *from, size_t len, struct base *b)
 			.digest_every = gp_load32(from + 40)},
 		.generation = gp_load32(from + 36),
 	};
-	if (!all_zero(from + 5, 3) || !all_zero(from + 44, 4))
+	if (from[5] != 0 || !all_zero(from + 44, 4))
 		return false;
 	if (gp_load32(view) != 0 ? !decision_get(view, &b->point.view)
 				 : !all_zero(view, DECISION_SIZE))

@@ -32,7 +32,9 @@ enum message_type {
 	MSG_DIGEST,    // of a generation
 	MSG_HELD,      // follower: decisions held, acknowledged when the head has an epoch
 	MSG_DIVERGED,  // follower: a digest differs
-	MSG_LAST = MSG_DIVERGED,
+	MSG_RANKS,     // of a cut: what ranks had committed
+	MSG_APPLIED,   // and brought
+	MSG_LAST = MSG_APPLIED,
 };
 
 #define RECORD_SIZE	    24
@@ -45,10 +47,13 @@ enum message_type {
 #define BASE_SIZE	    (48 + GP_WIRE_JOB_NAME_SIZE + DECISION_SIZE + 2 * RANKS_SIZE)
 #define TENSOR_HEAD_SIZE    4 // lengths of dims and name
 #define TENSOR_SIZE_MAX	    (TENSOR_HEAD_SIZE + 8 * GP_WIRE_DIMS_MAX + GP_WIRE_TENSOR_NAME_MAX)
-#define FEED_HEAD_SIZE	    8	// number of the request, count
-#define RUN_HEAD_SIZE	    8	// of tensors, units: id, zero, first
-#define SECTION_HEAD_SIZE   12	// of blocks: step, first, run
-#define HELD_SIZE	    16	// id, zero, decision, base
+#define FEED_HEAD_SIZE	    8  // number of the request, count
+#define RUN_HEAD_SIZE	    8  // of tensors, units: id, zero, first
+#define SECTION_HEAD_SIZE   12 // of blocks: step, first, run
+#define HELD_SIZE	    16 // id, zero, decision, base
+#define RANKS_HEAD_SIZE	    20 // id, count, generation, blocks, closed, updates
+#define APPLIED_HEAD_SIZE   12 // id, rank, generation, first
+#define APPLIED_WORDS_MAX   4096
 #define DECISIONS_MAX	    256 // in one frame
 #define BLOCKS_SECTIONS_MAX 256
 

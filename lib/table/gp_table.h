@@ -47,8 +47,9 @@ struct gp_version {
 	uint32_t view;
 	float weight; // sum of the weights in it
 	uint32_t elems;
-	uint32_t sparse; // 1: all that it was made of left elements out
-	uint64_t stamp;	 // grace period whose end allows reuse
+	uint32_t sparse;  // 1: all that it was made of left elements out
+	uint32_t updates; // asynchronous jobs: of the block, through this one
+	uint64_t stamp;	  // grace period whose end allows reuse
 	struct gp_version *next;
 	struct gp_version *_Atomic older; // that a cut still needs; read by other threads
 	GP_ALIGNED(GP_CACHE_LINE) float data[];

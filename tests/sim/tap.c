@@ -119,7 +119,7 @@ bool tap_is_marked(const struct job_core *jc, uint32_t rank, uint32_t local, uin
 		return true;
 	if (place - low > jc->slot_mask)
 		return false;
-	uint32_t bit = (uint32_t)place & jc->slot_mask;
+	uint32_t bit = (uint32_t)place & jc->async->here_mask;
 	return a->here[(size_t)a->here_words * rank + bit / 64] >> (bit % 64) & 1;
 }
 

@@ -3,175 +3,13 @@
 // A real engine whose commits go through a feeder to a backup, over a connection that is cut now
 // and then; the primary ends at any moment, and another engine goes on from the image. Nothing that
 // a worker was told is lost, nothing counts twice, and the end is that of a run without a takeover.
-#include "../engine/driver.h"
-#include "stream_rig.h"
+#include "pair_rig.h"
 
 #include <stdlib.h>
 
 #define STEPS 6
 
 TestSuite(takeover, .timeout = 100);
-
-struct pair {
-	struct rig *r;
-	struct stream_side primary, backup;
-	struct gp_feeder *feeder;
-	struct gp_follower *follower;
-	struct gp_image *image;
-	uint32_t due; // to be released
-	uint64_t random;
-};
-
-static bool on_block(
-	void *arg, uint32_t job_idx, uint32_t block, uint32_t step, struct gp_backup_block *out)
-{
-	struct pair *p = arg;
-	return gp_backup_block(p->r->e, job_idx, block, step, out);
-}
-
-static void on_held(void *arg, uint32_t job_idx, uint32_t decision, uint32_t epoch)
-{
-	struct pair *p = arg;
-	(void)job_idx;
-	if (epoch != 0)
-		p->due = decision;
-}
-
-static void on_base(void *arg, const struct gp_backup_base *base)
-{
-	struct pair *p = arg;
-	struct gp_image_tensor tensors[TENSORS] = {0};
-	struct gp_stream_error err;
-	struct gp_job_view v;
-	struct gp_tensor_view t;
-	gp_engine_job_view(p->r->e, 0, &v);
-	for (uint32_t i = 0; i < TENSORS; i++) {
-		cr_assert(gp_engine_tensor_view(p->r->e, 0, i, &t));
-		strcpy(tensors[i].name, t.name);
-		tensors[i].dims_count = t.dims_count;
-		memcpy(tensors[i].dims, t.dims, sizeof(t.dims[0]) * t.dims_count);
-	}
-	const struct gp_image_layout layout = {.name = "job",
-		.id = v.id,
-		.kind = v.kind,
-		.atomicity = v.atomicity,
-		.arrays_count = v.kind == GP_KIND_TRAIN
-					? (uint8_t)(1 + gp_optim_states(p->r->jobs[0].optim.kind))
-					: 1,
-		.block_elems = v.block_elems,
-		.tensors_count = v.tensors_count,
-		.tensors = tensors};
-	int rc = gp_feeder_base(p->feeder, 0, &layout, base, &err);
-	cr_assert_eq(rc, 0, "%s", err.text);
-}
-
-static void on_decided(void *arg, uint32_t job_idx, const struct gp_decision *d)
-{
-	struct pair *p = arg;
-	struct gp_stream_error err;
-	cr_assert_eq(gp_feeder_decide(p->feeder, job_idx, d, &err), 0, "%s", err.text);
-}
-
-static void side_init(struct stream_side *s)
-{
-	const struct gp_stream_events events = {.arg = s};
-	cr_assert_eq(gp_stream_pipe_init(&s->out, 1 << 16), 0);
-	struct gp_stream_sink sink = gp_stream_pipe_sink(&s->out);
-	cr_assert_eq(gp_stream_create(&s->stream, &sink, &events), 0);
-}
-
-static void connect_both(struct pair *p)
-{
-	struct gp_stream_error err;
-	struct gp_stream_hello hello = {.product = "test", .node = 0, .life = 1};
-	gp_stream_close(p->primary.stream);
-	gp_stream_close(p->backup.stream);
-	gp_stream_pipe_clear(&p->primary.out);
-	gp_stream_pipe_clear(&p->backup.out);
-	cr_assert_eq(gp_stream_open(p->primary.stream, &hello, &err), 0);
-	hello.node = 1;
-	cr_assert_eq(gp_stream_open(p->backup.stream, &hello, &err), 0);
-}
-
-static void pair_up(struct pair *p, struct rig *r, uint64_t seed)
-{
-	struct gp_image_error err;
-	*p = (struct pair){.r = r, .random = seed};
-	const struct gp_feeder_opts feeder = {
-		.jobs_count = 1, .digest_every = 1, .arg = p, .block = on_block, .held = on_held};
-	const struct gp_image_opts image = {.memory_max = 1 << 20};
-	side_init(&p->primary);
-	side_init(&p->backup);
-	cr_assert_eq(gp_feeder_create(&p->feeder, &feeder), 0);
-	cr_assert_eq(gp_image_create(&p->image, &image, &err), 0);
-	const struct gp_follower_opts follower = {.image = p->image};
-	cr_assert_eq(gp_follower_create(&p->follower, &follower), 0);
-	gp_stream_set_feeder(p->primary.stream, p->feeder);
-	gp_stream_set_follower(p->backup.stream, p->follower);
-	gp_feeder_epoch(p->feeder, 1);
-	gp_follower_epoch(p->follower, 1);
-	connect_both(p);
-	cr_assert(gp_backup_gate(r->e, 0, true));
-}
-
-static void pair_down(struct pair *p)
-{
-	gp_stream_destroy(p->primary.stream);
-	gp_stream_destroy(p->backup.stream);
-	gp_feeder_destroy(p->feeder);
-	gp_follower_destroy(p->follower);
-	gp_image_destroy(p->image);
-	gp_stream_pipe_fini(&p->primary.out);
-	gp_stream_pipe_fini(&p->backup.out);
-}
-
-static size_t pass(struct stream_side *from, struct stream_side *to, size_t max)
-{
-	struct gp_stream_error err;
-	size_t used;
-	cr_assert_eq(gp_stream_turn(from->stream, &err), 0, "%s", err.text);
-	size_t len = GP_MIN(max, gp_stream_pipe_len(&from->out));
-	int rc = gp_stream_input(to->stream, gp_stream_pipe_data(&from->out), len, &used, &err);
-	cr_assert_eq(rc, 0, "%s", err.text);
-	gp_stream_pipe_drain(&from->out, used);
-	cr_assert_eq(gp_stream_turn(to->stream, &err), 0, "%s", err.text);
-	return used;
-}
-
-static uint32_t engine_turn(struct pair *p)
-{
-	const struct gp_backup_sink sink = {.arg = p, .base = on_base, .decided = on_decided};
-	struct gp_feeder_view v;
-	rig_run(p->r);
-	uint32_t n = gp_backup_poll(p->r->e, &sink, gp_feeder_room(p->feeder));
-	if (!gp_feeder_view(p->feeder, 0, &v) || !gp_before(v.released, p->due))
-		return n;
-	cr_assert(gp_backup_release(p->r->e, 0, p->due));
-	cr_assert_eq(gp_feeder_released(p->feeder, 0, p->due), 0);
-	rig_run(p->r);
-	return n + 1;
-}
-
-// Some bytes pass in both directions, and the connection may break.
-static void pair_turn(struct pair *p)
-{
-	engine_turn(p);
-	pass(&p->primary, &p->backup, history_random(&p->random, 12000));
-	pass(&p->backup, &p->primary, history_random(&p->random, 200));
-	engine_turn(p);
-	if (history_random(&p->random, 12) == 0)
-		connect_both(p);
-}
-
-static void pair_run(struct pair *p)
-{
-	size_t moved = 1;
-	while (moved > 0) {
-		moved = engine_turn(p);
-		moved += pass(&p->primary, &p->backup, SIZE_MAX);
-		moved += pass(&p->backup, &p->primary, SIZE_MAX);
-	}
-}
 
 struct shape {
 	uint8_t kind, atomicity, optim;
@@ -254,16 +92,7 @@ static void told_is_held(const struct pair *p, const struct shape *s, bool told[
 
 static struct rig *promote(const struct pair *p, const struct gp_job_config *cfg, uint32_t cores)
 {
-	struct rig *r = rig_new();
-	struct gp_restore x;
-	r->jobs[0] = *cfg;
-	r->cfg.standby = true;
-	r->cfg.cores_count = cores;
-	rig_start(r);
-	if (gp_image_restore(p->image, 1, &x) == 0)
-		cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), 0);
-	rig_run(r);
-	cr_assert_eq(gp_registrar_promote(r->reg, 100), 0);
+	struct rig *r = pair_promote(p, cfg, cores);
 	for (uint32_t i = 0; i < 2; i++) {
 		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
 		worker_attach(&r->w[i]);
@@ -351,7 +180,7 @@ Test(takeover, a_gate_that_is_closed_anew_keeps_what_waits)
 	gp_stream_close(p.backup.stream);
 	gp_stream_close(p.primary.stream);
 	push_step(p.r, &s, 1, NULL);
-	engine_turn(&p);
+	pair_engine_turn(&p);
 	cr_assert(gp_feeder_view(p.feeder, 0, &v));
 	cr_assert(gp_before(v.released, v.taken), "commits wait");
 	cr_assert_eq(rig_job(p.r).generation, 0);
@@ -359,8 +188,8 @@ Test(takeover, a_gate_that_is_closed_anew_keeps_what_waits)
 	gp_follower_reset(p.follower);
 	gp_follower_epoch(p.follower, 1);
 	cr_assert(gp_backup_gate(p.r->e, 0, true));
-	engine_turn(&p);
-	connect_both(&p);
+	pair_engine_turn(&p);
+	pair_connect(&p);
 	pair_run(&p);
 	cr_assert_eq(rig_job(p.r).generation, 1);
 	cr_assert(gp_backup_gate(p.r->e, 0, false));
