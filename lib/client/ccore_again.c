@@ -6,7 +6,10 @@
 // step was committed with this rank's contributions, the rank goes on as if nothing had happened:
 // the same bytes are sent again, and what the new server has of them counts as it is. Otherwise
 // something was lost, or went on without this rank: the step in hand is void, and the owner told.
-#include "ccore_priv.h"
+//
+// In an asynchronous job home tells whether this rank goes on with the clock of its life before;
+// then what was in hand is committed already or goes again, and reads are asked for anew.
+#include "ccore_rows.h"
 
 #define ASK_MIN (5 * MS)
 #define ASK_MAX (100 * MS)
@@ -14,7 +17,7 @@
 bool gp_ccore_can_again(const struct gp_ccore *c)
 {
 	bool over = c->error.code || c->fate == GP_CCORE_AGAIN;
-	return over && c->error.code != -ESTALE && c->formed && !cc_is_async(c) && !c->leaving;
+	return over && c->error.code != -ESTALE && c->formed && !cc_embeds(c) && !c->leaving;
 }
 
 static void lanes_forget(struct gp_ccore *c)
@@ -24,6 +27,13 @@ static void lanes_forget(struct gp_ccore *c)
 			c->cfg.give(c->cfg.mem_arg, c->lanes[i].ring);
 	memset(c->lanes, 0, sizeof(c->lanes));
 	c->lanes_count = 1;
+}
+
+// Asynchronous: the step is committed, and its results are not here.
+static bool results_owed(const struct gp_ccore *c)
+{
+	bool fetching = c->phase == CC_SETTLED && c->pushed > 0 && c->todo > 0;
+	return cc_is_async(c) && !c->running && (c->phase == CC_READING || fetching);
 }
 
 // What was pushed and what is wanted stays in the tensors, the contributions in c->kept.
@@ -44,6 +54,7 @@ static void round_forget(struct gp_ccore *c)
 	c->mixed = false;
 	c->collecting = false;
 	c->generation_wanted = false;
+	c->read.open = false;
 }
 
 static void session_forget(struct gp_ccore *c)
@@ -62,6 +73,7 @@ static void session_forget(struct gp_ccore *c)
 	c->gap_replies = 0;
 	c->view = 0;
 	c->member = false;
+	c->view_skipped = false;
 	c->lowest = GP_WIRE_RANK_NONE;
 	c->missing_rank = GP_WIRE_RANK_NONE;
 	c->home_sent = 0;
@@ -71,6 +83,7 @@ static void session_forget(struct gp_ccore *c)
 void gp_ccore_again(struct gp_ccore *c, const struct gp_ccore_again *how, struct gp_xport *core0)
 {
 	GP_ASSERT(gp_ccore_can_again(c) && how->incarnation != 0);
+	c->owed = results_owed(c);
 	lanes_forget(c);
 	round_forget(c);
 	session_forget(c);
@@ -182,7 +195,11 @@ static void reader_reply(struct gp_ccore *c, uint32_t generation)
 		rolled_back(c, 0);
 	else
 		went_on(c);
-	if (c->fate == GP_CCORE_WENT_ON && c->running)
+	if (c->fate != GP_CCORE_WENT_ON || !c->running)
+		return;
+	if (cc_is_async(c) && !(c->w.flags & GP_WELCOME_STANDBY))
+		cc_round_read(c, 0, 0);
+	else
 		cc_pull_newest(c);
 }
 
@@ -199,6 +216,55 @@ static bool taken_are_there(const struct gp_ccore *c, uint32_t ahead)
 	return ahead >= units;
 }
 
+// Of a rank that goes on with its clock: whether what it has in hand fits.
+static bool async_fits(const struct gp_ccore *c, const struct gp_heartbeat_reply *r, bool counted)
+{
+	bool quorum = c->w.consistency == GP_CONSIST_QUORUM;
+	bool passed = quorum && gp_before(c->step, r->next_step);
+	if (c->pushed == 0)
+		return r->next_step == c->step || passed;
+	if (c->phase == CC_COMMITTING && !counted)
+		return r->next_step == c->step ||
+		       (passed && (c->w.flags & GP_WELCOME_STALE_REFUSED));
+	return counted || passed;
+}
+
+static void async_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
+{
+	bool counted = r->next_step != 0 && !gp_before(r->ahead, c->step);
+	if (c->running) { // nothing is in hand
+		went_on(c);
+		c->closed = r->next_step - 1;
+		cc_round_read(c, r->next_step, 0);
+		return;
+	}
+	if (!(r->flags & GP_HEARTBEAT_AHEAD) || !async_fits(c, r, counted)) {
+		rolled_back(c, r->next_step);
+		return;
+	}
+	went_on(c);
+	if (c->pushed == 0) {
+		cc_step_void(c, r->next_step);
+		return;
+	}
+	if (gp_before(c->closed, r->next_step - 1))
+		c->closed = r->next_step - 1;
+	cc_async_again(c, counted);
+}
+
+// Home no longer keeps the decision that made it a member.
+static void view_lost(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
+{
+	bool member = (r->flags & GP_HEARTBEAT_MEMBER) != 0;
+	if (!c->view_skipped || !member || !gp_before(c->view, r->view))
+		return;
+	c->view_skipped = false;
+	c->view = r->view;
+	c->lowest = r->lowest;
+	c->member = true;
+	cc_again_member(c);
+}
+
 void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 {
 	if (c->fate != GP_CCORE_AGAIN || !c->laid_out || r->time < c->again_since)
@@ -207,8 +273,15 @@ void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 		reader_reply(c, r->generation);
 		return;
 	}
-	if (!c->member || r->view != c->view || gp_before(c->known, c->seen))
+	if (cc_is_async(c))
+		view_lost(c, r);
+	if (!c->member || r->view != c->view || gp_before(c->known, c->seen) ||
+		c->fate != GP_CCORE_AGAIN || r->time < c->again_since)
 		return;
+	if (cc_is_async(c)) {
+		async_reply(c, r);
+		return;
+	}
 	bool at_step = r->generation + 1 == c->step && (r->flags & GP_HEARTBEAT_AHEAD) &&
 		       taken_are_there(c, r->ahead);
 	bool pushed = !c->running && c->pushed == c->tensors_count;

@@ -151,6 +151,8 @@ void cc_read_text(const struct gp_ccore *c, char *text, size_t size);
 void cc_async_begin(struct gp_ccore *c); // a step
 void cc_async_commit(struct gp_ccore *c, const struct gp_commit_entry *e);
 void cc_async_next(struct gp_ccore *c, uint32_t next_step); // this rank's, as home says
+// A session had again. `counted`: what was contributed is committed there.
+void cc_async_again(struct gp_ccore *c, bool counted);
 
 // ccore_decide.c
 void cc_commit(struct gp_ccore *c, const struct gp_msg *m);

@@ -141,6 +141,18 @@ void cc_async_begin(struct gp_ccore *c)
 	c->read.open = false;
 }
 
+void cc_async_again(struct gp_ccore *c, bool counted)
+{
+	c->commit_late = false;
+	c->yours = counted;
+	if (c->phase == CC_COMMITTING) {
+		cc_step_again(c, false);
+	} else if (c->owed) {
+		c->phase = CC_READING;
+		cc_read_begin(c, c->step + 1, 0);
+	}
+}
+
 // ---- the generation granted
 
 static void fetch_begin(struct gp_ccore *c, uint32_t generation)

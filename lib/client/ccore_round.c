@@ -296,6 +296,7 @@ uint32_t gp_ccore_pull_end(struct gp_ccore *c)
 
 void cc_step_void(struct gp_ccore *c, uint32_t step)
 {
+	c->closed = step - 1;
 	step_begin(c, step);
 }
 
@@ -312,7 +313,8 @@ void cc_step_again(struct gp_ccore *c, bool committed)
 			uint32_t block = t->first_block + k;
 			bool sent_before = c->blocks[block].sent_before;
 			c->units[cc_block_unit(c, block)].committed |= t->taken;
-			block_begin(c, block, t->out && !t->taken, true);
+			bool want = t->out && !t->taken && !cc_is_async(c);
+			block_begin(c, block, want, true);
 			c->blocks[block].sent_before = sent_before;
 		}
 	}

@@ -273,6 +273,7 @@ struct gp_ccore {
 	bool pulled;  // reader: generation `newest` was read whole
 	uint32_t newest;
 	bool collecting; // the step is committed, its results are fetched
+	bool owed;	 // asynchronous: so it was when the session ended
 	uint64_t again_since;
 	struct cc_retry again_retry;
 	struct cc_retry leave_retry;

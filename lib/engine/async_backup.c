@@ -36,6 +36,7 @@ static void point_fill(struct async_point *p, const struct gp_consist *x)
 {
 	p->generation = x->generation;
 	p->decision = x->decision;
+	p->view = x->view;
 	p->closed = x->async.closed;
 	p->updates = x->async.updates;
 	memcpy(p->clock, x->async.clock, sizeof(p->clock));

@@ -455,6 +455,10 @@ static void heartbeat_reply_fill(const struct gp_core *c, const struct gp_sessio
 		r->missing_rank = (uint16_t)slowest;
 	}
 	const struct async_point *shown = async_shown(jc->job->home);
+	if (shown && shown->view != jc->view) { // of the view that waits nobody is a member
+		r->view = shown->view;
+		r->flags = 0;
+	}
 	bool quorum = x->cfg.mode == GP_CONSIST_QUORUMS, ranked = s->rank != GP_WIRE_RANK_NONE;
 	const uint32_t *clocks = shown ? shown->clock : x->async.clock;
 	if (ranked && gp_ranks_has(&jc->job->home->async->kept, s->rank))

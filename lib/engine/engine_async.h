@@ -108,6 +108,7 @@ struct read_wait {
 struct async_point {
 	uint32_t generation;
 	uint32_t decision;
+	uint32_t view;
 	uint32_t closed;
 	uint32_t updates;
 	uint32_t clock[GP_RANKS_MAX];
