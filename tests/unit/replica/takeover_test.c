@@ -234,8 +234,8 @@ static void backup_anew(struct pair *p)
 	gp_follower_reset(p->follower);
 	gp_follower_epoch(p->follower, 1);
 	cr_assert(gp_backup_gate(p->r->e, 0, true));
-	engine_turn(p);
-	connect_both(p);
+	pair_engine_turn(p);
+	pair_connect(p);
 	pair_run(p);
 }
 
