@@ -73,7 +73,7 @@ int embed_load(struct gp_job *j, const struct gp_restore *r)
 		struct embed_core *e = j->cores[i].embed;
 		e->updates = r->tensors[0].rows->updates;
 		for (uint32_t t = 0; t < e->tables_count; t++)
-			gp_kept_trim(e->tables[t].kept, r->step);
+			gp_kept_begin(e->tables[t].kept, r->step);
 	}
 	return 0;
 }

@@ -34,6 +34,9 @@ size_t gp_kept_size(const struct gp_kept_config *cfg) GP_MUST_CHECK;
 // begin with generation `first`.
 struct gp_kept *gp_kept_init(void *mem, const struct gp_kept_config *cfg, uint32_t first);
 
+// Reads begin with another generation; nothing was put yet.
+void gp_kept_begin(struct gp_kept *k, uint32_t first);
+
 // Whether the row needs no copy: there is one of `label`, or that generation can no longer be read.
 bool gp_kept_has(const struct gp_kept *k, uint64_t id, uint32_t label) GP_MUST_CHECK;
 // Room for a copy of the row, `floats` of them, the caller fills it; of a row that was not there,

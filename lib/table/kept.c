@@ -78,6 +78,12 @@ struct gp_kept *gp_kept_init(void *mem, const struct gp_kept_config *cfg, uint32
 	return k;
 }
 
+void gp_kept_begin(struct gp_kept *k, uint32_t first)
+{
+	GP_ASSERT(k->head == 1);
+	k->floor = first;
+}
+
 static uint64_t head_of(const struct gp_kept *k)
 {
 	return atomic_load_explicit(&k->head, memory_order_relaxed);

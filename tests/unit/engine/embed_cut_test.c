@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define ROWS_MAX 4000
+#define FIRST	 UINT32_C(0xfffffff0) // generation that a restored job begins with
 
 struct read_rows {
 	uint32_t count;
@@ -234,7 +235,7 @@ static void restored_fill(struct restored *s, struct read_rows *const rows[EMBED
 			.states = {rows[t]->state > 0 ? rows[t]->states : NULL},
 			.rows = &s->rows[t]};
 	}
-	s->x = (struct gp_restore){.step = 90,
+	s->x = (struct gp_restore){.step = FIRST,
 		.decision = 400,
 		.clock = s->clock,
 		.tensors_count = EMBED_TABLES,
@@ -263,7 +264,7 @@ static void life_resume(struct rig *r, const struct gp_restore *x)
 	for (uint32_t i = 0; i < 2; i++)
 		worker_register(&r->w[i], embed_tables, EMBED_TABLES, 0, EMBED_TABLES);
 	rig_run(r);
-	cr_assert_eq(rig_job(r).generation, 90);
+	cr_assert_eq(rig_job(r).generation, FIRST);
 }
 
 static void tables_free(struct read_rows *rows[EMBED_TABLES])
@@ -302,7 +303,7 @@ Test(embed_cut, a_restored_job_goes_on_as_if_nothing_had_been)
 		r = busy_new(cores, kinds[cores - 1]);
 		life_resume(r, &s.x);
 		cut_now(r);
-		cr_assert_eq(r->cut_step, 91);
+		cr_assert_eq(r->cut_step, FIRST + 1);
 		for (uint32_t t = 0; t < EMBED_TABLES; t++)
 			seen[t] = rows_read(r, t, NULL);
 		tables_same(cut, seen);
