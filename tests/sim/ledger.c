@@ -99,7 +99,7 @@ void ledger_begin(struct ledger *l, uint32_t generation, const float *values, ui
 	l->first = generation;
 	l->cut = generation;
 	l->closed = step;
-	if (l->o->train)
+	if (l->o->train || (l->o->embed && l->o->restored))
 		memcpy(l->initial, values, sizeof(float) * l->k->m->elems_total);
 	for (uint32_t r = 0; r < l->o->workers; r++)
 		l->clock[r] = step;
@@ -225,7 +225,7 @@ void ledger_cut(struct ledger *l, const struct gp_decision *d)
 		return; // each core fills in its blocks when it comes to it
 	for (uint32_t i = 0; i < l->k->m->elems_total; i++) {
 		float sum = l->total[rank_of(l, i)];
-		row->values[i] = l->o->train ? l->initial[i] - sum : sum;
+		row->values[i] = l->initial[i] + (l->o->train ? -sum : sum);
 	}
 }
 
@@ -263,7 +263,7 @@ static float expected(const struct ledger *l, uint32_t block, uint32_t element)
 {
 	float sum = is_staged(l) ? l->total[rank_of(l, element)]
 				 : l->sums[cell(l, rank_of(l, element), block)];
-	return l->o->train ? l->initial[element] - sum : sum;
+	return l->initial[element] + (l->o->train ? -sum : sum);
 }
 
 void ledger_reached(struct ledger *l, uint32_t block, uint32_t generation)

@@ -45,6 +45,42 @@ uint64_t rows_memory(const struct sim *s)
 	return tables + o->cores * (1 + (uint64_t)o->workers) * (2 * j.push_max + (1 << 16));
 }
 
+// ---- where a restored job begins
+
+#define UPDATES (UINT32_C(0x7fffffff) - 40) // they cross the sign of a difference
+
+static bool is_zero(const float *row, uint32_t dim)
+{
+	for (uint32_t k = 0; k < dim; k++)
+		if (row[k] != 0)
+			return false;
+	return true;
+}
+
+void rows_restore(
+	const struct sim *s, uint32_t t, const float *values, struct gp_restore_tensor *out)
+{
+	static uint64_t ids[MODEL_TENSORS_MAX][MODEL_ROWS_MAX], dims[MODEL_TENSORS_MAX];
+	static uint32_t steps[MODEL_TENSORS_MAX][MODEL_ROWS_MAX];
+	static float there[MODEL_TENSORS_MAX][MODEL_ROWS_MAX * MODEL_DIM_MAX];
+	static struct gp_restore_rows rows[MODEL_TENSORS_MAX];
+	uint32_t n = 0, dim = s->model.dim[t];
+	for (uint32_t r = 0; r < rows_of(s, t); r++) {
+		if (is_zero(values + r * dim, dim))
+			continue;
+		memcpy(there[t] + n * dim, values + r * dim, sizeof(float) * dim);
+		ids[t][n] = row_id(s, t, r);
+		steps[t][n++] = UPDATES - r;
+	}
+	dims[t] = dim;
+	rows[t] = (struct gp_restore_rows){
+		.count = n, .ids = ids[t], .steps = steps[t], .updates = UPDATES};
+	out->dims = &dims[t];
+	out->values = there[t];
+	out->states[0] = NULL;
+	out->rows = &rows[t];
+}
+
 // ---- a worker
 
 static bool has_own(const struct sim *s, uint32_t rank, uint32_t from, uint32_t dim)
@@ -134,6 +170,79 @@ bool rows_pull(struct sim *s, struct sim_node *n)
 static uint32_t tensor_of(const struct gp_job *j, uint32_t t)
 {
 	return (uint32_t)strtoul(j->tensors[t].name + 1, NULL, 10);
+}
+
+// ---- cuts
+
+struct told {
+	uint32_t count;
+	uint64_t ids[2 * MODEL_ROWS_MAX * (1 + SIM_WORKERS_MAX)];
+};
+
+static void on_id(void *arg, uint64_t id)
+{
+	struct told *x = arg;
+	GP_ASSERT(x->count < GP_ARRAY_SIZE(x->ids));
+	x->ids[x->count++] = id;
+}
+
+static int id_compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+// Rows of table n that are in the generation; their values into `to`, one row after the other.
+static uint32_t cut_rows(struct sim *s, uint32_t n, uint32_t t, uint32_t generation,
+	const struct gp_table_cut *cut, float *to)
+{
+	static struct told told;
+	struct gp_table_ids ids = {.id_seen = on_id, .arg = &told};
+	uint32_t count = 0, step, dim = s->model.dim[t];
+	int rc = 1;
+	told.count = 0;
+	while (rc == 1)
+		rc = gp_engine_table_ids(s->engine, 0, n, generation, &ids);
+	qsort(told.ids, told.count, sizeof(told.ids[0]), id_compare);
+	for (uint32_t r = 0; rc == 0 && r < rows_of(s, t); r++) {
+		float row[MODEL_DIM_MAX];
+		uint64_t id = row_id(s, t, r);
+		int read = gp_engine_table_row(s->engine, 0, n, generation, id, row, &step);
+		bool was_told = bsearch(&id, told.ids, told.count, sizeof(id), id_compare);
+		if ((read == 0) != was_told)
+			sim_broken(s, "row %u of table %u: it is %stold, and reading it says %d", r,
+				t, read == 0 ? "not " : "", read);
+		if (read != 0)
+			continue;
+		count++;
+		memcpy(to + r * dim, row, sizeof(float) * dim);
+		if (gp_before(cut->updates, step))
+			sim_broken(s, "row %u of table %u is of commit %u, the cut of %u", r, t,
+				step, cut->updates);
+	}
+	return rc == 0 ? count : UINT32_MAX;
+}
+
+void rows_cut(struct sim *s, uint32_t generation, const char *who)
+{
+	const struct gp_job *j = gp_rcu_dereference(&s->engine->jobs[SIM_JOB_ID]);
+	float *seen = calloc(s->model.elems_total, sizeof(float));
+	GP_ASSERT(seen);
+	for (uint32_t n = 0; n < j->tensors_count; n++) {
+		struct gp_table_cut cut;
+		uint32_t t = tensor_of(j, n), count;
+		if (!gp_engine_table_cut(s->engine, 0, n, generation, &cut)) {
+			sim_broken(s, "%s at generation %u: table %u is gone", who, generation, t);
+			break;
+		}
+		count = cut_rows(s, n, t, generation, &cut, seen + s->model.from[t]);
+		if (count != cut.rows)
+			sim_broken(s, "%s at generation %u: %u rows of table %u, there were %llu",
+				who, generation, count, t, (unsigned long long)cut.rows);
+	}
+	if (!s->oracle.off)
+		ledger_check(&s->oracle.ledger, seen, generation, 0, who, generation);
+	free(seen);
 }
 
 void rows_final(struct sim *s, const struct gp_job *j)

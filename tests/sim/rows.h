@@ -14,10 +14,16 @@ struct gp_job;
 void rows_job(const struct sim *s, struct gp_job_config *j);
 // Bytes that tables and pushes of the job take.
 uint64_t rows_memory(const struct sim *s);
+// Table t with these values, in what the job is restored from.
+void rows_restore(
+	const struct sim *s, uint32_t t, const float *values, struct gp_restore_tensor *out);
 // The whole step of a worker.
 void rows_push(struct sim *s, struct sim_node *n);
 // Into n->params; false: the session has ended.
 bool rows_pull(struct sim *s, struct sim_node *n);
+// What a snapshot would read of the cut: the rows that are there, each once, as the ledger has
+// them.
+void rows_cut(struct sim *s, uint32_t generation, const char *who);
 // At the end: what the cores hold is what the ledger has.
 void rows_final(struct sim *s, const struct gp_job *j);
 

@@ -23,6 +23,10 @@ static uint64_t clock_now(const struct sim *s)
 static void cut_compare(struct sim *s, const char *who)
 {
 	uint32_t elems;
+	if (s->o->embed) {
+		rows_cut(s, s->cut_step, who);
+		return;
+	}
 	for (uint32_t b = 0; b < s->oracle.blocks_count; b++) {
 		const float *v = gp_engine_block(s->engine, 0, b, s->cut_step, 0, &elems);
 		if (!v) {
@@ -234,6 +238,8 @@ static bool restore(struct sim *s)
 			.dims = &dims[t],
 			.values = values + s->model.from[t],
 			.states = {state + s->model.from[t]}};
+		if (s->o->embed)
+			rows_restore(s, t, values + s->model.from[t], &tensors[t]);
 	}
 	const struct gp_restore r = {.step = s->o->first_step,
 		.decision = s->o->first_decision,

@@ -161,10 +161,7 @@ static void embed_choose(struct sim_opts *o, const struct sim_limits *l)
 	o->embed = true;
 	o->train = false;
 	o->mean = false;
-	o->restored = false;
-	o->first_step = 0;
-	o->first_decision = 0;
-	o->cut_interval = 0;
+	o->cut_interval = below(o, D_EMBED + 96, 3) == 0 ? 1 + below(o, D_EMBED + 97, 4) : 0;
 	o->atomicity = GP_ATOM_STEP;
 	o->tensors = GP_MIN(o->tensors, 3);
 	o->elems_max = GP_MIN(o->elems_max, 2000);
