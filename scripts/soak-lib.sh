@@ -78,6 +78,18 @@ part_kill() {
 	figures kill "$kills workers killed, $((SECONDS - begin)) s"
 }
 
+part_leaders() {
+	local kills=0 begin=$SECONDS log=$RELEASE/soak-leaders.txt
+	while [ "$kills" -lt 50 ] && { [ "$MINUTES" -eq 0 ] || [ $((SECONDS - begin)) -lt $((MINUTES * 60)) ]; }; do
+		GP_BUILD=$RELEASE KILLS=5 "$ROOT/tests/smoke/failover_test.sh" >"$log" 2>&1 || {
+			tail -n 60 "$log"
+			return 1
+		}
+		kills=$((kills + 5))
+	done
+	figures leaders "$kills servers killed while they led, $((SECONDS - begin)) s"
+}
+
 part_net() {
 	local log=$RELEASE/soak-net.txt
 	GP_BUILD=$RELEASE "$ROOT/tests/smoke/soak_net.sh" $((MINUTES ? MINUTES : 60)) >"$log" 2>&1 || {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# A pair that replicates synchronously: whoever leads is killed in the middle of training, the other one
+# A pair that replicates synchronously: whoever leads is killed at random moments of training, the other one
 # takes over by itself and the workers go on; who was killed comes back as replica, with the same
 # configuration. Nothing is lost or counted twice: the parameters are those of a run without a crash.
 set -euo pipefail
@@ -8,12 +8,13 @@ set -euo pipefail
 . "$SMOKE_DIR/train.sh"
 . "$SMOKE_DIR/leader.sh"
 . "$SMOKE_DIR/pair.sh"
-STEPS=${STEPS:-3000} KILLS=${KILLS:-2}
+STEPS=3000 KILLS=${KILLS:-5}
 
 # kill_leader NODE OTHER
 kill_leader() {
 	local step
 	step=$(step_of "$1")
+	sleep "0.$(printf %03d $((RANDOM % 400)))"
 	proc_kill "$1"
 	expect_past "$2" "$((step + 5))"
 	echo "$1 was killed at step $step, $2 goes on"
