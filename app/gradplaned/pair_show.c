@@ -99,10 +99,12 @@ static void lag_write(struct gp_metrics_writer *w, const struct node *n)
 {
 	static const struct gp_metrics_family families[] = {
 		{"gradplane_replica_lag_decisions", GP_METRICS_GAUGE, NULL,
-			"Decisions that the replica has not acknowledged."},
+			"Decisions that the replica has not acknowledged; of who leads alone: that "
+			"are not released."},
 		{"gradplane_replica_lag_bytes", GP_METRICS_GAUGE, "bytes",
 			"Bytes sent to the replica that it does not hold yet."},
 	};
+	bool paired = n->leader.rules.mine.record.backup != GP_LEAD_NODE_NONE;
 	for (uint32_t k = 0; k < GP_ARRAY_SIZE(families); k++) {
 		gp_metrics_family(w, &families[k]);
 		for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
@@ -110,7 +112,8 @@ static void lag_write(struct gp_metrics_writer *w, const struct node *n)
 			if (!gp_feeder_view(n->pair.feeder, i, &v) || !v.based)
 				continue;
 			gp_metrics_u64(w, GP_METRICS_LABELS({"job", n->cfg.jobs[i].name}),
-				k == 0 ? v.taken - v.acked : v.unheld_bytes);
+				k == 0 ? v.taken - (paired ? v.acked : v.released)
+				       : v.unheld_bytes);
 		}
 	}
 }
