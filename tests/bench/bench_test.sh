@@ -33,7 +33,7 @@ expect '(.rows | length) > 20' codec --elems 5000 --repeats 1
 expect '(.add | length == 8) and (.sparse | length == 9)' codec --server --block 100 --repeats 1
 expect '.layers == 107 and .parameters == 25557032' overlap --network "$CONF/resnet50.csv"
 expect '.layers == 101 and .parameters == 109482240' overlap --network "$CONF/bert-base.csv"
-expect '.line_ns >= 0 and .loop_ns > 0' machine
+expect '.line_ns >= 0 and .loop_ns > 0 and .sleep_us_p50 >= 20 and .sleep_us_p99 >= .sleep_us_p50' machine
 
 # refused LINE TEXT CSV: the error names file, line and what to do.
 refused() {
