@@ -123,6 +123,7 @@ flag("join.flags.reader", "Reader", 1)
 flag("join.flags.replace", "Replace", 2)
 flag("join.flags.attach", "Attach", 4)
 flag("join.flags.changed", "Only what changed", 8)
+flag("join.flags.goes_on", "Goes on", 16)
 field("uint32", "join.flags.results", "Codec of results", base.DEC, CODECS, 0xff00)
 field("uint16", "join.rank", "Rank", base.DEC, RANK_NONE)
 field("uint16", "join.world", "World")
@@ -281,6 +282,7 @@ gradplane.prefs.ports = Pref.range("UDP ports", "9700-9731",
 local FLAG_BITS = {
 	["join.flags"] = { fields["join.flags.reader"], fields["join.flags.replace"],
 		fields["join.flags.attach"], fields["join.flags.changed"],
+		fields["join.flags.goes_on"],
 		fields["join.flags.results"] },
 	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
 		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"] },

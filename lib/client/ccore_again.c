@@ -83,7 +83,7 @@ static void session_forget(struct gp_ccore *c)
 void gp_ccore_again(struct gp_ccore *c, const struct gp_ccore_again *how, struct gp_xport *core0)
 {
 	GP_ASSERT(gp_ccore_can_again(c) && how->incarnation != 0);
-	c->owed = results_owed(c);
+	c->owed = results_owed(c) || (c->fate == GP_CCORE_AGAIN && c->owed);
 	lanes_forget(c);
 	round_forget(c);
 	session_forget(c);
@@ -180,7 +180,9 @@ static void rolled_back(struct gp_ccore *c, uint32_t step)
 
 void cc_again_member(struct gp_ccore *c)
 {
-	if (c->running && c->mode != CC_PULL) { // nothing is known yet: whatever is there will do
+	bool apart = cc_is_async(c) && c->view_step != 0; // its step is not the view's
+	// Nothing is known yet: whatever is there will do.
+	if (c->running && c->mode != CC_PULL && !apart) {
 		went_on(c);
 		cc_init_begin(c);
 		return;
@@ -232,7 +234,8 @@ static bool async_fits(const struct gp_ccore *c, const struct gp_heartbeat_reply
 static void async_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 {
 	bool counted = r->next_step != 0 && !gp_before(r->ahead, c->step);
-	if (c->running) { // nothing is in hand
+	c->view_step = r->next_step; // which is not the view's for who goes on
+	if (c->running) {	     // nothing is in hand
 		went_on(c);
 		c->closed = r->next_step - 1;
 		cc_round_read(c, r->next_step, 0);

@@ -155,6 +155,7 @@ static void join_send(struct gp_ccore *c, struct cc_lane *l)
 		.flags = (reader ? GP_JOIN_READER : 0) | (attach ? GP_JOIN_ATTACH : 0) |
 			 (c->cfg.flags & GP_CLIENT_REPLACE ? GP_JOIN_REPLACE : 0) |
 			 (c->cfg.flags & GP_CLIENT_CHANGED ? GP_JOIN_CHANGED : 0) |
+			 (c->fate == GP_CCORE_AGAIN ? GP_JOIN_GOES_ON : 0) |
 			 (uint32_t)c->cfg.results << GP_JOIN_RESULTS_SHIFT,
 		.rank = reader ? GP_WIRE_RANK_NONE : c->cfg.rank,
 		.world = reader ? 0 : c->cfg.world,

@@ -153,6 +153,14 @@ static bool point_tell(struct gp_core *c, struct job_core *jc)
 	return !g->begins;
 }
 
+// Commits may wait for its place, and it for commits.
+static void starts_unpin(struct async_home *a)
+{
+	for (uint32_t i = 0; i < a->cuts_count; i++)
+		if (a->cuts[i].pin == PIN_START)
+			a->cuts[i].pin = PIN_NONE;
+}
+
 void async_gate_tick(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
@@ -161,6 +169,7 @@ void async_gate_tick(struct gp_core *c, struct job_core *jc)
 		gate_enter(c, jc);
 	if (!g->on)
 		return;
+	starts_unpin(h->async);
 	const struct async_point *p = point_last(g);
 	h->delivered[reader_backup(c)] = home_open(h);
 	if (g->based && !g->out && !gp_before(home_open(h), p->decision)) {

@@ -16,10 +16,22 @@ static struct live_cut *newest_cut(struct async_home *a)
 	return a->cuts_count > 0 ? &a->cuts[a->cuts_count - 1] : NULL;
 }
 
+static uint32_t clock_lowest(const struct gp_consist *x)
+{
+	uint32_t min = x->async.clock[0];
+	for (uint32_t r = 1; r < x->cfg.workers; r++)
+		if (gp_before(x->async.clock[r], min))
+			min = x->async.clock[r];
+	return min;
+}
+
 // Steps that every member has behind it; in a quorum those that are closed; before the first view
-// those that the job begins with.
+// those that the job begins with, and in another server's stead those of whoever may come back.
 static uint32_t clock_now(const struct home *h)
 {
+	const struct gp_async *a = &h->consist.async;
+	if (a->resumed && h->consist.view == 0 && h->consist.cfg.mode == GP_CONSIST_EACH)
+		return clock_lowest(&h->consist);
 	uint32_t slowest, clock = gp_async_clock_min(&h->consist, &slowest);
 	bool closed = h->consist.cfg.mode == GP_CONSIST_QUORUMS || slowest == GP_RANKS_MAX;
 	return closed ? h->consist.async.closed : clock;
@@ -276,9 +288,9 @@ static bool read_out(struct gp_core *c, struct job_core *jc, struct core_session
 	struct live_cut *cut = i > 0 ? &a->cuts[i - 1] : NULL;
 	bool serves = cut && cut_serves(c, jc, cut, w, rank, need);
 	if (serves && w->reserve) {
-		if (!reserved_release(a, cs->id))
-			return false; // one at a time
-		serves = cut->pin == PIN_NONE && pins_count(a) + BACKUP_CUTS < limit;
+		if (!reserved_release(a, cs->id) || pins_count(a) + BACKUP_CUTS >= limit)
+			return false;	       // one at a time
+		serves = cut->pin == PIN_NONE; // else the next one
 		cut->pin = serves ? cs->id : cut->pin;
 	}
 	if (serves)

@@ -221,7 +221,7 @@ static void members_tell_control(struct gp_core *c, struct job_core *jc)
 	}
 }
 
-// Who says that it was here before has what it was about to contribute then.
+// Who goes on has what its former life was about to contribute.
 static void async_joined(struct home *h, const struct cmd *cmd)
 {
 	gp_ranks_del(&h->async->kept, cmd->rank);

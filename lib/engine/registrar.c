@@ -135,7 +135,7 @@ struct gp_session *reg_session_open(struct gp_registrar *r, const struct gp_join
 		uint32_t slot = reader ? reader_slot(rj) : join->rank;
 		GP_ASSERT(slot < rj->cfg->workers + READERS_MAX); // the caller has looked
 		*rs = (struct reg_session){.used = true,
-			.again = join->previous != 0,
+			.goes_on = (join->flags & GP_JOIN_GOES_ON) != 0,
 			.slot = slot,
 			.opened_at = r->now};
 		rs->s = (struct gp_session){

@@ -203,7 +203,7 @@ void reg_members_tell(struct gp_registrar *r, struct reg_job *rj)
 			.rank = i,
 			.session = rank->session,
 			.unit = r->sessions[session_idx(rank->session)].s.serial,
-			.step = r->sessions[session_idx(rank->session)].again};
+			.step = r->sessions[session_idx(rank->session)].goes_on};
 		if (!reg_tell(r, rj->job->home_core, &cmd))
 			return;
 		rank->member = true;

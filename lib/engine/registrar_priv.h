@@ -50,7 +50,7 @@ struct reg_job {
 struct reg_session {
 	struct gp_session s;
 	bool used;
-	bool again;	     // it names an incarnation that it follows
+	bool goes_on;	     // it has what its former life was about to contribute
 	uint32_t slot;	     // in reg_job.ranks
 	uint64_t free_stamp; // RCU: the slot may be used again
 	uint64_t opened_at;

@@ -87,6 +87,7 @@ enum gp_wire_join_flags {
 	GP_JOIN_REPLACE = 2,
 	GP_JOIN_ATTACH = 4,
 	GP_JOIN_CHANGED = 8,	  // holds the results of the step before, wants what changed
+	GP_JOIN_GOES_ON = 16,	  // has what `previous` was about to contribute, byte for byte
 	GP_JOIN_RESULTS = 0xff00, // id of the codec that it wants results in; 0: f32
 };
 #define GP_JOIN_RESULTS_SHIFT 8

@@ -97,7 +97,7 @@ static enum gp_verdict join_check(const uint8_t *b, uint32_t len)
 	(void)len;
 	uint32_t flags = gp_load32(b + 48);
 	if (flags & ~(uint32_t)(GP_JOIN_READER | GP_JOIN_REPLACE | GP_JOIN_ATTACH |
-				GP_JOIN_CHANGED | GP_JOIN_RESULTS))
+				GP_JOIN_CHANGED | GP_JOIN_GOES_ON | GP_JOIN_RESULTS))
 		return GP_VERDICT_BAD_FLAGS;
 	uint32_t results = flags >> GP_JOIN_RESULTS_SHIFT;
 	if (results >= 64 || !(RESULT_CODECS >> results & 1))

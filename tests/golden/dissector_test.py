@@ -29,6 +29,7 @@ EXPECTED = {
              "join.flags.replace": ["1"], "join.flags.reader": ["0"], "join.payload_max": ["1452"],
              "join.previous": ["0x8182838485868788"]},
     "join_results": {"join.flags.changed": ["1"], "join.flags.results": ["2"]},
+    "join_goes_on": {"join.flags.goes_on": ["1"], "join.flags.changed": ["0"]},
     "join_attach": {"join.job": ["j" * 63], "join.flags.attach": ["1"],
                     "join.session": ["0x00070009"]},
     "welcome": {"type": ["4"], "credit": ["16706"], "welcome.cores": ["2"], "welcome.home": ["1"],

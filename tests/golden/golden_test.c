@@ -80,6 +80,9 @@ Test(golden, join)
 	x.previous = 0;
 	x.flags = GP_JOIN_CHANGED | 2 << GP_JOIN_RESULTS_SHIFT;
 	join_compare("join_results", h, &x);
+	x.previous = 0x8182838485868788;
+	x.flags = GP_JOIN_GOES_ON;
+	join_compare("join_goes_on", h, &x);
 }
 
 Test(golden, join_attach)

@@ -109,6 +109,11 @@ def join():
     join_body(v, 0, 0x0208, 5, 8, 0, "mnist")
     yield v
 
+    v = Vector("join_goes_on", "rank 5 has what its earlier incarnation was about to contribute")
+    outside(v, 3, rank=5)
+    join_body(v, 0x8182838485868788, 16, 5, 8, 0, "mnist")
+    yield v
+
     v = Vector("welcome", "session opened, two cores, home is the second")
     server(v, 4)
     welcome_body(v, 3, 1, 3, (0, 0))

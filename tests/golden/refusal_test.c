@@ -50,7 +50,7 @@ static const struct mutation mutations[] = {
 	{"welcome", "ack block in WELCOME", 2, 1, GP_WIRE_F_ACK, GP_VERDICT_BAD_FLAGS},
 	{"ack", "ACK without its block", 2, 1, 0, GP_VERDICT_BAD_FLAGS},
 	{"ack", "unknown flag in the ack block", 60, 4, 2, GP_VERDICT_BAD_FLAGS},
-	{"join", "unknown flag", 88, 4, 16, GP_VERDICT_BAD_FLAGS},
+	{"join", "unknown flag", 88, 4, 32, GP_VERDICT_BAD_FLAGS},
 	{"join_results", "results as top-k", 88, 4, 0x0308, GP_VERDICT_BAD_FLAGS},
 	{"join_results", "results as what is unknown", 88, 4, 0xff08, GP_VERDICT_BAD_FLAGS},
 	{"welcome", "unknown flag", 63, 1, 16, GP_VERDICT_BAD_FLAGS},

@@ -10,11 +10,12 @@
 #define FILL_MARK "00*"
 
 const char *const vector_names[] = {"hello", "hello_reply", "hello_reply_none", "join",
-	"join_attach", "join_results", "welcome", "welcome_async", "register", "register_ask",
-	"layout", "layout_waiting", "push_f32", "push_mixed", "push_pass", "push_codecs", "pull",
-	"result", "result_zero", "result_keep", "commit", "commit_async", "ack", "heartbeat",
-	"heartbeat_reply", "barrier", "barrier_reply", "leave", "leave_reply", "refuse", "nack",
-	"busy", "read", "read_reply", "read_parked", "push_rows", "pull_rows", "rows", "beat"};
+	"join_attach", "join_results", "join_goes_on", "welcome", "welcome_async", "register",
+	"register_ask", "layout", "layout_waiting", "push_f32", "push_mixed", "push_pass",
+	"push_codecs", "pull", "result", "result_zero", "result_keep", "commit", "commit_async",
+	"ack", "heartbeat", "heartbeat_reply", "barrier", "barrier_reply", "leave", "leave_reply",
+	"refuse", "nack", "busy", "read", "read_reply", "read_parked", "push_rows", "pull_rows",
+	"rows", "beat"};
 const size_t vector_count = sizeof(vector_names) / sizeof(vector_names[0]);
 
 static void fail(const char *name, const char *why)

@@ -62,6 +62,8 @@ static void opts_choose(struct pair_sim *s)
 	s->takeovers_max = 1 + draw(seed, 15, 5);
 	if (s->plain)
 		s->o.timeout_ns = PLAIN_NS;
+	else
+		pair_async_choose(s);
 	model_init(&s->model, &s->o);
 }
 
@@ -120,6 +122,7 @@ static void job_make(struct pair_sim *s)
 			.lr = s->model.lr,
 			.momentum = s->model.momentum,
 			.weight_decay = s->model.weight_decay}};
+	pair_async_job(s);
 }
 
 static void workers_make(struct pair_sim *s)
@@ -266,7 +269,7 @@ static void turn(struct pair_sim *s)
 static bool all_over(const struct pair_sim *s)
 {
 	for (uint32_t i = 0; i < s->o.workers; i++)
-		if (s->w[i].phase != PAIR_OVER)
+		if (s->w[i].phase != PAIR_OVER && !s->w[i].passed)
 			return false;
 	return true;
 }

@@ -11,6 +11,7 @@
 //	pair_wire.c	the stream's bytes between the nodes
 //	pair_register.c	the register of leadership, a witness with a disk (pair_disk.h)
 //	pair_worker.c	workers
+//	pair_async.c	the judge of asynchronous jobs: what a generation may hold
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
 //	pair_trouble.c	faults
 //	pair_net.c	who cannot reach whom, clocks, how long a failover takes
@@ -18,6 +19,7 @@
 #define SIM_PAIR_H
 
 #include "oracle.h"
+#include "pair_async.h"
 #include "pair_disk.h"
 #include "rng.h"
 
@@ -121,6 +123,7 @@ struct pair_node {
 	struct gp_stream_hello peer;
 	// told to the replicating thread, by number
 	struct gp_decision *told;
+	uint32_t tapped; // asynchronous: of its home's, the last that the judge knows
 };
 
 struct pair_chunk {
@@ -152,6 +155,7 @@ struct pair_worker {
 	uint64_t next_at;
 	uint32_t pushed;
 	bool told;	// it rolled back, and knows
+	bool passed;	// asynchronous: it has done enough
 	uint32_t done;	// highest step that it was told to be committed
 	uint32_t first; // step of this life: others may have begun it without this rank
 	float *params, *grad;
@@ -175,6 +179,7 @@ struct pair_sim {
 	struct sim_opts o;
 	struct model model;
 	struct oracle oracle;
+	struct pair_async async;
 	struct rng rng;
 	struct gp_sim_net *net;
 	struct gp_job_config job;

@@ -43,7 +43,9 @@ static void decision_feed(struct pair_sim *s, const struct gp_decision *d)
 		pair_broken(s, "decision %u comes out after decision %u", d->number, s->decision);
 	s->decision = d->number;
 	s->out[d->number % PAIR_DECISIONS_MAX] = *d;
-	if (d->kind == GP_DECIDED_VIEW)
+	if (pair_is_async(s))
+		pair_async_decision(s, d);
+	else if (d->kind == GP_DECIDED_VIEW)
 		view_feed(s, d);
 	else if (d->kind == GP_DECIDED_COMMIT)
 		commit_feed(s, d);
@@ -127,7 +129,9 @@ void pair_check_promoted(struct pair_node *n, const struct gp_image_view *v)
 	s->base = last;
 	s->decision = last;
 	s->oracle.view = 0;
-	if (v && !s->why[0])
+	if (pair_is_async(s))
+		pair_async_promoted(n, v);
+	else if (v && !s->why[0])
 		image_check(n, v);
 }
 
@@ -138,6 +142,10 @@ void pair_check_end(struct pair_sim *s)
 		struct pair_node *n = &s->node[i];
 		if (!n->alive || !n->leading || n->life != s->owner)
 			continue;
+		if (pair_is_async(s)) {
+			pair_async_end(n);
+			return;
+		}
 		for (uint32_t b = 0; b < s->oracle.blocks_count; b++) {
 			uint32_t elems;
 			const float *v =

@@ -54,7 +54,10 @@ static void layout_fill(const struct pair_node *n, struct gp_image_layout *l,
 		.id = JOB_ID,
 		.kind = v.kind,
 		.atomicity = v.atomicity,
-		.arrays_count = v.kind == GP_KIND_TRAIN ? 2 : 1,
+		.arrays_count = v.kind == GP_KIND_TRAIN
+					? 1 + (uint8_t)gp_optim_states(n->s->job.optim.kind)
+					: 1,
+		.ranks = pair_is_async(n->s) ? (uint16_t)v.workers : 0,
 		.block_elems = v.block_elems,
 		.tensors_count = v.tensors_count,
 		.tensors = tensors};
@@ -91,6 +94,17 @@ static bool on_block(
 	void *arg, uint32_t idx, uint32_t block, uint32_t step, struct gp_backup_block *out)
 {
 	return gp_backup_block(((struct pair_node *)arg)->engine, idx, block, step, out);
+}
+
+static bool on_ranks(void *arg, uint32_t idx, uint32_t generation, struct gp_backup_ranks *out)
+{
+	return gp_backup_ranks(((struct pair_node *)arg)->engine, idx, generation, out);
+}
+
+static uint64_t on_applied(
+	void *arg, uint32_t idx, uint32_t generation, uint32_t rank, uint32_t first)
+{
+	return gp_backup_applied(((struct pair_node *)arg)->engine, idx, generation, rank, first);
 }
 
 static void release(struct pair_node *n)
@@ -203,6 +217,8 @@ static void feeder_begin(struct pair_node *n)
 		.seed = rng_next(&n->s->rng),
 		.arg = n,
 		.block = on_block,
+		.ranks = on_ranks,
+		.applied = on_applied,
 		.held = on_held,
 		.diverged = on_diverged};
 	follower_end(n);
@@ -416,6 +432,8 @@ static void engine_turn(struct pair_node *n)
 	(void)gp_registrar_poll(gp_engine_registrar(n->engine), n->turn_at);
 	gp_rcu_quiescent();
 	gp_rcu_grace_turn(gp_engine_grace(n->engine));
+	if (n->leading)
+		pair_async_tap(n);
 }
 
 static void clocks_turn(struct pair_node *n)

@@ -116,9 +116,11 @@ static void init_begin(struct pair_worker *w)
 
 static void init_end(struct pair_worker *w)
 {
-	(void)gp_ccore_pull_end(w->core);
+	uint32_t generation = gp_ccore_pull_end(w->core);
 	uint32_t step = gp_ccore_step(w->core);
-	if (w->s->o.train)
+	if (pair_is_async(w->s))
+		pair_async_begins(w, generation);
+	else if (w->s->o.train)
 		oracle_check_mixed(&w->s->oracle, w->params, step - 1, "init of worker", w->rank);
 	if (step <= w->done)
 		pair_broken(w->s, "worker %u was told step %u is done, and begins with step %u",
@@ -133,25 +135,42 @@ static void tensor_push(struct pair_worker *w)
 	const struct model *m = &s->model;
 	uint32_t t = m->tensors_count - 1 - w->pushed, step = gp_ccore_step(w->core);
 	float *grad = w->grad + m->from[t], *out = w->params + m->from[t];
-	model_gradient(m, w->rank, step, t, out, grad);
+	if (pair_is_async(s))
+		pair_async_give(s, w->rank, step, t, grad);
+	else
+		model_gradient(m, w->rank, step, t, out, grad);
 	if (gp_ccore_push(w->core, t, grad, model_weight(m, w->rank), out) != 0) {
 		if (!gp_ccore_error(w->core))
 			pair_broken(
 				s, "worker %u: push: %s", w->rank, gp_ccore_last(w->core)->text);
 		return;
 	}
-	oracle_contribution(&s->oracle, w->rank, s->lives[w->rank], step, t, grad);
+	if (!pair_is_async(s))
+		oracle_contribution(&s->oracle, w->rank, s->lives[w->rank], step, t, grad);
 	w->pushed++;
 	w->next_at = now_of(w) + rng_below(&s->rng, s->o.compute_ns);
+}
+
+static void step_check(const struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	oracle_check(&s->oracle, w->params, w->done, 0, "worker", w->rank);
+	const struct gp_ranks *in = &s->counted[w->done % GP_ARRAY_SIZE(s->counted)];
+	if (w->done != w->first && !gp_ranks_has(in, w->rank))
+		pair_broken(s, "worker %u was told that step %u has its contribution", w->rank,
+			w->done);
 }
 
 static void step_turn(struct pair_worker *w)
 {
 	struct pair_sim *s = w->s;
 	if (s->calm && gp_before(s->last_step, gp_ccore_step(w->core)) && w->pushed == 0) {
-		w->phase = PAIR_OVER;
-		return;
+		w->passed = true; // others may need it to go on
+		if (!pair_is_async(s))
+			w->phase = PAIR_OVER;
 	}
+	if (w->phase == PAIR_OVER)
+		return;
 	if (w->pushed < s->model.tensors_count) {
 		if (now_of(w) >= w->next_at)
 			tensor_push(w);
@@ -160,11 +179,10 @@ static void step_turn(struct pair_worker *w)
 	if (!gp_ccore_done(w->core))
 		return;
 	w->done = gp_ccore_step(w->core);
-	oracle_check(&s->oracle, w->params, w->done, 0, "worker", w->rank);
-	const struct gp_ranks *in = &s->counted[w->done % GP_ARRAY_SIZE(s->counted)];
-	if (w->done != w->first && !gp_ranks_has(in, w->rank))
-		pair_broken(s, "worker %u was told that step %u has its contribution", w->rank,
-			w->done);
+	if (pair_is_async(s))
+		pair_async_done(w, w->done);
+	else
+		step_check(w);
 	if (gp_ccore_step_end(w->core) != 0)
 		pair_broken(s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
 	w->pushed = 0;

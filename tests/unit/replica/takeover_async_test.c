@@ -214,6 +214,7 @@ static void join_again(struct rig *r, const struct shape *s)
 	for (uint32_t i = 0; i < s->workers; i++) {
 		struct gp_join j = worker_join_of(&r->w[i], (uint16_t)i);
 		j.previous = 77;
+		j.flags |= GP_JOIN_GOES_ON;
 		cr_assert_eq(worker_enter_as(&r->w[i], &j), 0);
 		worker_attach(&r->w[i]);
 		cr_assert_eq(worker_bring(&r->w[i]), 0);
