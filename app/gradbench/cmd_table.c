@@ -31,8 +31,9 @@ struct table_bench {
 	const struct table_subject *subjects[SUBJECTS];
 	void *state[SUBJECTS];
 	struct bench_series ns[SUBJECTS][IDS_KINDS][WORKS]; // of a row
-	uint64_t *ids[IDS_KINDS];			    // OPS of them
-	float *grads, *out;				    // BATCH rows
+	struct table_whole whole[SUBJECTS];
+	uint64_t *ids[IDS_KINDS]; // OPS of them
+	float *grads, *out;	  // BATCH rows
 	uint32_t step;
 };
 
@@ -148,6 +149,12 @@ static void text_print(const struct table_bench *b)
 		}
 		printf("%-10s memory: %.3f of the payload\n", b->subjects[s]->name,
 			memory_ratio(b, s));
+		const struct table_whole *w = &b->whole[s];
+		if (b->subjects[s]->whole)
+			printf("%-10s snapshot: ns of a row: ids %.1f, sort %.1f, read %.1f: %.2f "
+			       "M rows/s; put into an empty table %.1f: %.2f M rows/s\n",
+				b->subjects[s]->name, w->ids, w->sort, w->read,
+				1e3 / (w->ids + w->sort + w->read), w->put, 1e3 / w->put);
 	}
 }
 
@@ -166,7 +173,13 @@ static void json_print(const struct table_bench *b)
 				i ? "," : "", ids_names[i / WORKS], work_names[i % WORKS],
 				1e3 / x.median, 1e3 / x.max, 1e3 / x.min);
 		}
-		printf("]}");
+		const struct table_whole *w = &b->whole[s];
+		printf("]");
+		if (b->subjects[s]->whole)
+			printf(",\"whole_ns\":{\"ids\":%.2f,\"sort\":%.2f,\"read\":%.2f,\"put\":%."
+			       "2f}",
+				w->ids, w->sort, w->read, w->put);
+		printf("}");
 	}
 	printf("]}\n");
 }
@@ -178,6 +191,10 @@ static int bench_run(struct table_bench *b)
 	int rc = bench_open(b);
 	if (rc == EXIT_OK) {
 		rounds_run(b);
+		for (uint32_t s = 0; rc == EXIT_OK && s < b->subjects_count; s++)
+			if (b->subjects[s]->whole &&
+				b->subjects[s]->whole(b->state[s], &b->whole[s]) != 0)
+				rc = EXIT_FAILED;
 		bench_env_end(&b->env);
 		(b->json ? json_print : text_print)(b);
 	}

@@ -7,6 +7,14 @@
 
 #include <gp_optim.h>
 
+// What a snapshot does with a table, and a start: ns of a row.
+struct table_whole {
+	double ids;  // collected
+	double sort; // and put in order
+	double read; // each row by its id, in that order
+	double put;  // each row into an empty table
+};
+
 struct table_subject {
 	const char *name;
 	// Takes memory for `rows` rows and makes row 0 .. rows - 1. -ENOMEM after a line on stderr.
@@ -16,7 +24,9 @@ struct table_subject {
 		const float *grads, uint32_t n);
 	void (*get)(void *state, const uint64_t *ids, uint32_t n, float *out);
 	uint64_t (*bytes)(void *state); // of memory in use
-	void (*close)(void *state);	// takes NULL
+	// NULL: it does not. -ENOMEM after a line on stderr.
+	int (*whole)(void *state, struct table_whole *out);
+	void (*close)(void *state); // takes NULL
 };
 
 extern const struct table_subject table_subject_rows; // lib/table

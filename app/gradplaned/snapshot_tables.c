@@ -163,9 +163,9 @@ void snapshot_tables_free(struct plan *p)
 struct piece {
 	uint32_t rows_max;
 	uint32_t dim, state, width; // of a row; width: of an array of state
-	float *row;
-	float *values; // [rows_max][dim]
-	float *states; // [arrays][rows_max][width]
+	float *rows;		    // [rows_max][dim + state]
+	float *values;		    // [rows_max][dim]
+	float *states;		    // [arrays][rows_max][width]
 	uint32_t *steps;
 };
 
@@ -175,11 +175,11 @@ static bool piece_init(struct piece *x, const struct plan *p, uint32_t table)
 	*x = (struct piece){.dim = cut->cfg->dim, .state = cut->state};
 	x->width = p->embed.state_of_row ? 1 : x->dim;
 	x->rows_max = GP_MAX(PIECE_WORDS / (x->dim + x->state + 1), 1u);
-	size_t floats = (size_t)(x->dim + x->state) * (x->rows_max + 1);
-	x->row = malloc(sizeof(float) * floats + sizeof(uint32_t) * x->rows_max);
-	if (!x->row)
+	size_t floats = (size_t)(x->dim + x->state) * x->rows_max;
+	x->rows = malloc(sizeof(float) * 2 * floats + sizeof(uint32_t) * x->rows_max);
+	if (!x->rows)
 		return false;
-	x->values = x->row + x->dim + x->state;
+	x->values = x->rows + floats;
 	x->states = x->values + (size_t)x->dim * x->rows_max;
 	x->steps = (uint32_t *)(void *)(x->states + (size_t)x->state * x->rows_max);
 	return true;
@@ -187,27 +187,32 @@ static bool piece_init(struct piece *x, const struct plan *p, uint32_t table)
 
 static void row_place(struct piece *x, uint32_t i)
 {
-	memcpy(x->values + (size_t)i * x->dim, x->row, sizeof(float) * x->dim);
+	const float *row = x->rows + (size_t)i * (x->dim + x->state);
+	memcpy(x->values + (size_t)i * x->dim, row, sizeof(float) * x->dim);
 	for (uint32_t k = 0; k * x->width < x->state; k++)
 		memcpy(x->states + ((size_t)k * x->rows_max + i) * x->width,
-			x->row + x->dim + (size_t)k * x->width, sizeof(float) * x->width);
+			row + x->dim + (size_t)k * x->width, sizeof(float) * x->width);
 }
 
 static int rows_read(struct node *n, struct snapshot_task *t, uint32_t table, const uint64_t *ids,
 	uint32_t count, struct piece *x)
 {
 	int rc = 0;
+	size_t floats = x->dim + x->state;
 	gp_rcu_online();
-	for (uint32_t i = 0; rc == 0 && i < count; i++) {
-		do {
-			if (rc == -EAGAIN)
-				wait_a_little();
-			rc = gp_engine_table_row(n->engine, t->job_idx, table, t->step, ids[i],
-				x->row, &x->steps[i]);
-		} while (rc == -EAGAIN);
-		row_place(x, i);
+	for (uint32_t i = 0; i < count && (rc == 0 || rc == -EAGAIN);) {
+		const struct gp_table_want want = {.table = table,
+			.n = count - i,
+			.ids = ids + i,
+			.rows = x->rows + i * floats,
+			.steps = x->steps + i};
+		if (rc == -EAGAIN)
+			wait_a_little();
+		i += gp_engine_table_rows(n->engine, t->job_idx, t->step, &want, &rc);
 	}
 	gp_rcu_offline();
+	for (uint32_t i = 0; i < count; i++)
+		row_place(x, i);
 	return rc == 0 ? 0 : snapshot_task_failed(t, rc, "a row of the generation is gone");
 }
 
@@ -243,7 +248,7 @@ static int table_walk(struct node *n, struct walk *w, const struct plan *p, uint
 		if (rc == 0)
 			rc = piece_take(w, p, &x, from->ids + at, count);
 	}
-	free(x.row);
+	free(x.rows);
 	return rc;
 }
 

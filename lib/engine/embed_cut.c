@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #define COPIES_PER_CALL 4096
+#define AHEAD_NEAR	16 // rows whose memory is on its way while one is read
 
 // ---- the owner
 
@@ -149,13 +150,14 @@ int gp_engine_table_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
 	return x->core < e->cfg.cores_count;
 }
 
-int gp_engine_table_row(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
-	uint32_t generation, uint64_t id, float *row, uint32_t *step)
+static const struct embed_core *core_of(const struct gp_job *j, uint32_t t, uint64_t id)
 {
-	const struct gp_job *j = job_of(e, job_idx, t, generation);
-	if (!j)
-		return -ENOENT;
-	const struct embed_core *c = j->cores[gp_rows_owner(t, id, e->cfg.cores_count)].embed;
+	return j->cores[gp_rows_owner(t, id, j->by_cores.d)].embed;
+}
+
+static int row_read(const struct gp_job *j, uint32_t t, uint64_t id, float *row, uint32_t *step)
+{
+	const struct embed_core *c = core_of(j, t, id);
 	const struct embed_table *x = &c->tables[t];
 	struct gp_kept_copy copy;
 	uint32_t dim = gp_rows_dim(x->rows);
@@ -168,6 +170,32 @@ int gp_engine_table_row(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
 	memcpy(row, copy.row, sizeof(float) * (dim + gp_rows_state(x->rows)));
 	*step = copy.step;
 	return 0;
+}
+
+uint32_t gp_engine_table_rows(const struct gp_engine *e, uint32_t job_idx, uint32_t generation,
+	const struct gp_table_want *x, int *rc)
+{
+	const struct gp_job *j = job_of(e, job_idx, x->table, generation);
+	if (!j) {
+		*rc = -ENOENT;
+		return 0;
+	}
+	const struct gp_rows *any = j->cores[0].embed->tables[x->table].rows;
+	uint32_t floats = gp_rows_dim(any) + gp_rows_state(any);
+	*rc = 0;
+	for (uint32_t i = 0; i < x->n; i++) {
+		for (uint32_t near = 0; near < 2; near++) {
+			uint32_t at = i + (near ? AHEAD_NEAR : 2 * AHEAD_NEAR);
+			if (at < x->n)
+				gp_rows_ahead(
+					core_of(j, x->table, x->ids[at])->tables[x->table].rows,
+					x->ids[at], near);
+		}
+		*rc = row_read(j, x->table, x->ids[i], x->rows + (size_t)i * floats, &x->steps[i]);
+		if (*rc != 0)
+			return i;
+	}
+	return x->n;
 }
 
 uint64_t gp_engine_row_digest(

@@ -7,7 +7,8 @@
 
 #include <errno.h>
 
-#define GRACE_TURNS_MAX 4 // a segment that became two is free after two
+#define AHEAD		16 // rows whose place in the index is on its way
+#define GRACE_TURNS_MAX 4  // a segment that became two is free after two
 
 int embed_restore_check(const struct gp_job_config *cfg, const struct gp_restore *r)
 {
@@ -55,7 +56,10 @@ static bool table_load(struct gp_job *j, uint32_t t, const struct gp_restore_ten
 	uint32_t dim = j->cores[0].embed->tables[t].cfg->dim;
 	const struct gp_restore_rows *y = x->rows;
 	for (uint64_t i = 0; i < y->count; i++) {
-		uint64_t id = y->ids[i];
+		uint64_t id = y->ids[i], later = y->ids[GP_MIN(i + AHEAD, y->count - 1)];
+		const struct embed_core *next =
+			j->cores[gp_rows_owner(t, later, j->by_cores.d)].embed;
+		gp_rows_ahead(next->tables[t].rows, later, false);
 		struct embed_core *e = j->cores[gp_rows_owner(t, id, j->by_cores.d)].embed;
 		state_gather(optim, dim, x, i, e->state);
 		if (!row_put(j, e->tables[t].rows, id, y->steps[i], x->values + i * dim, e->state))

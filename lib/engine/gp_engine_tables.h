@@ -72,9 +72,17 @@ struct gp_table_ids {
 // little later; -ENOENT: not pinned.
 int gp_engine_table_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
 	uint32_t generation, struct gp_table_ids *x) GP_MUST_CHECK;
-// A row as it was in that generation: values and state. 0, -EAGAIN as above, -ENOENT: not in it.
-int gp_engine_table_row(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
-	uint32_t generation, uint64_t id, float *row, uint32_t *step) GP_MUST_CHECK;
+struct gp_table_want {
+	uint32_t table;
+	uint32_t n;
+	const uint64_t *ids; // [n]
+	float *rows;	     // [n][dim + state]
+	uint32_t *steps;     // [n]
+};
+// Rows as they were in that generation: values and state. Returns how many were read; less than n:
+// *rc says of the next one -EAGAIN as above, or -ENOENT: it is not in it.
+uint32_t gp_engine_table_rows(const struct gp_engine *e, uint32_t job_idx, uint32_t generation,
+	const struct gp_table_want *x, int *rc) GP_MUST_CHECK;
 // What a row adds to the digest of its job (docs/protocol.md 6).
 uint64_t gp_engine_row_digest(uint32_t table, uint32_t generation, uint64_t id, const float *values,
 	uint32_t dim) GP_MUST_CHECK;

@@ -117,6 +117,9 @@ uint32_t gp_rows_state(const struct gp_rows *t);
 // way.
 int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *state,
 	uint32_t *step) GP_MUST_CHECK;
+// A row that will be read, or put by the owner, some calls later: fetches where it is named, and
+// when it is `near` itself. Called for each id twice, it hides most of what memory takes.
+void gp_rows_ahead(const struct gp_rows *t, uint64_t id, bool near);
 // Copies of rows, in no order.
 struct gp_rows_scan {
 	uint64_t next; // 0 at first

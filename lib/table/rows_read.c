@@ -60,6 +60,23 @@ int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *sta
 	return -EAGAIN;
 }
 
+void gp_rows_ahead(const struct gp_rows *t, uint64_t id, bool near)
+{
+	uint64_t hash = rows_hash(t, id);
+	const struct rows_bucket *b = &rows_segment(t, hash)[rows_home(hash)];
+	if (!near) {
+		__builtin_prefetch(b);
+		return;
+	}
+	uint32_t match = rows_match(b, id);
+	uint32_t row = match ? rows_row(b, (uint32_t)__builtin_ctz(match)) : ROW_NONE;
+	if (row == ROW_NONE)
+		return;
+	const uint8_t *data = (const uint8_t *)rows_data(t, row);
+	for (uint32_t at = 0; at < t->row_units * ROW_UNIT; at += GP_CACHE_LINE)
+		__builtin_prefetch(data + at);
+}
+
 // One entry of a segment, by its id: what lies in the entry may change under our eyes.
 static void scan_entry(const struct gp_rows *t, struct gp_rows_scan *scan, uint64_t id)
 {

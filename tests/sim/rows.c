@@ -207,7 +207,10 @@ static uint32_t cut_rows(struct sim *s, uint32_t n, uint32_t t, uint32_t generat
 	for (uint32_t r = 0; rc == 0 && r < rows_of(s, t); r++) {
 		float row[MODEL_DIM_MAX];
 		uint64_t id = row_id(s, t, r);
-		int read = gp_engine_table_row(s->engine, 0, n, generation, id, row, &step);
+		const struct gp_table_want want = {
+			.table = n, .n = 1, .ids = &id, .rows = row, .steps = &step};
+		int read;
+		(void)!gp_engine_table_rows(s->engine, 0, generation, &want, &read);
 		bool was_told = bsearch(&id, told.ids, told.count, sizeof(id), id_compare);
 		if ((read == 0) != was_told)
 			sim_broken(s, "row %u of table %u: it is %stold, and reading it says %d", r,

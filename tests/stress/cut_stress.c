@@ -23,7 +23,7 @@
 #define IDS	30000
 #define BATCH	64
 #define COPIES	4000
-#define CUTS	60
+#define CUTS	20
 #define LONG_NS UINT64_C(60000000000) // and no longer, whatever has been read by then
 
 enum phase { IDLE, PINNED, READ };

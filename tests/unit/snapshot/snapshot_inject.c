@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A chain of two snapshots, one compressed, in which one file is changed in one of many ways, over
-// and over: none is accepted. TAP.
+// A chain of two snapshots, one compressed, and one of tables, in which one file is changed in one
+// of many ways, over and over: none is accepted. TAP.
 //
 // snapshot_inject [INJECTIONS]
 #include "chain.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,8 @@
 #include <unistd.h>
 
 #define INJECTIONS_DEFAULT 100000
-#define IMAGES		   8
+#define CHAIN_IMAGES	   8
+#define IMAGES		   14
 #define FILE_MAX	   16384
 
 static char dir[PATH_MAX];
@@ -27,6 +29,7 @@ static _Noreturn void bail(const char *what, const char *why)
 
 struct image {
 	char path[PATH_MAX];
+	const char *snapshot; // which must not be accepted when it is changed
 	size_t len;
 	uint8_t bytes[FILE_MAX];
 };
@@ -105,7 +108,7 @@ static struct {
 	uint32_t refused, spaces, unchanged, accepted, odd;
 } seen;
 
-static void inject(const struct image *images, const char *path)
+static void inject(const struct image *images)
 {
 	uint8_t bytes[FILE_MAX + 1] = {0};
 	const struct image *m = &images[random_below(IMAGES)];
@@ -117,7 +120,7 @@ static void inject(const struct image *images, const char *path)
 	struct gp_snapshot *snap;
 	struct gp_snapshot_error err = {0};
 	image_put(m->path, bytes, len);
-	int rc = gp_snapshot_prove(path, &snap, &err);
+	int rc = gp_snapshot_prove(m->snapshot, &snap, &err);
 	image_put(m->path, m->bytes, m->len);
 	if (rc == -EBADMSG || rc == -ENOTSUP) {
 		seen.refused++;
@@ -135,7 +138,7 @@ static void inject(const struct image *images, const char *path)
 	}
 }
 
-static void chain_make(struct image *images, char *path)
+static void chain_make(struct image *images)
 {
 	static const char *const names[2][4] = {
 		{"manifest.json", "blocks.safetensors", "params.safetensors.zst",
@@ -147,19 +150,39 @@ static void chain_make(struct image *images, char *path)
 	if (!sample_memory_dir(dir) || chain_try(dir, 20, 0, 3, &incremental, &err) != 0 ||
 		chain_try(dir, 21, 20, 0, &incremental, &err) != 0 || !incremental)
 		bail("no chain", err.text);
-	for (uint32_t i = 0; i < IMAGES; i++)
+	for (uint32_t i = 0; i < CHAIN_IMAGES; i++)
 		image_take(&images[i], 20 + i / 4, names[i / 4][i % 4]);
-	snprintf(path, PATH_MAX, "%s", chain_path(dir, 21, NULL));
+}
+
+static void tables_make(struct image *images)
+{
+	static const char *const names[] = {"manifest.json", "blocks.safetensors",
+		"params.safetensors", "state-sum.safetensors", "ids.safetensors",
+		"steps.safetensors"};
+	struct tables s;
+	bool incremental;
+	struct gp_snapshot_error err = {0};
+	_Static_assert(CHAIN_IMAGES + GP_ARRAY_SIZE(names) == IMAGES, "all of them");
+	tables_init(&s, 30, true);
+	if (tables_write(dir, &s, 0, 0, &incremental, &err) != 0)
+		bail("no tables", err.text);
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(names); i++)
+		image_take(&images[CHAIN_IMAGES + i], 30, names[i]);
 }
 
 int main(int argc, char **argv)
 {
 	static struct image images[IMAGES];
-	static char path[PATH_MAX];
+	static char paths[2][PATH_MAX];
 	uint32_t count = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : INJECTIONS_DEFAULT;
-	chain_make(images, path);
+	chain_make(images);
+	tables_make(images);
+	for (uint32_t i = 0; i < 2; i++)
+		snprintf(paths[i], PATH_MAX, "%s", chain_path(dir, i ? 30 : 21, NULL));
+	for (uint32_t i = 0; i < IMAGES; i++)
+		images[i].snapshot = paths[i >= CHAIN_IMAGES];
 	for (uint32_t i = 0; i < count; i++)
-		inject(images, path);
+		inject(images);
 	sample_dir_remove(dir);
 	printf("# %u refused, %u changed spaces of a manifest only, %u changed nothing\n",
 		seen.refused, seen.spaces, seen.unchanged);
