@@ -4,7 +4,7 @@
 #include "flight.h"
 
 #include "embed.h"
-#include "engine_priv.h"
+#include "known.h"
 #include "watch.h"
 
 // Blocks looked at in a burst for versions that only an ended cut needed.
@@ -86,7 +86,7 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 	}
 	if (m.h.epoch != engine_epoch(c->engine))
 		return GP_VERDICT_BAD_EPOCH;
-	session_took(c, cs, &m.h);
+	session_took(c, cs, m.h.packet, m.h.decision);
 	enum gp_verdict verdict = handle_in_session(c, cs, s, f, &m);
 	watch_session(c, cs, &m, verdict);
 	return verdict;
@@ -98,11 +98,6 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 #define PAYLOAD_MAX    2048u
 #define PLACE_AHEAD    4
 #define VERSIONS_AHEAD 3
-
-struct place {
-	const struct job_core *jc; // NULL: no contribution
-	uint32_t local;
-};
 
 // Four lines a turn; up to three behind the end, which does no harm.
 static inline void payload_prefetch(const struct gp_frame *f)
@@ -116,22 +111,12 @@ static inline void payload_prefetch(const struct gp_frame *f)
 	}
 }
 
-// Nothing of the datagram is proved yet: what is wrong is not looked at further.
 static inline struct place place_prefetch(const struct gp_core *c, const struct gp_frame *f)
 {
-	const struct place none = {0};
-	if (f->len < GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE || f->data[1] != GP_WIRE_PUSH)
-		return none;
-	uint32_t job = gp_load16(f->data + 4);
-	const struct job_core *jc = job <= GP_ENGINE_JOBS_MAX ? c->jobs[job] : NULL;
-	uint32_t block = gp_load32(f->data + GP_WIRE_HEADER_SIZE);
-	if (!jc || block >= jc->job->blocks_count)
-		return none;
-	uint32_t local = job_local(jc->job, block);
-	if (local >= jc->table.blocks_count)
-		return none;
-	__builtin_prefetch(&jc->table.blocks[local]);
-	return (struct place){.jc = jc, .local = local};
+	struct place at = place_find(c, f);
+	if (at.cs)
+		__builtin_prefetch(&at.jc->table.blocks[at.local]);
+	return at;
 }
 
 static bool slot_is_open(const struct job_core *jc, uint32_t local, uint32_t step)
@@ -141,17 +126,19 @@ static bool slot_is_open(const struct job_core *jc, uint32_t local, uint32_t ste
 	return s->open && s->step == step && s->local == local;
 }
 
-// Once for each block, at the first contribution to it. Where there is no optimizer the opening of
-// the slot is early enough. True: its states come next, behind the datagram in hand, so that not
-// all misses are waited for at once.
+// Once for each block, at the first contribution to it. Where there is no optimizer and more than
+// one contribution the opening of the slot is early enough. True: its states come next, behind the
+// datagram in hand, so that not all misses are waited for at once.
 static inline bool versions_prefetch(struct place at, const struct gp_frame *f)
 {
-	if (!at.jc || !job_trains(at.jc->job))
+	if (!at.cs || !(job_trains(at.jc->job) || at.jc->members_count == 1))
 		return false;
 	const struct gp_block *b = &at.jc->table.blocks[at.local];
 	if (slot_is_open(at.jc, at.local, gp_load32(f->data + 20)))
 		return false;
 	gp_block_prefetch(b);
+	if (!job_trains(at.jc->job))
+		return false;
 	gp_block_prefetch_arrays(&at.jc->table, b, 0, 1);
 	return true;
 }
@@ -162,14 +149,27 @@ static inline __attribute__((always_inline)) void states_prefetch(struct place a
 	gp_block_prefetch_arrays(t, &t->blocks[at.local], 1, 1 + t->states_count);
 }
 
+// One datagram; its reference is the engine's then.
+static inline enum gp_verdict frame_take(struct gp_core *c, struct place at, struct gp_frame *f)
+{
+	enum gp_verdict v = at.cs ? push_known(c, at, f) : GP_VERDICT_OK;
+	if (v != GP_VERDICT_OK)
+		return v;
+	v = handle_frame(c, f);
+	GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
+	c->xport->ops->release(c->xport, f);
+	return v;
+}
+
 void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now)
 {
 	GP_ASSERT(n <= GP_ENGINE_BURST_MAX);
 	c->now = now;
 	struct place places[GP_ENGINE_BURST_MAX];
-	memset(places, 0, sizeof(places[0]) * GP_MIN(n, PLACE_AHEAD));
 	for (uint32_t i = 0; i < n && i < PAYLOAD_AHEAD; i++)
 		payload_prefetch(frames[i]);
+	for (uint32_t i = 0; i < n && i < PLACE_AHEAD; i++)
+		places[i] = place_prefetch(c, frames[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		if (i + PAYLOAD_AHEAD < n)
 			payload_prefetch(frames[i + PAYLOAD_AHEAD]);
@@ -178,13 +178,11 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 		uint32_t next = i + VERSIONS_AHEAD;
 		bool states = next < n && versions_prefetch(places[next], frames[next]);
 		flight_datagram(c, frames[i]);
-		enum gp_verdict v = handle_frame(c, frames[i]);
+		enum gp_verdict v = frame_take(c, places[i], frames[i]);
 		if (states)
 			states_prefetch(places[next]);
-		GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
 		flight_verdict(c, v);
 		gp_counter_add(&c->stats.verdicts[v], 1);
-		c->xport->ops->release(c->xport, frames[i]);
 	}
 	pack_flush(c);
 	gp_counter_add(&c->stats.rx_datagrams, n);

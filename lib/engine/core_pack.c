@@ -43,12 +43,6 @@ size_t pack_size(void)
 
 // ---- which form
 
-static uint32_t flags_of(const struct gp_core *c, const struct core_session *cs)
-{
-	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
-	return s && s->id == cs->id ? s->flags : 0;
-}
-
 static uint8_t codec_of(uint32_t flags)
 {
 	uint8_t codec = (uint8_t)(flags >> GP_JOIN_RESULTS_SHIFT);
@@ -97,10 +91,9 @@ static bool sparse_encode(
 }
 
 // False: it does not fit into `room`.
-static bool encode(const struct gp_core *c, const struct result *r, uint8_t *payload, size_t room,
-	struct form *form)
+static bool encode(const struct result *r, uint8_t *payload, size_t room, struct form *form)
 {
-	uint32_t flags = flags_of(c, r->cs);
+	uint32_t flags = r->cs->wants;
 	*form = (struct form){.codec = codec_of(flags)};
 	if (may_be_sparse(r, flags)) {
 		if (sparse_encode(r, form->codec, payload, room, form))
@@ -117,7 +110,7 @@ static bool encode(const struct gp_core *c, const struct result *r, uint8_t *pay
 bool pack_result(struct gp_core *c, const struct result *r)
 {
 	struct pack *p = c->pack;
-	uint32_t flags = flags_of(c, r->cs);
+	uint32_t flags = r->cs->wants;
 	if (codec_of(flags) == GP_CODEC_F32 && !may_be_sparse(r, flags))
 		return false;
 	if (p->count == PENDING_MAX)
@@ -184,7 +177,7 @@ static bool parcel_add(struct gp_core *c, const struct result *r, struct parcel 
 	struct form form;
 	if (q->count == GP_WIRE_SECTIONS_MAX || fixed + q->used > limit)
 		return false;
-	if (!encode(c, r, q->payload + q->used, limit - fixed - q->used, &form))
+	if (!encode(r, q->payload + q->used, limit - fixed - q->used, &form))
 		return false;
 	const struct gp_section s = {
 		.block = job_block(r->jc->job, c, r->local),

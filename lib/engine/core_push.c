@@ -3,7 +3,8 @@
 // Contributions. They wait in their slot inside the frames they came in; when every member's is
 // there the block is summed once, in rank order, and the optimizer runs into a shadow version.
 #include "embed.h"
-#include "engine_priv.h"
+#include "known.h"
+#include "watch.h"
 
 #include <stdio.h>
 
@@ -15,9 +16,10 @@
 
 // The datagram in hand.
 struct push {
-	const struct gp_header *h;
+	const struct gp_header *h; // NULL: it came the short way (known.h)
 	struct gp_frame *frame;
 	uint32_t session; // id
+	uint32_t rank, step;
 	bool want;
 };
 
@@ -207,26 +209,6 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	gp_optim_run(&jc->plan, &ob);
 }
 
-static void slot_answer(
-	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v)
-{
-	const struct part *parts = slot->parts;
-	struct result result = {.jc = jc,
-		.v = v,
-		.local = slot->local,
-		.step = v->step,
-		.tentative = true,
-		.pushed = true};
-	gp_ranks_foreach(r, &slot->ranks)
-	{
-		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
-		// The rank may have left since, and its place may be another's by now.
-		result.cs = cs;
-		if (parts[r].want && cs->id == parts[r].session && cs->bound)
-			send_result(c, &result);
-	}
-}
-
 static void unit_block_done(struct job_core *jc, uint32_t unit)
 {
 	if (++jc->unit_done[unit] < jc->unit_blocks[unit])
@@ -249,7 +231,7 @@ static bool slot_complete(struct gp_core *c, struct job_core *jc, struct slot *s
 		return false;
 	version_compute(c, jc, slot, v, slot_gather(c, jc, slot));
 	gp_table_publish(&jc->table, b, v);
-	slot_answer(c, jc, slot, v);
+	send_slot(c, jc, slot, v);
 	slot_close(c, jc, slot);
 	unit_block_done(jc, b->unit);
 	low_advance(jc);
@@ -279,14 +261,12 @@ void slot_clear_all(struct gp_core *c, struct job_core *jc)
 	jc->deferred_count = 0;
 }
 
-static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,
+// The contribution's frame is held already.
+static inline void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,
 	const struct push *p, const struct push_section *s)
 {
-	uint32_t rank = p->h->rank;
-	slot->parts[rank] = part_of(p, s);
-	if (s->len > 0)
-		c->xport->ops->hold(c->xport, p->frame);
-	gp_ranks_add(&slot->ranks, rank);
+	slot->parts[p->rank] = part_of(p, s);
+	gp_ranks_add(&slot->ranks, p->rank);
 	slot->count++;
 	if (!slot_is_full(jc, slot) || slot_complete(c, jc, slot))
 		return;
@@ -301,7 +281,7 @@ static enum gp_verdict push_old(
 	struct gp_core *c, struct job_core *jc, uint32_t local, const struct push *p)
 {
 	struct gp_block *b = &jc->table.blocks[local];
-	uint32_t step = p->h->step;
+	uint32_t step = p->step;
 	bool committed = !gp_before(jc->committed[b->unit], step);
 	struct gp_version *v =
 		gp_block_visible(b, committed ? jc->committed[b->unit] : b->done_step);
@@ -330,31 +310,40 @@ static bool lags_too_far(const struct job_core *jc, uint32_t step)
 	return gp_before(backed + cfg->lag_max, step);
 }
 
+// The slot of a place that has been admitted.
+static inline struct slot *slot_at(struct job_core *jc, uint32_t local, uint32_t step)
+{
+	struct slot *slot = &jc->slots[place_slot(jc, local, step)];
+	if (!slot->open) {
+		slot_begin(jc, slot, local, step);
+		gp_block_prefetch(&jc->table.blocks[local]);
+	}
+	GP_ASSERT(slot->step == step && slot->local == local);
+	return slot;
+}
+
 // Inline where most datagrams pass: the section and its part of the slot stay in registers.
 static inline __attribute__((always_inline)) enum gp_verdict push_block(struct gp_core *c,
 	struct job_core *jc, uint32_t local, const struct push *p, const struct push_section *s)
 {
-	const struct gp_header *h = p->h;
-	if (place_done(jc, local, h->step))
+	uint32_t step = p->step;
+	if (place_done(jc, local, step))
 		return push_old(c, jc, local, p);
 	// An asynchronous job has only its initial parameters in slots.
-	if (h->step - jc->generation > (jc->async ? 1 : STEPS_AHEAD_MAX))
+	if (step - jc->generation > (jc->async ? 1 : STEPS_AHEAD_MAX))
 		return GP_VERDICT_TOO_EARLY;
-	if (lags_too_far(jc, h->step))
+	if (lags_too_far(jc, step))
 		return GP_VERDICT_PUSH_BUSY;
-	if (place_distance(jc, local, h->step) > jc->slot_mask)
+	if (place_distance(jc, local, step) > jc->slot_mask)
 		return GP_VERDICT_PUSH_BUSY;
 
-	struct slot *slot = &jc->slots[place_slot(jc, local, h->step)];
-	if (!slot->open) {
-		slot_begin(jc, slot, local, h->step);
-		gp_block_prefetch(&jc->table.blocks[local]);
-	}
-	GP_ASSERT(slot->step == h->step && slot->local == local);
-	if (gp_ranks_has(&slot->ranks, h->rank)) {
-		slot->parts[h->rank].want |= p->want;
+	struct slot *slot = slot_at(jc, local, step);
+	if (gp_ranks_has(&slot->ranks, p->rank)) {
+		slot->parts[p->rank].want |= p->want;
 		return GP_VERDICT_PUSH_DUPLICATE;
 	}
+	if (s->len > 0)
+		c->xport->ops->hold(c->xport, p->frame);
 	slot_add(c, jc, slot, p, s);
 	return GP_VERDICT_PUSH;
 }
@@ -555,8 +544,9 @@ static enum gp_verdict push_sections(struct gp_core *c, struct core_session *cs,
 }
 
 // The same for one section of one block of a synchronous job, as most datagrams are.
-static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs, struct job_core *jc,
-	const struct gp_msg *m, const struct push *p)
+static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs,
+	const struct gp_session *sess, struct job_core *jc, const struct gp_msg *m,
+	const struct push *p)
 {
 	struct push_section s = {.payload = m->body};
 	enum gp_verdict v;
@@ -571,6 +561,9 @@ static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs, s
 		send_busy(c, cs, jc, m, 1);
 	else
 		session_accepted(c, cs, m->h.packet);
+	bool may_be_short = p->step != 0 && !jc->async && jc->job->cfg->lag_max == 0;
+	if (v == GP_VERDICT_PUSH && may_be_short)
+		known_set(&cs->known, p->frame->data, sess);
 	return v;
 }
 
@@ -583,9 +576,76 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	const struct push p = {.h = &m->h,
 		.frame = f,
 		.session = cs->id,
+		.rank = m->h.rank,
+		.step = m->h.step,
 		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	c->results_left = jc->job->cfg->window;
 	bool single = m->h.sections == 1 && gp_load16(m->sections + 6) == 1; // its run
-	return single && !core_is_async(jc) && !jc->embed ? push_single(c, cs, jc, m, &p)
+	return single && !core_is_async(jc) && !jc->embed ? push_single(c, cs, s, jc, m, &p)
 							  : push_sections(c, cs, jc, m, &p);
+}
+
+// ---- the short way (known.h)
+
+// Whether the session is what it was, at its old address.
+static inline bool known_holds(
+	const struct gp_core *c, const struct core_session *cs, const struct gp_frame *f)
+{
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	return s && s == cs->known.s && s->id == cs->id && gp_addr_same(&cs->addr, &f->peer) &&
+	       gp_load32(f->data + 12) == engine_epoch(c->engine);
+}
+
+// Reads the one section of the one block of a PUSH as gp_wire_parse does; false: it is not so, or
+// not f32 of `elems` finite elements.
+static inline bool known_section(const struct gp_frame *f, uint32_t elems, struct push_section *s)
+{
+	const uint8_t *p = f->data + GP_WIRE_HEADER_SIZE;
+	s->payload = gp_wire_single(f->data, f->len);
+	if (!s->payload)
+		return false;
+	s->block = gp_load32(p);
+	s->len = gp_load16(p + 4);
+	s->codec = p[8];
+	s->weight = gp_loadf(p + 12);
+	return s->codec == GP_CODEC_F32 && s->len == sizeof(float) * elems &&
+	       gp_codec_finite(s->codec, s->payload, s->len, elems);
+}
+
+// Whether a place is admitted and nobody of that rank has been there.
+static inline bool place_awaits(
+	const struct job_core *jc, uint32_t local, uint32_t step, uint32_t rank)
+{
+	if (step - jc->generation - 1 >= STEPS_AHEAD_MAX || place_done(jc, local, step))
+		return false;
+	const struct slot *slot = &jc->slots[place_slot(jc, local, step)];
+	return place_distance(jc, local, step) <= jc->slot_mask &&
+	       !(slot->open && gp_ranks_has(&slot->ranks, rank));
+}
+
+enum gp_verdict push_known(struct gp_core *c, struct place at, struct gp_frame *f)
+{
+	struct core_session *cs = at.cs;
+	struct job_core *jc = at.jc;
+	struct session_watch *w = watch_line(c, cs->id);
+	const struct push p = {.frame = f,
+		.session = cs->id,
+		.rank = cs->rank,
+		.step = gp_load32(f->data + 20),
+		.want = (f->data[2] & GP_WIRE_F_WANT) != 0};
+	uint64_t packet = gp_load64(f->data + 24);
+	struct push_section s = {.run = 1, .local = at.local};
+	if (!known_holds(c, cs, f) || jc->view != cs->known.view || jc->stopping || p.step == 0 ||
+		!watch_is_of(w, cs->id))
+		return GP_VERDICT_OK;
+	if (!place_awaits(jc, at.local, p.step, p.rank) ||
+		!known_section(f, jc->table.blocks[at.local].elems, &s))
+		return GP_VERDICT_OK;
+	jc->busy = true;
+	session_took(c, cs, packet, gp_load32(f->data + 32));
+	slot_add(c, jc, slot_at(jc, at.local, p.step), &p, &s);
+	session_accepted(c, cs, packet);
+	gp_counter_add(&w->datagrams, 1);
+	watch_pushed(w, p.step);
+	return GP_VERDICT_PUSH;
 }

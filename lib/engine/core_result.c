@@ -51,20 +51,21 @@ static void ack_fill(struct gp_core *c, struct core_session *cs, struct gp_ack *
 static inline __attribute__((always_inline)) bool answer_make(struct gp_core *c,
 	struct core_session *cs, const struct job_core *jc, struct gp_header *h, struct answer *a)
 {
-	a->frame = c->xport->ops->alloc(c->xport);
-	if (!a->frame) {
+	struct gp_frame *f = c->xport->ops->alloc(c->xport);
+	if (!f) {
 		gp_counter_add(&c->stats.tx_no_frame, 1);
 		return false;
 	}
 	header_fill(c, cs, jc, h);
-	uint32_t at = gp_wire_begin(a->frame->data, a->frame->room, h);
+	uint32_t at = gp_wire_begin(f->data, f->room, h);
 	if (h->flags & GP_WIRE_F_ACK) {
 		struct gp_ack ack;
 		ack_fill(c, cs, &ack);
-		gp_wire_put_ack(a->frame->data, h->sections, &ack);
+		gp_wire_put_ack(f->data, h->sections, &ack);
 	}
-	a->body = a->frame->data + at;
-	a->room = GP_MIN(a->frame->room, cs->limit) - at;
+	a->frame = f;
+	a->body = f->data + at;
+	a->room = GP_MIN(f->room, cs->limit) - at;
 	return true;
 }
 
@@ -74,13 +75,19 @@ bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_c
 	return answer_make(c, cs, jc, h, a);
 }
 
-void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
+static inline __attribute__((always_inline)) void answer_post(
+	struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
 {
 	GP_ASSERT(body_len <= a->room);
 	a->frame->len = (uint32_t)(a->body - a->frame->data) + body_len;
 	a->frame->peer = cs->addr;
-	gp_counter_add(&c->stats.tx_datagrams, 1);
 	c->xport->ops->send(c->xport, a->frame);
+}
+
+void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
+{
+	gp_counter_add(&c->stats.tx_datagrams, 1);
+	answer_post(c, cs, a, body_len);
 }
 
 uint32_t answer_limit(const struct core_session *cs)
@@ -93,56 +100,115 @@ uint32_t answer_lower(const struct core_session *cs)
 	return cs->lower;
 }
 
-void send_dense(struct gp_core *c, const struct result *r)
+// ---- results in f32
+
+// What the answers to all who get it have in common.
+struct dense {
+	const struct job_core *jc;
+	struct gp_version *v;
+	uint32_t block, len;
+	uint32_t step, view;
+	float weight;
+	uint8_t flags;
+	bool copied;
+};
+
+static inline struct dense dense_of(const struct gp_core *c, const struct result *r)
 {
-	struct core_session *cs = r->cs;
-	struct gp_version *v = r->v;
-	uint32_t len = v->elems * (uint32_t)sizeof(float);
-	uint32_t flags = r->tentative ? GP_WIRE_F_TENTATIVE : 0;
+	return (struct dense){.jc = r->jc,
+		.v = r->v,
+		.block = job_block(r->jc->job, c, r->local),
+		.len = r->v->elems * (uint32_t)sizeof(float),
+		.step = r->step,
+		.view = r->v->view,
+		.weight = r->v->weight,
+		.flags = r->tentative ? GP_WIRE_F_TENTATIVE : 0,
+		// The next generation but one takes this memory whole, and a driver may refer to
+		// what it has sent until it sends more.
+		.copied = engine_is_standby(c->engine)};
+}
+
+// False: nothing was sent. The caller counts datagrams.
+static inline __attribute__((always_inline)) bool dense_send(
+	struct gp_core *c, const struct dense *d, struct core_session *cs)
+{
+	uint32_t flags = d->flags, len = d->len;
 	uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE + len;
 	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= cs->limit) {
 		flags |= GP_WIRE_F_ACK;
 		fixed += GP_WIRE_ACK_SIZE;
 	}
 	if (fixed > cs->limit) // a reader whose path is too small; it was told at join
-		return;
+		return false;
 	struct gp_header h = {
 		.type = GP_WIRE_RESULT,
 		.flags = (uint8_t)flags,
 		.pad = gp_wire_pad(cs->lower, flags, 1, cs->limit - fixed),
-		.step = r->step,
-		.view = v->view,
+		.step = d->step,
+		.view = d->view,
 		.sections = 1,
 	};
 	struct answer a;
-	if (!answer_make(c, cs, r->jc, &h, &a))
-		return;
+	if (!answer_make(c, cs, d->jc, &h, &a))
+		return false;
 	const struct gp_section s = {
-		.block = job_block(r->jc->job, c, r->local),
+		.block = d->block,
 		.len = (uint16_t)len,
 		.run = 1,
 		.codec = GP_CODEC_F32,
-		.weight = v->weight,
+		.weight = d->weight,
 	};
 	gp_wire_put_section(a.frame->data, 0, &s);
-	if (engine_is_standby(c->engine)) {
-		// The next generation but one takes this memory whole, and a driver may refer to
-		// what it has sent until it sends more.
-		memcpy(a.body, gp_version_values(v), len);
-		answer_send(c, cs, &a, len);
-		return;
+	if (d->copied) {
+		memcpy(a.body, gp_version_values(d->v), len);
+		answer_post(c, cs, &a, len);
+		return true;
 	}
-	a.frame->tail = (const uint8_t *)gp_version_values(v);
+	a.frame->tail = (const uint8_t *)gp_version_values(d->v);
 	a.frame->tail_len = len;
-	a.frame->tail_hold = &v->hold;
-	v->hold.count++;
-	answer_send(c, cs, &a, 0);
+	a.frame->tail_hold = &d->v->hold;
+	d->v->hold.count++;
+	answer_post(c, cs, &a, 0);
+	return true;
+}
+
+void send_dense(struct gp_core *c, const struct result *r)
+{
+	const struct dense d = dense_of(c, r);
+	gp_counter_add(&c->stats.tx_datagrams, dense_send(c, &d, r->cs));
 }
 
 void send_result(struct gp_core *c, const struct result *r)
 {
 	if (!pack_result(c, r))
 		send_dense(c, r);
+}
+
+void send_slot(
+	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v)
+{
+	const struct part *parts = slot->parts;
+	struct result result = {.jc = jc,
+		.v = v,
+		.local = slot->local,
+		.step = v->step,
+		.tentative = true,
+		.pushed = true};
+	const struct dense d = dense_of(c, &result);
+	uint32_t sent = 0;
+	gp_ranks_foreach(r, &slot->ranks)
+	{
+		struct core_session *cs = &c->sessions[session_idx(parts[r].session)];
+		// The rank may have left since, and its place may be another's by now.
+		if (!parts[r].want || cs->id != parts[r].session || !cs->bound)
+			continue;
+		result.cs = cs;
+		if (cs->wants >> GP_JOIN_RESULTS_SHIFT == 0 && !v->sparse)
+			sent += dense_send(c, &d, cs);
+		else
+			send_result(c, &result);
+	}
+	gp_counter_add(&c->stats.tx_datagrams, sent);
 }
 
 void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_header *about,

@@ -4,7 +4,6 @@
 // acknowledgements that are due.
 #include "engine_priv.h"
 
-#define ACK_BITS 64
 #define LOWER_V4 42 // Ethernet, IPv4, UDP
 #define LOWER_V6 62
 #define VLAN_TAG 4
@@ -38,8 +37,10 @@ void session_bind(struct gp_core *c, uint32_t id, uint32_t payload_max, const st
 		cs->job = s->job;
 		cs->rank = s->rank;
 		cs->credit = (uint16_t)c->engine->jobs_cfg[c->engine->job_idx[s->job]].window;
+		cs->wants = s->flags;
 	}
 	cs->addr = *addr;
+	cs->known.head[0] = 0;
 	atomic_store_explicit(&cs->last_rx, c->now, memory_order_relaxed);
 }
 
@@ -51,6 +52,7 @@ void session_drop(struct core_session *cs)
 	cs->held_by = NULL;
 	cs->id = 0;
 	cs->bound = false;
+	cs->known.head[0] = 0;
 }
 
 bool session_lives(const struct gp_core *c, const struct core_session *cs)
@@ -73,42 +75,6 @@ struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
 		return NULL;
 	memcpy(cs->addr.mac, f->peer.mac, sizeof(cs->addr.mac));
 	return cs;
-}
-
-void session_took(struct gp_core *c, struct core_session *cs, const struct gp_header *h)
-{
-	atomic_store_explicit(&cs->last_rx, c->now, memory_order_relaxed);
-	if (gp_before(cs->confirmed, h->decision))
-		cs->confirmed = h->decision;
-	if (h->packet <= cs->largest)
-		return;
-	uint64_t shift = h->packet - cs->largest;
-	uint64_t bits = shift < ACK_BITS ? cs->bits << shift : 0;
-	if (cs->largest > 0 && cs->largest_ok && shift <= ACK_BITS)
-		bits |= UINT64_C(1) << (shift - 1);
-	cs->bits = bits;
-	cs->largest = h->packet;
-	cs->largest_ok = false;
-	cs->largest_time = c->now;
-}
-
-void session_ack_due(struct gp_core *c, struct core_session *cs)
-{
-	if (cs->ack_pending++ == 0)
-		cs->ack_since = c->now;
-	if (cs->ack_due)
-		return;
-	cs->ack_due = true;
-	c->ack_list[c->ack_count++] = (uint16_t)(cs - c->sessions);
-}
-
-void session_accepted(struct gp_core *c, struct core_session *cs, uint64_t packet)
-{
-	if (packet == cs->largest)
-		cs->largest_ok = true;
-	else if (packet < cs->largest && cs->largest - packet <= ACK_BITS)
-		cs->bits |= UINT64_C(1) << (cs->largest - packet - 1);
-	session_ack_due(c, cs);
 }
 
 uint32_t session_flush_acks(struct gp_core *c)

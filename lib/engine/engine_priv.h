@@ -5,6 +5,7 @@
 #define ENGINE_PRIV_H
 
 #include "engine_async.h"
+#include "session.h"
 
 static inline uint32_t job_block(const struct gp_job *j, const struct gp_core *c, uint32_t local)
 {
@@ -30,9 +31,6 @@ void job_start(struct gp_job *j, const struct job_begin *at);
 // core_session.c
 struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
 	const struct gp_header *h, const struct gp_session **s);
-void session_took(struct gp_core *c, struct core_session *cs, const struct gp_header *h);
-void session_accepted(struct gp_core *c, struct core_session *cs, uint64_t packet);
-void session_ack_due(struct gp_core *c, struct core_session *cs);
 uint32_t session_flush_acks(struct gp_core *c);
 void session_bind(struct gp_core *c, uint32_t id, uint32_t payload_max, const struct gp_addr *addr);
 void session_drop(struct core_session *cs);
@@ -62,6 +60,9 @@ struct result {
 void send_result(struct gp_core *c, const struct result *r);
 // In f32 and at once.
 void send_dense(struct gp_core *c, const struct result *r);
+// To all who contributed to the slot and want it: its sum.
+void send_slot(
+	struct gp_core *c, struct job_core *jc, const struct slot *slot, struct gp_version *v);
 // UDP payload that the session's path carries, and what lies below it.
 uint32_t answer_limit(const struct core_session *cs) GP_MUST_CHECK;
 uint32_t answer_lower(const struct core_session *cs) GP_MUST_CHECK;

@@ -53,8 +53,15 @@ struct held_pull {
 
 struct job_core;
 
+// How the latest contribution began that was taken from a session in the long way: see known.h.
+struct known {
+	uint64_t head[2];	    // version to epoch; 0: none
+	uint32_t view;		    // of the job, never 0
+	const struct gp_session *s; // control's word of it
+};
+
 struct core_session {
-	uint32_t id; // of the session that the rest is about; 0 = none
+	GP_ALIGNED(GP_CACHE_LINE) uint32_t id; // of the session that the rest is about; 0 = none
 	bool bound;
 	bool largest_ok; // `largest` was accepted
 	bool ack_due;	 // is in the core's list
@@ -71,8 +78,10 @@ struct core_session {
 	uint16_t job;	// these three go into every header to it; 0 until control's word has come
 	uint16_t rank;
 	uint16_t credit;
+	uint32_t wants; // flags of its join: the form of its results
 	_Atomic uint64_t last_rx;
 	struct gp_addr addr;
+	struct known known;
 	struct job_core *held_by; // NULL: no pull is held
 	struct held_pull held;
 };

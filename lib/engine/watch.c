@@ -146,10 +146,7 @@ static void session_begin(struct session_watch *w, uint32_t id)
 static void push_note(struct session_watch *w, const struct gp_header *h, enum gp_verdict v)
 {
 	if (v == GP_VERDICT_PUSH) {
-		if (load(&w->pushed) && !gp_before(load(&w->step), h->step))
-			return;
-		store(&w->step, h->step);
-		store(&w->pushed, 1);
+		watch_pushed(w, h->step);
 	} else if (v == GP_VERDICT_PUSH_DUPLICATE) {
 		gp_counter_add(&w->repeats, 1);
 	} else if (v == GP_VERDICT_PUSH_BUSY || v == GP_VERDICT_TOO_EARLY) {

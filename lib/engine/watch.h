@@ -44,4 +44,25 @@ void watch_session(struct gp_core *c, const struct core_session *cs, const struc
 // By home: the session's read for step `clock` waits, or no longer.
 void watch_read(struct gp_core *c, uint32_t session, bool parked, uint32_t clock);
 
+static inline struct session_watch *watch_line(const struct gp_core *c, uint32_t session)
+{
+	size_t core = (size_t)c->idx * c->engine->cfg.sessions_max;
+	return &c->engine->session_watches[core + session_idx(session)];
+}
+
+static inline bool watch_is_of(const struct session_watch *w, uint32_t session)
+{
+	return atomic_load_explicit(&w->session, memory_order_relaxed) == session;
+}
+
+// A contribution that is in its slot.
+static inline void watch_pushed(struct session_watch *w, uint32_t step)
+{
+	if (atomic_load_explicit(&w->pushed, memory_order_relaxed) &&
+		!gp_before(atomic_load_explicit(&w->step, memory_order_relaxed), step))
+		return;
+	atomic_store_explicit(&w->step, step, memory_order_relaxed);
+	atomic_store_explicit(&w->pushed, 1, memory_order_relaxed);
+}
+
 #endif

@@ -34,30 +34,28 @@ static inline uint32_t gp_wire_parts_size(uint32_t flags, uint32_t sections)
 	       (flags & GP_WIRE_F_TAG ? GP_WIRE_TAG_SIZE : 0);
 }
 
-static inline void gp_wire_put_zeros(uint8_t *p, uint32_t len)
+// By words, where there is room for the last one.
+static inline void gp_wire_put_zeros(uint8_t *p, uint32_t len, uint32_t room)
 {
-	uint32_t i = 0;
-	for (; i + 8 <= len; i += 8)
+	if (((len + 7) & ~7u) > room) {
+		memset(p, 0, len);
+		return;
+	}
+	for (uint32_t i = 0; i < len; i += 8)
 		gp_store64(p + i, 0);
-	if (len >= 8) // the rest, and some again
-		gp_store64(p + len - 8, 0);
-	else
-		for (; i < len; i++)
-			p[i] = 0;
 }
 
 // Writes the header of `h` at `data`, reserves sections and, with flag ACK, the ack block, adds
-// h->pad zero bytes, and returns the offset of the body. The caller's buffer has room for all of it
-// (asserted against `room`).
+// h->pad zero bytes, and returns the offset of the body, which is to be written after this: up to 7
+// bytes of it may be zeros now. The caller's buffer has room for all of it (asserted against
+// `room`).
 static inline uint32_t gp_wire_begin(uint8_t *data, uint32_t room, const struct gp_header *h)
 {
 	GP_ASSERT(h->pad <= GP_WIRE_PAD_MAX && !(h->flags & GP_WIRE_F_TAG));
 	uint32_t parts = gp_wire_parts_size(h->flags, h->sections);
 	GP_ASSERT(parts + h->pad <= room);
-	data[0] = h->version;
-	data[1] = h->type;
-	data[2] = h->flags;
-	data[3] = h->pad;
+	gp_store32(data, (uint32_t)h->pad << 24 | (uint32_t)h->flags << 16 |
+				 (uint32_t)h->type << 8 | h->version);
 	gp_store16(data + 4, h->job);
 	gp_store16(data + 6, h->rank);
 	gp_store32(data + 8, h->session);
@@ -66,10 +64,9 @@ static inline uint32_t gp_wire_begin(uint8_t *data, uint32_t room, const struct 
 	gp_store32(data + 20, h->step);
 	gp_store64(data + 24, h->packet);
 	gp_store32(data + 32, h->decision);
-	gp_store16(data + 36, h->credit);
-	data[38] = h->sections;
-	data[39] = h->key;
-	gp_wire_put_zeros(data + parts, h->pad);
+	gp_store32(data + 36,
+		(uint32_t)h->key << 24 | (uint32_t)h->sections << 16 | (uint32_t)h->credit);
+	gp_wire_put_zeros(data + parts, h->pad, room - parts);
 	return parts + h->pad;
 }
 
@@ -78,11 +75,8 @@ static inline void gp_wire_put_section(uint8_t *data, uint32_t i, const struct g
 	GP_ASSERT(i < GP_WIRE_SECTIONS_MAX);
 	uint8_t *p = data + GP_WIRE_HEADER_SIZE + i * GP_WIRE_SECTION_SIZE;
 	gp_store32(p, s->block);
-	gp_store16(p + 4, s->len);
-	gp_store16(p + 6, s->run);
-	p[8] = s->codec;
-	p[9] = s->flags;
-	gp_store16(p + 10, 0);
+	gp_store32(p + 4, (uint32_t)s->run << 16 | s->len);
+	gp_store32(p + 8, (uint32_t)s->flags << 8 | s->codec);
 	gp_storef(p + 12, s->weight);
 }
 

@@ -436,9 +436,10 @@ static enum gp_verdict header_check(const uint8_t *p, uint32_t len)
 	return GP_VERDICT_OK;
 }
 
-// A whole PUSH of one section that carries a payload, which most of what a server gets is: all that
+// A PUSH of one section that carries a payload, which most of what a server gets is: all that
 // gp_wire_parse asks of it, word by word. What is not so in any way goes the long way.
-static bool push_is_plain(const uint8_t *p, uint32_t len, uint32_t *body_at)
+static inline __attribute__((always_inline)) bool push_is_plain(
+	const uint8_t *p, uint32_t len, uint32_t *body_at)
 {
 	const struct rule *r = &rules[GP_WIRE_PUSH];
 	const uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE;
@@ -457,6 +458,12 @@ static bool push_is_plain(const uint8_t *p, uint32_t len, uint32_t *body_at)
 	*body_at = fixed + p[3];
 	return one & weighs & (size > 0) & (codec - 1 < r->codec_max) & (len == *body_at + size) &&
 	       bytes_zero(p + fixed, p[3]);
+}
+
+const uint8_t *gp_wire_single(const uint8_t *data, uint32_t len)
+{
+	uint32_t body_at;
+	return push_is_plain(data, len, &body_at) ? data + body_at : NULL;
 }
 
 static void msg_fill(const uint8_t *data, uint32_t len, uint32_t body_at, struct gp_msg *m)

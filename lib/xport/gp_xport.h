@@ -81,6 +81,12 @@ static inline bool gp_addr_equal(const struct gp_addr *a, const struct gp_addr *
 	return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0 && a->port == b->port && a->vlan == b->vlan;
 }
 
+// Every byte of it.
+static inline bool gp_addr_same(const struct gp_addr *a, const struct gp_addr *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
 // "10.0.0.1:9700" or "[fe80::1]:9700"; always terminated.
 #define GP_ADDR_TEXT_SIZE 64
 void gp_addr_format(const struct gp_addr *a, char text[GP_ADDR_TEXT_SIZE]);
