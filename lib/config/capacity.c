@@ -20,6 +20,7 @@
 #define RECORDER_CELL	   128u			// GP_FLIGHT_CELL of lib/flight
 #define BLOCK_ALIGN	   16			// elements
 #define TABLE_HEADER	   64			// of a block, and of a version
+#define TABLE_SPARE	   16			// of a version: its place in the ring of spare ones
 #define STAGED_HEADER	   12			// of a block of a push that waits for its commit
 #define EMBED_BYTES	   (1u << 20)		// an allowance for what an embed job has beside
 #define BLOCK_OVERHEAD	   (40 + 8 + 108) // IPv6, UDP, and what a datagram holds beside its block
@@ -87,7 +88,7 @@ uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements)
 	uint32_t states = 0;
 	if (j->kind == GP_JOB_TRAIN)
 		states = gp_optim_states(gp_config_optim(&j->optimizer).kind);
-	uint64_t version = TABLE_HEADER + (1 + states) * sizeof(float) * elements;
+	uint64_t version = TABLE_HEADER + TABLE_SPARE + (1 + states) * sizeof(float) * elements;
 	return gp_config_group_versions(j) * version + GP_CONFIG_GROUP_BLOCKS * TABLE_HEADER +
 	       GP_CONFIG_GROUP_BLOCKS * async_block_bytes(j, elements);
 }

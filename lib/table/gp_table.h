@@ -47,10 +47,8 @@ struct gp_version {
 	uint32_t view;
 	float weight; // sum of the weights in it
 	uint32_t elems;
-	uint32_t sparse;  // 1: all that it was made of left elements out
-	uint32_t updates; // asynchronous jobs: of the block, through this one
-	uint64_t stamp;	  // grace period whose end allows reuse
-	struct gp_version *next;
+	uint32_t sparse;		  // 1: all that it was made of left elements out
+	uint32_t updates;		  // asynchronous jobs: of the block, through this one
 	struct gp_version *_Atomic older; // that a cut still needs; read by other threads
 	GP_ALIGNED(GP_CACHE_LINE) float data[];
 };
@@ -69,21 +67,26 @@ struct gp_block {
 };
 _Static_assert(sizeof(struct gp_block) == GP_CACHE_LINE, "one line a block");
 
+// A version that no block names.
+struct gp_spare {
+	struct gp_version *v;
+	uint64_t stamp; // grace period whose end allows reuse
+};
+
 struct gp_table {
 	struct gp_block *blocks;
 	uint32_t blocks_count;
 	uint32_t elems_max;    // of a block; a multiple of 16
 	uint32_t states_count; // optimizer state arrays
 	uint32_t versions_count;
-	uint32_t free_count;	// versions in `free_list`
-	uint32_t retired_count; // versions in the retired queue
-	struct gp_version *free_list;
-	struct gp_version *retired_first;
-	struct gp_version *retired_last;
-	struct gp_version *unstamped_first; // the newest of the retired have no stamp yet
-	uint32_t unstamped_count;
-	uint32_t stamp_batch;			  // so many of them get one together
-	const struct gp_rcu_grace *grace;	  // turned by the control thread
+	struct gp_spare *spare; // ring of versions_count: the free ones, then the retired
+	uint32_t spare_first;
+	uint32_t free_count;		  // nobody can see them any more
+	uint32_t retired_count;		  // in order of retirement
+	uint32_t unstamped_count;	  // the newest of the retired have no stamp yet
+	uint32_t stamp_batch;		  // so many of them get one together
+	uint32_t kept_count;		  // versions that only cuts need, behind `cur` of any block
+	const struct gp_rcu_grace *grace; // turned by the control thread
 	_Atomic uint32_t cuts[GP_TABLE_CUTS_MAX]; // live, in no order; read by other threads
 	_Atomic uint32_t cuts_count;
 	// gp_table_take found none, and none that waits for a grace period; read by other threads.

@@ -6,6 +6,9 @@
 // One barrier for so many retired versions; fewer where a table has few to spare.
 #define STAMP_BATCH_MAX	     32
 #define BLOCKS_PER_UNSTAMPED 64
+#define STAMP_NONE	     UINT64_MAX
+// Versions looked at in one turn, so that none takes long.
+#define RECLAIM_BATCH 32
 
 static size_t version_size(uint32_t elems_max, uint32_t states_count)
 {
@@ -22,9 +25,9 @@ static uint32_t versions_count(const struct gp_table_config *cfg)
 
 size_t gp_table_size(const struct gp_table_config *cfg)
 {
-	return sizeof(struct gp_block) * (size_t)cfg->blocks_count +
-	       version_size(cfg->elems_max, cfg->states_count) * versions_count(cfg) +
-	       2 * GP_CACHE_LINE;
+	size_t version = version_size(cfg->elems_max, cfg->states_count) + sizeof(struct gp_spare);
+	return sizeof(struct gp_block) * (size_t)cfg->blocks_count + version * versions_count(cfg) +
+	       3 * GP_CACHE_LINE;
 }
 
 int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_table_config *cfg,
@@ -46,11 +49,20 @@ int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_ta
 	t->blocks = gp_arena_take(
 		arena, sizeof(struct gp_block) * (size_t)cfg->blocks_count, GP_CACHE_LINE);
 	uint8_t *versions = gp_arena_take(arena, size * t->versions_count, GP_CACHE_LINE);
-	if (!t->blocks || !versions)
+	t->spare = gp_arena_take(
+		arena, sizeof(struct gp_spare) * (size_t)t->versions_count, GP_CACHE_LINE);
+	if (!t->blocks || !versions || !t->spare)
 		return -ENOMEM;
 	for (uint32_t i = t->versions_count; i-- > 0;)
 		gp_table_untake(t, (struct gp_version *)(void *)(versions + size * i));
 	return 0;
+}
+
+// Entry `at` of the spare ones in the order of their reuse.
+static struct gp_spare *spare_at(const struct gp_table *t, uint32_t at)
+{
+	uint32_t i = t->spare_first + at;
+	return &t->spare[i < t->versions_count ? i : i - t->versions_count];
 }
 
 // Reading the count of grace periods takes a full barrier, which waits for the stores to memory
@@ -60,39 +72,59 @@ static void retired_stamp(struct gp_table *t)
 	if (t->unstamped_count == 0)
 		return;
 	uint64_t stamp = gp_rcu_grace_stamp(t->grace);
-	for (struct gp_version *v = t->unstamped_first; v; v = v->next)
-		v->stamp = stamp;
-	t->unstamped_first = NULL;
+	for (uint32_t i = 1; i <= t->unstamped_count; i++) {
+		struct gp_spare *s = spare_at(t, t->free_count + t->retired_count - i);
+		if (s->stamp == STAMP_NONE)
+			s->stamp = stamp;
+	}
 	t->unstamped_count = 0;
 }
 
-// Moves what nobody can see any more from the retired queue to the free list, which is empty. The
-// queue is in order of retirement, which is that of the blocks, and the free list keeps it:
-// versions are written in the order in which they lie in memory. One that a frame still refers to
-// goes to the end of the queue.
+static void spare_put(struct gp_table *t, struct gp_version *v, uint64_t stamp)
+{
+	GP_ASSERT(t->free_count + t->retired_count < t->versions_count);
+	*spare_at(t, t->free_count + t->retired_count) = (struct gp_spare){.v = v, .stamp = stamp};
+	t->retired_count++;
+	t->unstamped_count += stamp == STAMP_NONE || t->unstamped_count > 0;
+}
+
+// Some of the retired versions become free: those that nobody can see any more. The ring is in
+// order of retirement, which is that of the blocks: versions are written in the order in which they
+// lie in memory.
 static void table_reclaim(struct gp_table *t)
 {
-	struct gp_version **tail = &t->free_list;
-	GP_ASSERT(!t->free_list);
-	retired_stamp(t);
-	for (uint32_t n = t->retired_count; n > 0; n--) {
-		struct gp_version *v = t->retired_first;
-		if (!gp_rcu_grace_over(t->grace, v->stamp))
+	if (t->retired_count <= t->unstamped_count)
+		retired_stamp(t);
+	for (uint32_t n = GP_MIN(t->retired_count, RECLAIM_BATCH); n > 0; n--) {
+		if (!gp_rcu_grace_over(t->grace, spare_at(t, t->free_count)->stamp))
 			return;
-		t->retired_first = v->next;
-		v->next = NULL;
-		if (v->hold.count == 0) {
-			t->retired_count--;
-			t->free_count++;
-			*tail = v;
-			tail = &v->next;
-			continue;
-		}
-		if (!t->retired_first)
-			t->retired_first = v;
-		else
-			t->retired_last->next = v;
-		t->retired_last = v;
+		t->free_count++;
+		t->retired_count--;
+	}
+}
+
+static struct gp_version *free_first(const struct gp_table *t)
+{
+	return t->free_count > 0 ? spare_at(t, 0)->v : NULL;
+}
+
+static void free_pop(struct gp_table *t)
+{
+	t->free_count--;
+	if (++t->spare_first == t->versions_count)
+		t->spare_first = 0;
+}
+
+// Those that a frame still refers to go behind the retired ones.
+static void held_pass(struct gp_table *t)
+{
+	struct gp_version *v;
+	for (uint32_t n = t->free_count; n > 0; n--) {
+		v = free_first(t);
+		if (v->hold.count == 0)
+			return;
+		free_pop(t);
+		spare_put(t, v, 0);
 	}
 }
 
@@ -102,7 +134,7 @@ static inline __attribute__((always_inline)) void next_prefetch(
 	const struct gp_table *t, uint32_t from, uint32_t to)
 {
 	const uint32_t line = GP_CACHE_LINE / sizeof(float);
-	const struct gp_version *v = t->free_list;
+	const struct gp_version *v = free_first(t);
 	if (!v)
 		return;
 	const float *p = v->data + (size_t)t->elems_max * from;
@@ -127,17 +159,23 @@ static void table_short(struct gp_table *t)
 
 struct gp_version *gp_table_take(struct gp_table *t)
 {
-	if (!t->free_list)
-		table_reclaim(t);
-	struct gp_version *v = t->free_list;
+	for (uint32_t left = t->free_count + t->retired_count; left > 0;) {
+		if (t->free_count == 0)
+			table_reclaim(t);
+		uint32_t free = t->free_count;
+		held_pass(t);
+		if (free == 0 || t->free_count > 0)
+			break;
+		left -= GP_MIN(left, free);
+	}
+	struct gp_version *v = free_first(t);
 	if (!v) {
 		table_short(t);
 		return NULL;
 	}
-	GP_ASSERT(t->free_count > 0 && v->hold.count == 0);
-	t->free_list = v->next;
-	t->free_count--;
-	v->next = NULL;
+	free_pop(t);
+	if (t->free_count == 0)
+		table_reclaim(t);
 	next_prefetch(t, 0, 1); // its states later: not all misses are waited for at once
 	return v;
 }
@@ -145,22 +183,15 @@ struct gp_version *gp_table_take(struct gp_table *t)
 void gp_table_untake(struct gp_table *t, struct gp_version *v)
 {
 	GP_ASSERT(v->hold.count == 0);
-	v->next = t->free_list;
-	t->free_list = v;
+	GP_ASSERT(t->free_count + t->retired_count < t->versions_count);
+	t->spare_first = (t->spare_first > 0 ? t->spare_first : t->versions_count) - 1;
+	*spare_at(t, 0) = (struct gp_spare){.v = v};
 	t->free_count++;
-	GP_ASSERT(t->free_count + t->retired_count <= t->versions_count);
 }
 
 static void table_retire(struct gp_table *t, struct gp_version *v)
 {
-	v->next = NULL;
-	if (t->retired_count++ == 0)
-		t->retired_first = v;
-	else
-		t->retired_last->next = v;
-	t->retired_last = v;
-	if (t->unstamped_count++ == 0)
-		t->unstamped_first = v;
+	spare_put(t, v, STAMP_NONE);
 	if (t->unstamped_count >= t->stamp_batch)
 		retired_stamp(t);
 }
@@ -184,16 +215,17 @@ static struct gp_version *older_of(const struct gp_version *v)
 	return atomic_load_explicit(&v->older, memory_order_relaxed);
 }
 
-// `v` takes the place of `cur`; that stays behind it if a cut needs it.
+// `v`, which has nothing behind it, takes the place of `cur`; that stays behind it if a cut needs
+// it. Without cuts neither is looked at: they are two lines of memory.
 static void head_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v)
 {
 	struct gp_version *old = atomic_load_explicit(&b->cur, memory_order_relaxed);
-	bool keep = old && is_needed(t, old->step, v->step);
-	atomic_store_explicit(&v->older,
-		keep  ? old
-		: old ? older_of(old)
-		      : NULL,
-		memory_order_relaxed);
+	bool cuts = atomic_load_explicit(&t->cuts_count, memory_order_relaxed) > 0;
+	bool keep = old && cuts && is_needed(t, old->step, v->step);
+	if (keep)
+		t->kept_count++;
+	if (old && (keep || t->kept_count > 0))
+		atomic_store_explicit(&v->older, keep ? old : older_of(old), memory_order_relaxed);
 	gp_rcu_publish(&b->cur, v);
 	if (old && !keep)
 		table_retire(t, old);
@@ -202,6 +234,8 @@ static void head_replace(struct gp_table *t, struct gp_block *b, struct gp_versi
 // Drops from behind `cur` what no live cut needs.
 static void chain_prune(struct gp_table *t, struct gp_block *b)
 {
+	if (t->kept_count == 0)
+		return;
 	struct gp_version *newer = atomic_load_explicit(&b->cur, memory_order_relaxed);
 	while (newer && older_of(newer)) {
 		struct gp_version *v = older_of(newer);
@@ -210,6 +244,7 @@ static void chain_prune(struct gp_table *t, struct gp_block *b)
 			continue;
 		}
 		gp_rcu_publish(&newer->older, older_of(v));
+		t->kept_count--;
 		table_retire(t, v);
 	}
 }
@@ -228,6 +263,7 @@ void gp_table_publish(struct gp_table *t, struct gp_block *b, struct gp_version 
 void gp_table_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v)
 {
 	GP_ASSERT(!atomic_load_explicit(&b->shadow, memory_order_relaxed));
+	atomic_store_explicit(&v->older, NULL, memory_order_relaxed);
 	head_replace(t, b, v);
 	chain_prune(t, b);
 	next_prefetch(t, 1, 1 + t->states_count);

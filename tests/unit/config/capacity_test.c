@@ -210,7 +210,7 @@ Test(capacity, asynchronous_jobs_take_a_version_for_each_cut_and_their_pushes)
 Test(capacity, parameters)
 {
 	start(ALL_OK);
-	uint64_t group = 25 * (64 + 4 * 336) + 8 * 64;
+	uint64_t group = 25 * (64 + 16 + 4 * 336) + 8 * 64;
 	cr_assert_eq(row("parameters of job j")->available, (256u << 20) / group * 8 * 336);
 	cr_assert_eq(row("parameters of job j")->needed, 336);
 	config.jobs[0].kind = GP_JOB_TRAIN;

@@ -66,7 +66,7 @@ Test(table, versions_are_reused_only_after_grace_and_hold)
 	cr_assert_null(gp_table_take(&f.t), "all are retired and no grace period has ended");
 	f.grace.passed = 1;
 	cr_assert_null(gp_table_take(&f.t), "that one may have begun before the retirement");
-	struct gp_version *first = f.t.retired_first;
+	struct gp_version *first = f.t.spare[f.t.spare_first].v; // none is free
 	first->hold.count = 1;
 	f.grace.passed = 2;
 	struct gp_version *v = gp_table_take(&f.t);
