@@ -44,16 +44,19 @@ int gp_codec_select(enum gp_simd_level level)
 	return 0;
 }
 
-const struct codec_kernels *codec_kernels_get(void)
+static __attribute__((noinline)) const struct codec_kernels *kernels_choose(void)
 {
-	const struct codec_kernels *kn =
-		atomic_load_explicit(&kernels_active, memory_order_relaxed);
-	if (__builtin_expect(kn != NULL, 1))
-		return kn;
 	int level = GP_SIMD_LEVELS - 1;
 	while (gp_codec_select((enum gp_simd_level)level) != 0)
 		level--;
 	return kernels_by_level[level];
+}
+
+const struct codec_kernels *codec_kernels_get(void)
+{
+	const struct codec_kernels *kn =
+		atomic_load_explicit(&kernels_active, memory_order_relaxed);
+	return __builtin_expect(kn != NULL, 1) ? kn : kernels_choose();
 }
 
 static const struct codec_ops *const codecs[GP_CODEC_COUNT] = {
@@ -124,10 +127,15 @@ static inline const struct codec_ops *checked(
 	return codecs[id];
 }
 
+bool gp_codec_f32_finite(const uint8_t *payload, uint32_t elems)
+{
+	return codec_kernels_get()->f32_finite(payload, elems);
+}
+
 bool gp_codec_finite(uint8_t id, const uint8_t *payload, size_t len, uint32_t elems)
 {
 	if (id == GP_CODEC_F32 && len == 4 * (size_t)elems)
-		return codec_kernels_get()->f32_finite(payload, elems);
+		return gp_codec_f32_finite(payload, elems);
 	return checked(id, payload, len, elems)->finite(payload, elems);
 }
 

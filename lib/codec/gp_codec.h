@@ -113,6 +113,8 @@ size_t gp_codec_size_max(uint8_t id, uint32_t elems, uint32_t k) GP_MUST_CHECK;
 int gp_codec_check(uint8_t id, const uint8_t *payload, size_t len, uint32_t elems) GP_MUST_CHECK;
 // True when no value of a checked payload is NaN or infinite.
 bool gp_codec_finite(uint8_t id, const uint8_t *payload, size_t len, uint32_t elems) GP_MUST_CHECK;
+// The same of an f32 payload of 4 * elems bytes.
+bool gp_codec_f32_finite(const uint8_t *payload, uint32_t elems) GP_MUST_CHECK;
 // dst[0..elems) = value, +0 where absent.
 void gp_codec_decode(uint8_t id, float *dst, const uint8_t *payload, size_t len, uint32_t elems);
 // dst[i] = dst[i] + value, one rounding each, where present.

@@ -114,45 +114,37 @@ static inline void payload_prefetch(const struct gp_frame *f)
 static inline struct place place_prefetch(const struct gp_core *c, const struct gp_frame *f)
 {
 	struct place at = place_find(c, f);
-	if (at.cs)
-		__builtin_prefetch(&at.jc->table.blocks[at.local]);
+	if (at.cs) {
+		__builtin_prefetch(&at.jc->table.blocks[at.local], 1);
+		__builtin_prefetch(slot_of(at.jc, at.local, at.step), 1);
+	}
 	return at;
 }
 
-static bool slot_is_open(const struct job_core *jc, uint32_t local, uint32_t step)
+// Once for each block, at the first contribution to it. Without an optimizer nothing is read. True:
+// its states come next, behind the datagram in hand, so that not all misses are waited for at once.
+static inline bool versions_prefetch(const struct place *at)
 {
-	uint64_t place = (uint64_t)step * jc->table.blocks_count + local;
-	const struct slot *s = &jc->slots[(uint32_t)place & jc->slot_mask];
-	return s->open && s->step == step && s->local == local;
-}
-
-// Once for each block, at the first contribution to it. Where there is no optimizer and more than
-// one contribution the opening of the slot is early enough. True: its states come next, behind the
-// datagram in hand, so that not all misses are waited for at once.
-static inline bool versions_prefetch(struct place at, const struct gp_frame *f)
-{
-	if (!at.cs || !(job_trains(at.jc->job) || at.jc->members_count == 1))
+	if (!at->cs || !job_trains(at->jc->job))
 		return false;
-	const struct gp_block *b = &at.jc->table.blocks[at.local];
-	if (slot_is_open(at.jc, at.local, gp_load32(f->data + 20)))
+	const struct slot *slot = slot_of(at->jc, at->local, at->step);
+	if (slot->open && slot->step == at->step && slot->local == at->local)
 		return false;
-	gp_block_prefetch(b);
-	if (!job_trains(at.jc->job))
-		return false;
-	gp_block_prefetch_arrays(&at.jc->table, b, 0, 1);
+	gp_block_prefetch_arrays(&at->jc->table, &at->jc->table.blocks[at->local], 0, 1);
 	return true;
 }
 
-static inline __attribute__((always_inline)) void states_prefetch(struct place at)
+static inline __attribute__((always_inline)) void states_prefetch(const struct place *at)
 {
-	const struct gp_table *t = &at.jc->table;
-	gp_block_prefetch_arrays(t, &t->blocks[at.local], 1, 1 + t->states_count);
+	const struct gp_table *t = &at->jc->table;
+	gp_block_prefetch_arrays(t, &t->blocks[at->local], 1, 1 + t->states_count);
 }
 
 // One datagram; its reference is the engine's then.
-static inline enum gp_verdict frame_take(struct gp_core *c, struct place at, struct gp_frame *f)
+static inline enum gp_verdict frame_take(
+	struct gp_core *c, const struct place *at, struct gp_frame *f)
 {
-	enum gp_verdict v = at.cs ? push_known(c, at, f) : GP_VERDICT_OK;
+	enum gp_verdict v = at->cs ? push_known(c, at, f) : GP_VERDICT_OK;
 	if (v != GP_VERDICT_OK)
 		return v;
 	v = handle_frame(c, f);
@@ -176,11 +168,11 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 		if (i + PLACE_AHEAD < n)
 			places[i + PLACE_AHEAD] = place_prefetch(c, frames[i + PLACE_AHEAD]);
 		uint32_t next = i + VERSIONS_AHEAD;
-		bool states = next < n && versions_prefetch(places[next], frames[next]);
+		bool states = next < n && versions_prefetch(&places[next]);
 		flight_datagram(c, frames[i]);
-		enum gp_verdict v = frame_take(c, places[i], frames[i]);
+		enum gp_verdict v = frame_take(c, &places[i], frames[i]);
 		if (states)
-			states_prefetch(places[next]);
+			states_prefetch(&places[next]);
 		flight_verdict(c, v);
 		gp_counter_add(&c->stats.verdicts[v], 1);
 	}

@@ -75,11 +75,6 @@ static uint64_t place_distance(const struct job_core *jc, uint32_t local, uint32
 	return (uint64_t)d;
 }
 
-static uint32_t place_slot(const struct job_core *jc, uint32_t local, uint32_t step)
-{
-	return (uint32_t)((uint64_t)step * jc->table.blocks_count + local) & jc->slot_mask;
-}
-
 // ---- completion
 
 static void slot_close(struct gp_core *c, struct job_core *jc, struct slot *slot)
@@ -313,11 +308,9 @@ static bool lags_too_far(const struct job_core *jc, uint32_t step)
 // The slot of a place that has been admitted.
 static inline struct slot *slot_at(struct job_core *jc, uint32_t local, uint32_t step)
 {
-	struct slot *slot = &jc->slots[place_slot(jc, local, step)];
-	if (!slot->open) {
+	struct slot *slot = slot_of(jc, local, step);
+	if (!slot->open)
 		slot_begin(jc, slot, local, step);
-		gp_block_prefetch(&jc->table.blocks[local]);
-	}
 	GP_ASSERT(slot->step == step && slot->local == local);
 	return slot;
 }
@@ -596,20 +589,24 @@ static inline bool known_holds(
 	       gp_load32(f->data + 12) == engine_epoch(c->engine);
 }
 
-// Reads the one section of the one block of a PUSH as gp_wire_parse does; false: it is not so, or
-// not f32 of `elems` finite elements.
+// Reads the one section of the one block of a PUSH whose first words are known, and proves of the
+// rest what gp_wire_parse would; false: it is not so, or not f32 of `elems` finite elements.
 static inline bool known_section(const struct gp_frame *f, uint32_t elems, struct push_section *s)
 {
-	const uint8_t *p = f->data + GP_WIRE_HEADER_SIZE;
-	s->payload = gp_wire_single(f->data, f->len);
-	if (!s->payload)
+	const uint8_t *p = f->data, *at = p + GP_WIRE_HEADER_SIZE;
+	const uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE;
+	uint32_t size = elems * (uint32_t)sizeof(float), pad = p[3];
+	bool one = gp_load16(p + 38) == 1;				// section; no key
+	bool plain = gp_load32(at + 4) == (UINT32_C(1) << 16 | size) && // a run of 1
+		     gp_load32(at + 8) == GP_CODEC_F32;			// no flags
+	if (!one || !plain || f->len != fixed + pad + size || !gp_wire_weighs(at + 12) ||
+		!gp_wire_is_zero(p + fixed, pad))
 		return false;
-	s->block = gp_load32(p);
-	s->len = gp_load16(p + 4);
-	s->codec = p[8];
-	s->weight = gp_loadf(p + 12);
-	return s->codec == GP_CODEC_F32 && s->len == sizeof(float) * elems &&
-	       gp_codec_finite(s->codec, s->payload, s->len, elems);
+	s->payload = p + fixed + pad;
+	s->len = size;
+	s->codec = GP_CODEC_F32;
+	s->weight = gp_loadf(at + 12);
+	return gp_codec_f32_finite(s->payload, elems);
 }
 
 // Whether a place is admitted and nobody of that rank has been there.
@@ -618,32 +615,32 @@ static inline bool place_awaits(
 {
 	if (step - jc->generation - 1 >= STEPS_AHEAD_MAX || place_done(jc, local, step))
 		return false;
-	const struct slot *slot = &jc->slots[place_slot(jc, local, step)];
+	const struct slot *slot = slot_of(jc, local, step);
 	return place_distance(jc, local, step) <= jc->slot_mask &&
 	       !(slot->open && gp_ranks_has(&slot->ranks, rank));
 }
 
-enum gp_verdict push_known(struct gp_core *c, struct place at, struct gp_frame *f)
+enum gp_verdict push_known(struct gp_core *c, const struct place *at, struct gp_frame *f)
 {
-	struct core_session *cs = at.cs;
-	struct job_core *jc = at.jc;
+	struct core_session *cs = at->cs;
+	struct job_core *jc = at->jc;
 	struct session_watch *w = watch_line(c, cs->id);
 	const struct push p = {.frame = f,
 		.session = cs->id,
 		.rank = cs->rank,
-		.step = gp_load32(f->data + 20),
+		.step = at->step,
 		.want = (f->data[2] & GP_WIRE_F_WANT) != 0};
 	uint64_t packet = gp_load64(f->data + 24);
-	struct push_section s = {.run = 1, .local = at.local};
+	struct push_section s = {.run = 1, .local = at->local};
 	if (!known_holds(c, cs, f) || jc->view != cs->known.view || jc->stopping || p.step == 0 ||
 		!watch_is_of(w, cs->id))
 		return GP_VERDICT_OK;
-	if (!place_awaits(jc, at.local, p.step, p.rank) ||
-		!known_section(f, jc->table.blocks[at.local].elems, &s))
+	if (!place_awaits(jc, at->local, p.step, p.rank) ||
+		!known_section(f, jc->table.blocks[at->local].elems, &s))
 		return GP_VERDICT_OK;
 	jc->busy = true;
 	session_took(c, cs, packet, gp_load32(f->data + 32));
-	slot_add(c, jc, slot_at(jc, at.local, p.step), &p, &s);
+	slot_add(c, jc, slot_at(jc, at->local, p.step), &p, &s);
 	session_accepted(c, cs, packet);
 	gp_counter_add(&w->datagrams, 1);
 	watch_pushed(w, p.step);

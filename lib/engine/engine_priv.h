@@ -93,6 +93,12 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m);
 void slot_retry_deferred(struct gp_core *c, struct job_core *jc);
 void slot_clear_all(struct gp_core *c, struct job_core *jc);
+// The slot of a place, if it is admitted.
+static inline struct slot *slot_of(const struct job_core *jc, uint32_t local, uint32_t step)
+{
+	uint64_t place = (uint64_t)step * jc->table.blocks_count + local;
+	return &jc->slots[(uint32_t)place & jc->slot_mask];
+}
 static inline void slot_begin(struct job_core *jc, struct slot *slot, uint32_t local, uint32_t step)
 {
 	slot->step = step;

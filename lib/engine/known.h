@@ -18,6 +18,7 @@
 struct place {
 	struct core_session *cs;
 	struct job_core *jc;
+	uint32_t step;
 	uint32_t local; // of its first section's block, which is this core's
 };
 
@@ -53,11 +54,12 @@ static inline struct place place_find(const struct gp_core *c, const struct gp_f
 	uint32_t local = job_local(jc->job, block);
 	if (block >= jc->job->blocks_count || block - local * jc->job->by_cores.d != c->idx)
 		return none;
-	return (struct place){.cs = cs, .jc = jc, .local = local};
+	return (struct place){.cs = cs, .jc = jc, .step = gp_load32(p + 20), .local = local};
 }
 
 // Takes the contribution, or GP_VERDICT_OK: it goes the long way. After PUSH the frame is the
 // slot's: the caller's reference is gone.
-enum gp_verdict push_known(struct gp_core *c, struct place at, struct gp_frame *f) GP_MUST_CHECK;
+enum gp_verdict push_known(
+	struct gp_core *c, const struct place *at, struct gp_frame *f) GP_MUST_CHECK;
 
 #endif

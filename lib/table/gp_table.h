@@ -135,16 +135,9 @@ static inline struct gp_version *gp_block_visible(const struct gp_block *b, uint
 	return atomic_load_explicit(&b->cur, memory_order_relaxed);
 }
 
-// Owner: brings near what the next publication of `b` writes, the headers of its versions. This and
-// the next are inline by force: gcc takes a function that only prefetches for one without effects.
-static inline __attribute__((always_inline)) void gp_block_prefetch(const struct gp_block *b)
-{
-	__builtin_prefetch(atomic_load_explicit(&b->cur, memory_order_relaxed), 1);
-	__builtin_prefetch(atomic_load_explicit(&b->shadow, memory_order_relaxed), 1);
-}
-
 // Owner: brings near what an optimizer reads of the newest version: arrays [from, to) of the values
-// and each state.
+// and each state, and with the values the header. Inline by force: gcc takes a function that only
+// prefetches for one without effects.
 static inline __attribute__((always_inline)) void gp_block_prefetch_arrays(
 	const struct gp_table *t, const struct gp_block *b, uint32_t from, uint32_t to)
 {
@@ -152,6 +145,8 @@ static inline __attribute__((always_inline)) void gp_block_prefetch_arrays(
 	v = v ? v : atomic_load_explicit(&b->cur, memory_order_relaxed);
 	if (!v)
 		return;
+	if (from == 0)
+		__builtin_prefetch(v);
 	for (uint32_t array = from; array < to; array++)
 		for (uint32_t i = 0; i < b->elems; i += GP_CACHE_LINE / sizeof(float))
 			__builtin_prefetch(v->data + (size_t)t->elems_max * array + i);

@@ -8,7 +8,8 @@
 #define BLOCKS_PER_UNSTAMPED 64
 #define STAMP_NONE	     UINT64_MAX
 // Versions looked at in one turn, so that none takes long.
-#define RECLAIM_BATCH 32
+#define RECLAIM_BATCH	32
+#define SPARES_PER_LINE (GP_CACHE_LINE / sizeof(struct gp_spare))
 
 static size_t version_size(uint32_t elems_max, uint32_t states_count)
 {
@@ -83,7 +84,9 @@ static void retired_stamp(struct gp_table *t)
 static void spare_put(struct gp_table *t, struct gp_version *v, uint64_t stamp)
 {
 	GP_ASSERT(t->free_count + t->retired_count < t->versions_count);
-	*spare_at(t, t->free_count + t->retired_count) = (struct gp_spare){.v = v, .stamp = stamp};
+	struct gp_spare *last = spare_at(t, t->free_count + t->retired_count);
+	*last = (struct gp_spare){.v = v, .stamp = stamp};
+	__builtin_prefetch(last + 2 * SPARES_PER_LINE, 1);
 	t->retired_count++;
 	t->unstamped_count += stamp == STAMP_NONE || t->unstamped_count > 0;
 }
@@ -101,6 +104,8 @@ static void table_reclaim(struct gp_table *t)
 		t->free_count++;
 		t->retired_count--;
 	}
+	for (uint32_t i = 0; i < RECLAIM_BATCH; i += SPARES_PER_LINE) // those of the next turn
+		__builtin_prefetch(spare_at(t, t->free_count) + i);
 }
 
 static struct gp_version *free_first(const struct gp_table *t)

@@ -226,10 +226,6 @@ struct gp_refuse {
 // GP_VERDICT_OK.
 enum gp_verdict gp_wire_parse(const uint8_t *data, uint32_t len, struct gp_msg *m) GP_MUST_CHECK;
 
-// The payload of a PUSH of one section of one block, of which the same is proved; NULL: it is not
-// one, or gp_wire_parse says what is wrong with it.
-const uint8_t *gp_wire_single(const uint8_t *data, uint32_t len) GP_MUST_CHECK;
-
 void gp_wire_get_ack(const struct gp_msg *m, struct gp_ack *a);
 
 void gp_wire_get_hello(const struct gp_msg *m, struct gp_hello *x);

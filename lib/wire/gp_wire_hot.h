@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What every datagram passes through, inline: header, sections, ack block and pad of a datagram
-// that is made, and the sections of one that was parsed. Included by gp_wire.h.
+// that is made, the sections of one that was parsed, and some checks. Included by gp_wire.h.
 //
 // Each writes every byte of its part, reserved ones as zero, so that nothing of the buffer's past
 // leaves the machine.
@@ -32,6 +32,26 @@ static inline uint32_t gp_wire_parts_size(uint32_t flags, uint32_t sections)
 	return GP_WIRE_HEADER_SIZE + sections * GP_WIRE_SECTION_SIZE +
 	       (flags & GP_WIRE_F_ACK ? GP_WIRE_ACK_SIZE : 0) +
 	       (flags & GP_WIRE_F_TAG ? GP_WIRE_TAG_SIZE : 0);
+}
+
+static inline bool gp_wire_is_zero(const uint8_t *p, uint32_t len)
+{
+	uint64_t any = 0;
+	uint32_t i = 0;
+	for (; i + 8 <= len; i += 8)
+		any |= gp_load64(p + i);
+	if (len >= 8) // the rest, and of what was looked at as much as fills it up
+		return (any | gp_load64(p + len - 8)) == 0;
+	for (; i < len; i++)
+		any |= p[i];
+	return any == 0;
+}
+
+// The weight that a payload may have: finite, above 0. As bits: NaN, infinities, negative values
+// and -0 fail at once.
+static inline bool gp_wire_weighs(const uint8_t *p)
+{
+	return gp_load32(p) - 1 < UINT32_C(0x7f7fffff);
 }
 
 // By words, where there is room for the last one.

@@ -34,19 +34,6 @@ struct rule {
 	enum gp_verdict (*body_check)(const uint8_t *b, uint32_t len);
 };
 
-static bool bytes_zero(const uint8_t *p, uint32_t len)
-{
-	uint64_t any = 0;
-	uint32_t i = 0;
-	for (; i + 8 <= len; i += 8)
-		any |= gp_load64(p + i);
-	if (len >= 8) // the rest, and of what was looked at as much as fills it up
-		return (any | gp_load64(p + len - 8)) == 0;
-	for (; i < len; i++)
-		any |= p[i];
-	return any == 0;
-}
-
 static bool text_printable(const uint8_t *p, uint32_t len)
 {
 	for (uint32_t i = 0; i < len; i++) {
@@ -72,7 +59,7 @@ static enum gp_verdict hello_common(const uint8_t *b)
 	uint32_t n = b[4];
 	if (n < 1 || n > GP_WIRE_VERSIONS_MAX)
 		return GP_VERDICT_BAD_COUNT;
-	if (!bytes_zero(b + 5 + n, GP_WIRE_VERSIONS_MAX - n) || !bytes_zero(b + 49, 7))
+	if (!gp_wire_is_zero(b + 5 + n, GP_WIRE_VERSIONS_MAX - n) || !gp_wire_is_zero(b + 49, 7))
 		return GP_VERDICT_BAD_PAD;
 	return GP_VERDICT_OK;
 }
@@ -81,7 +68,7 @@ static enum gp_verdict hello_check(const uint8_t *b, uint32_t len)
 {
 	(void)len;
 	enum gp_verdict v = hello_common(b);
-	if (v == GP_VERDICT_OK && (b[48] || !bytes_zero(b + 24, GP_WIRE_COOKIE_SIZE)))
+	if (v == GP_VERDICT_OK && (b[48] || !gp_wire_is_zero(b + 24, GP_WIRE_COOKIE_SIZE)))
 		return GP_VERDICT_BAD_PAD;
 	return v;
 }
@@ -108,7 +95,7 @@ static enum gp_verdict join_check(const uint8_t *b, uint32_t len)
 	uint32_t name_len = (uint32_t)strnlen((const char *)name, GP_WIRE_JOB_NAME_SIZE);
 	if (name_len == 0 || name_len == GP_WIRE_JOB_NAME_SIZE || !text_printable(name, name_len))
 		return GP_VERDICT_BAD_NAME;
-	if (!bytes_zero(name + name_len, GP_WIRE_JOB_NAME_SIZE - name_len))
+	if (!gp_wire_is_zero(name + name_len, GP_WIRE_JOB_NAME_SIZE - name_len))
 		return GP_VERDICT_BAD_PAD;
 	return GP_VERDICT_OK;
 }
@@ -156,7 +143,7 @@ static enum gp_verdict desc_check(const uint8_t *p, uint32_t left, uint32_t *siz
 	}
 	if (!text_printable(p + used - name_len, name_len))
 		return GP_VERDICT_BAD_NAME;
-	return bytes_zero(p + used, *size - used) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+	return gp_wire_is_zero(p + used, *size - used) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
 static enum gp_verdict register_check(const uint8_t *b, uint32_t len)
@@ -166,7 +153,7 @@ static enum gp_verdict register_check(const uint8_t *b, uint32_t len)
 	uint32_t n = gp_load16(b + 8);
 	if (first > tensors_count || n > tensors_count - first)
 		return GP_VERDICT_BAD_COUNT;
-	if (!bytes_zero(b + 10, 6))
+	if (!gp_wire_is_zero(b + 10, 6))
 		return GP_VERDICT_BAD_PAD;
 	uint32_t pos = WIRE_REGISTER_BODY;
 	for (uint32_t i = 0; i < n; i++) {
@@ -219,7 +206,7 @@ static enum gp_verdict commit_check(const uint8_t *b, uint32_t len)
 			return GP_VERDICT_BAD_BODY;
 		if (e[1] & ~commit_flags(e[0]))
 			return GP_VERDICT_BAD_FLAGS;
-		reserved_ok &= bytes_zero(e + 18, 6);
+		reserved_ok &= gp_wire_is_zero(e + 18, 6);
 	}
 	return reserved_ok ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
@@ -259,7 +246,7 @@ static enum gp_verdict read_reply_check(const uint8_t *b, uint32_t len)
 	(void)len;
 	if (gp_load16(b + 4) > GP_READ_NOTHING)
 		return GP_VERDICT_BAD_BODY;
-	return bytes_zero(b + 20, 12) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
+	return gp_wire_is_zero(b + 20, 12) ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
 static enum gp_verdict rows_common(const uint8_t *b)
@@ -436,10 +423,9 @@ static enum gp_verdict header_check(const uint8_t *p, uint32_t len)
 	return GP_VERDICT_OK;
 }
 
-// A PUSH of one section that carries a payload, which most of what a server gets is: all that
+// A whole PUSH of one section that carries a payload, which most of what a server gets is: all that
 // gp_wire_parse asks of it, word by word. What is not so in any way goes the long way.
-static inline __attribute__((always_inline)) bool push_is_plain(
-	const uint8_t *p, uint32_t len, uint32_t *body_at)
+static bool push_is_plain(const uint8_t *p, uint32_t len, uint32_t *body_at)
 {
 	const struct rule *r = &rules[GP_WIRE_PUSH];
 	const uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE;
@@ -457,13 +443,7 @@ static inline __attribute__((always_inline)) bool push_is_plain(
 	bool weighs = gp_load32(s + 12) - WEIGHT_MIN_BITS <= WEIGHT_MAX_BITS - WEIGHT_MIN_BITS;
 	*body_at = fixed + p[3];
 	return one & weighs & (size > 0) & (codec - 1 < r->codec_max) & (len == *body_at + size) &&
-	       bytes_zero(p + fixed, p[3]);
-}
-
-const uint8_t *gp_wire_single(const uint8_t *data, uint32_t len)
-{
-	uint32_t body_at;
-	return push_is_plain(data, len, &body_at) ? data + body_at : NULL;
+	       gp_wire_is_zero(p + fixed, p[3]);
 }
 
 static void msg_fill(const uint8_t *data, uint32_t len, uint32_t body_at, struct gp_msg *m)
@@ -492,7 +472,7 @@ enum gp_verdict gp_wire_parse(const uint8_t *data, uint32_t len, struct gp_msg *
 	uint32_t body_at = pad_at + data[3];
 	if (body_at > len)
 		return GP_VERDICT_BAD_LENGTH;
-	if (!bytes_zero(data + pad_at, data[3]))
+	if (!gp_wire_is_zero(data + pad_at, data[3]))
 		return GP_VERDICT_BAD_PAD;
 	if (pad_at != ack_at && (gp_load32(data + ack_at + 20) & ~UINT32_C(1)))
 		return GP_VERDICT_BAD_FLAGS;
