@@ -39,6 +39,11 @@ struct rig_frame {
 	uint32_t idx; // in rotation; UINT32_MAX: an answer
 };
 
+struct rig_sent {
+	struct rig_frame *rf;
+	struct gp_hold *hold; // of a result; it is let go without a look at the frame
+};
+
 struct rig_xport {
 	struct gp_xport base;
 	struct rig *rig;
@@ -50,7 +55,7 @@ struct rig_xport {
 	uint8_t *answers_mem;
 	struct rig_frame **answers; // free
 	uint32_t answers_free, answers_count;
-	struct rig_frame **flight; // sent, not yet confirmed
+	struct rig_sent *flight; // not yet confirmed
 	uint32_t flight_mask, flight_head, flight_tail, flight_max;
 	uint64_t results, others;
 };

@@ -7,6 +7,7 @@
 #define LOWER_V4      42 // Ethernet, IPv4, UDP: the datagram begins there after a line
 #define ANSWER_ROOM   2048
 #define ANSWERS_SPARE 4096
+#define SENT_AHEAD    8
 
 static struct rig_xport *xport_of(struct gp_xport *x)
 {
@@ -53,24 +54,29 @@ static void xport_release(struct gp_xport *base, struct gp_frame *f)
 
 static void flight_end(struct rig_xport *x)
 {
-	struct gp_frame *f = &x->flight[x->flight_head++ & x->flight_mask]->f;
-	if (f->tail_hold)
-		f->tail_hold->count--;
-	else
-		rig_learn(x->rig, f);
-	xport_release(&x->base, f);
+	struct rig_sent s = x->flight[x->flight_head++ & x->flight_mask];
+	if (s.hold) {
+		s.hold->count--;
+		x->answers[x->answers_free++] = s.rf;
+		return;
+	}
+	rig_learn(x->rig, &s.rf->f);
+	xport_release(&x->base, &s.rf->f);
 }
 
+// A result's frame has no reference but this one.
 static void xport_send(struct gp_xport *base, struct gp_frame *f)
 {
 	struct rig_xport *x = xport_of(base);
-	if (f->tail)
-		x->results++;
-	else
-		x->others++;
-	x->flight[x->flight_tail++ & x->flight_mask] = frame_of(f);
-	if (x->flight_tail - x->flight_head > x->flight_max)
-		flight_end(x);
+	uint32_t results = f->tail != NULL;
+	x->results += results;
+	x->others += 1 - results;
+	x->flight[x->flight_tail++ & x->flight_mask] =
+		(struct rig_sent){.rf = frame_of(f), .hold = f->tail_hold};
+	if (x->flight_tail - x->flight_head <= x->flight_max)
+		return;
+	__builtin_prefetch(x->flight[(x->flight_head + SENT_AHEAD) & x->flight_mask].hold, 1);
+	flight_end(x);
 }
 
 static const struct gp_xport_ops xport_ops = {
@@ -150,7 +156,7 @@ int rig_xport_init(struct rig *r)
 	x->answers_mem = rig_mem_take(r, x->answer_stride * x->answers_count);
 	x->ring = rig_mem_take(r, sizeof(void *) * (x->ring_mask + 1));
 	x->answers = rig_mem_take(r, sizeof(void *) * x->answers_count);
-	x->flight = rig_mem_take(r, sizeof(void *) * (x->flight_mask + 1));
+	x->flight = rig_mem_take(r, sizeof(x->flight[0]) * (x->flight_mask + 1));
 	if (!x->frames_mem || !x->answers_mem || !x->ring || !x->answers || !x->flight)
 		return -ENOMEM;
 	frames_fill(r);
