@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A polled core: one verdict for each datagram, then the deferred work of the burst.
+// A polled core: the verdict of a datagram, and after a burst what was put off.
 #include "flight.h"
 
 #include "embed.h"
-#include "known.h"
+#include "engine_priv.h"
 #include "watch.h"
 
 // Blocks looked at in a burst for versions that only an ended cut needed.
@@ -60,7 +60,7 @@ static bool type_is_of_session(uint8_t type)
 	       type == GP_WIRE_READ || type == GP_WIRE_PULL_ROWS;
 }
 
-static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
+enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 {
 	struct gp_msg m;
 	enum gp_verdict v = gp_wire_parse(f->data, f->len, &m);
@@ -90,94 +90,6 @@ static enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f)
 	enum gp_verdict verdict = handle_in_session(c, cs, s, f, &m);
 	watch_session(c, cs, &m, verdict);
 	return verdict;
-}
-
-// How many datagrams before its turn the payload of one is fetched, then, its header being there,
-// what is kept about its block, and then what a completion of that needs.
-#define PAYLOAD_AHEAD  5
-#define PAYLOAD_MAX    2048u
-#define PLACE_AHEAD    4
-#define VERSIONS_AHEAD 3
-
-// Four lines a turn; up to three behind the end, which does no harm.
-static inline void payload_prefetch(const struct gp_frame *f)
-{
-	const uint8_t *p = f->data, *end = p + GP_MIN(f->len, PAYLOAD_MAX);
-	for (; p < end; p += 4 * GP_CACHE_LINE) {
-		__builtin_prefetch(p);
-		__builtin_prefetch(p + GP_CACHE_LINE);
-		__builtin_prefetch(p + 2 * GP_CACHE_LINE);
-		__builtin_prefetch(p + 3 * GP_CACHE_LINE);
-	}
-}
-
-static inline struct place place_prefetch(const struct gp_core *c, const struct gp_frame *f)
-{
-	struct place at = place_find(c, f);
-	if (at.cs) {
-		__builtin_prefetch(&at.jc->table.blocks[at.local], 1);
-		__builtin_prefetch(slot_of(at.jc, at.local, at.step), 1);
-	}
-	return at;
-}
-
-// Once for each block, at the first contribution to it. Without an optimizer nothing is read. True:
-// its states come next, behind the datagram in hand, so that not all misses are waited for at once.
-static inline bool versions_prefetch(const struct place *at)
-{
-	if (!at->cs || !job_trains(at->jc->job))
-		return false;
-	const struct slot *slot = slot_of(at->jc, at->local, at->step);
-	if (slot->open && slot->step == at->step && slot->local == at->local)
-		return false;
-	gp_block_prefetch_arrays(&at->jc->table, &at->jc->table.blocks[at->local], 0, 1);
-	return true;
-}
-
-static inline __attribute__((always_inline)) void states_prefetch(const struct place *at)
-{
-	const struct gp_table *t = &at->jc->table;
-	gp_block_prefetch_arrays(t, &t->blocks[at->local], 1, 1 + t->states_count);
-}
-
-// One datagram; its reference is the engine's then.
-static inline enum gp_verdict frame_take(
-	struct gp_core *c, const struct place *at, struct gp_frame *f)
-{
-	enum gp_verdict v = at->cs ? push_known(c, at, f) : GP_VERDICT_OK;
-	if (v != GP_VERDICT_OK)
-		return v;
-	v = handle_frame(c, f);
-	GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
-	c->xport->ops->release(c->xport, f);
-	return v;
-}
-
-void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_t now)
-{
-	GP_ASSERT(n <= GP_ENGINE_BURST_MAX);
-	c->now = now;
-	struct place places[GP_ENGINE_BURST_MAX];
-	for (uint32_t i = 0; i < n && i < PAYLOAD_AHEAD; i++)
-		payload_prefetch(frames[i]);
-	for (uint32_t i = 0; i < n && i < PLACE_AHEAD; i++)
-		places[i] = place_prefetch(c, frames[i]);
-	for (uint32_t i = 0; i < n; i++) {
-		if (i + PAYLOAD_AHEAD < n)
-			payload_prefetch(frames[i + PAYLOAD_AHEAD]);
-		if (i + PLACE_AHEAD < n)
-			places[i + PLACE_AHEAD] = place_prefetch(c, frames[i + PLACE_AHEAD]);
-		uint32_t next = i + VERSIONS_AHEAD;
-		bool states = next < n && versions_prefetch(&places[next]);
-		flight_datagram(c, frames[i]);
-		enum gp_verdict v = frame_take(c, &places[i], frames[i]);
-		if (states)
-			states_prefetch(&places[next]);
-		flight_verdict(c, v);
-		gp_counter_add(&c->stats.verdicts[v], 1);
-	}
-	pack_flush(c);
-	gp_counter_add(&c->stats.rx_datagrams, n);
 }
 
 static uint32_t job_tick(struct gp_core *c, struct job_core *jc)

@@ -3,20 +3,15 @@
 // Contributions. They wait in their slot inside the frames they came in; when every member's is
 // there the block is summed once, in rank order, and the optimizer runs into a shadow version.
 #include "embed.h"
-#include "known.h"
-#include "watch.h"
+#include "engine_priv.h"
 
 #include <stdio.h>
 
 #include <float.h>
 
-// How far a contribution's step may be ahead of what this core knows to be committed: workers learn
-// of a commit from home, perhaps before this core does.
-#define STEPS_AHEAD_MAX 2
-
 // The datagram in hand.
 struct push {
-	const struct gp_header *h; // NULL: it came the short way (known.h)
+	const struct gp_header *h;
 	struct gp_frame *frame;
 	uint32_t session; // id
 	uint32_t rank, step;
@@ -64,15 +59,6 @@ void low_advance(struct job_core *jc)
 			jc->low_step++;
 		}
 	}
-}
-
-// Places from the lowest incomplete one; the caller knows that (step, local) is not done.
-static uint64_t place_distance(const struct job_core *jc, uint32_t local, uint32_t step)
-{
-	int64_t steps = (int32_t)(step - jc->low_step);
-	int64_t d = steps * jc->table.blocks_count + (int64_t)local - jc->low_local;
-	GP_ASSERT(d >= 0);
-	return (uint64_t)d;
 }
 
 // ---- completion
@@ -256,18 +242,25 @@ void slot_clear_all(struct gp_core *c, struct job_core *jc)
 	jc->deferred_count = 0;
 }
 
-// The contribution's frame is held already.
-static inline void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,
-	const struct push *p, const struct push_section *s)
+void slot_filled(struct gp_core *c, struct job_core *jc, struct slot *slot)
 {
-	slot->parts[p->rank] = part_of(p, s);
-	gp_ranks_add(&slot->ranks, p->rank);
-	slot->count++;
-	if (!slot_is_full(jc, slot) || slot_complete(c, jc, slot))
+	if (slot_complete(c, jc, slot))
 		return;
 	slot->deferred = true;
 	jc->deferred[jc->deferred_count++] = (uint32_t)(slot - jc->slots);
 	gp_counter_add(&c->stats.completions_deferred, 1);
+}
+
+static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,
+	const struct push *p, const struct push_section *s)
+{
+	slot->parts[p->rank] = part_of(p, s);
+	if (s->len > 0)
+		c->xport->ops->hold(c->xport, p->frame);
+	gp_ranks_add(&slot->ranks, p->rank);
+	slot->count++;
+	if (slot_is_full(jc, slot))
+		slot_filled(c, jc, slot);
 }
 
 // ---- one block of a contribution
@@ -305,16 +298,6 @@ static bool lags_too_far(const struct job_core *jc, uint32_t step)
 	return gp_before(backed + cfg->lag_max, step);
 }
 
-// The slot of a place that has been admitted.
-static inline struct slot *slot_at(struct job_core *jc, uint32_t local, uint32_t step)
-{
-	struct slot *slot = slot_of(jc, local, step);
-	if (!slot->open)
-		slot_begin(jc, slot, local, step);
-	GP_ASSERT(slot->step == step && slot->local == local);
-	return slot;
-}
-
 // Inline where most datagrams pass: the section and its part of the slot stay in registers.
 static inline __attribute__((always_inline)) enum gp_verdict push_block(struct gp_core *c,
 	struct job_core *jc, uint32_t local, const struct push *p, const struct push_section *s)
@@ -330,13 +313,14 @@ static inline __attribute__((always_inline)) enum gp_verdict push_block(struct g
 	if (place_distance(jc, local, step) > jc->slot_mask)
 		return GP_VERDICT_PUSH_BUSY;
 
-	struct slot *slot = slot_at(jc, local, step);
+	struct slot *slot = slot_of(jc, local, step);
+	if (!slot->open)
+		slot_begin(jc, slot, local, step);
+	GP_ASSERT(slot->step == step && slot->local == local);
 	if (gp_ranks_has(&slot->ranks, p->rank)) {
 		slot->parts[p->rank].want |= p->want;
 		return GP_VERDICT_PUSH_DUPLICATE;
 	}
-	if (s->len > 0)
-		c->xport->ops->hold(c->xport, p->frame);
 	slot_add(c, jc, slot, p, s);
 	return GP_VERDICT_PUSH;
 }
@@ -537,9 +521,8 @@ static enum gp_verdict push_sections(struct gp_core *c, struct core_session *cs,
 }
 
 // The same for one section of one block of a synchronous job, as most datagrams are.
-static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs,
-	const struct gp_session *sess, struct job_core *jc, const struct gp_msg *m,
-	const struct push *p)
+static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs, struct job_core *jc,
+	const struct gp_msg *m, const struct push *p)
 {
 	struct push_section s = {.payload = m->body};
 	enum gp_verdict v;
@@ -556,7 +539,7 @@ static enum gp_verdict push_single(struct gp_core *c, struct core_session *cs,
 		session_accepted(c, cs, m->h.packet);
 	bool may_be_short = p->step != 0 && !jc->async && jc->job->cfg->lag_max == 0;
 	if (v == GP_VERDICT_PUSH && may_be_short)
-		known_set(&cs->known, p->frame->data, sess);
+		known_set(&cs->known, p->frame->data);
 	return v;
 }
 
@@ -574,75 +557,6 @@ enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const st
 		.want = (m->h.flags & GP_WIRE_F_WANT) != 0};
 	c->results_left = jc->job->cfg->window;
 	bool single = m->h.sections == 1 && gp_load16(m->sections + 6) == 1; // its run
-	return single && !core_is_async(jc) && !jc->embed ? push_single(c, cs, s, jc, m, &p)
+	return single && !core_is_async(jc) && !jc->embed ? push_single(c, cs, jc, m, &p)
 							  : push_sections(c, cs, jc, m, &p);
-}
-
-// ---- the short way (known.h)
-
-// Whether the session is what it was, at its old address.
-static inline bool known_holds(
-	const struct gp_core *c, const struct core_session *cs, const struct gp_frame *f)
-{
-	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
-	return s && s == cs->known.s && s->id == cs->id && gp_addr_same(&cs->addr, &f->peer) &&
-	       gp_load32(f->data + 12) == engine_epoch(c->engine);
-}
-
-// Reads the one section of the one block of a PUSH whose first words are known, and proves of the
-// rest what gp_wire_parse would; false: it is not so, or not f32 of `elems` finite elements.
-static inline bool known_section(const struct gp_frame *f, uint32_t elems, struct push_section *s)
-{
-	const uint8_t *p = f->data, *at = p + GP_WIRE_HEADER_SIZE;
-	const uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE;
-	uint32_t size = elems * (uint32_t)sizeof(float), pad = p[3];
-	bool one = gp_load16(p + 38) == 1;				// section; no key
-	bool plain = gp_load32(at + 4) == (UINT32_C(1) << 16 | size) && // a run of 1
-		     gp_load32(at + 8) == GP_CODEC_F32;			// no flags
-	if (!one || !plain || f->len != fixed + pad + size || !gp_wire_weighs(at + 12) ||
-		!gp_wire_is_zero(p + fixed, pad))
-		return false;
-	s->payload = p + fixed + pad;
-	s->len = size;
-	s->codec = GP_CODEC_F32;
-	s->weight = gp_loadf(at + 12);
-	return gp_codec_f32_finite(s->payload, elems);
-}
-
-// Whether a place is admitted and nobody of that rank has been there.
-static inline bool place_awaits(
-	const struct job_core *jc, uint32_t local, uint32_t step, uint32_t rank)
-{
-	if (step - jc->generation - 1 >= STEPS_AHEAD_MAX || place_done(jc, local, step))
-		return false;
-	const struct slot *slot = slot_of(jc, local, step);
-	return place_distance(jc, local, step) <= jc->slot_mask &&
-	       !(slot->open && gp_ranks_has(&slot->ranks, rank));
-}
-
-enum gp_verdict push_known(struct gp_core *c, const struct place *at, struct gp_frame *f)
-{
-	struct core_session *cs = at->cs;
-	struct job_core *jc = at->jc;
-	struct session_watch *w = watch_line(c, cs->id);
-	const struct push p = {.frame = f,
-		.session = cs->id,
-		.rank = cs->rank,
-		.step = at->step,
-		.want = (f->data[2] & GP_WIRE_F_WANT) != 0};
-	uint64_t packet = gp_load64(f->data + 24);
-	struct push_section s = {.run = 1, .local = at->local};
-	if (!known_holds(c, cs, f) || jc->view != cs->known.view || jc->stopping || p.step == 0 ||
-		!watch_is_of(w, cs->id))
-		return GP_VERDICT_OK;
-	if (!place_awaits(jc, at->local, p.step, p.rank) ||
-		!known_section(f, jc->table.blocks[at->local].elems, &s))
-		return GP_VERDICT_OK;
-	jc->busy = true;
-	session_took(c, cs, packet, gp_load32(f->data + 32));
-	slot_add(c, jc, slot_at(jc, at->local, p.step), &p, &s);
-	session_accepted(c, cs, packet);
-	gp_counter_add(&w->datagrams, 1);
-	watch_pushed(w, p.step);
-	return GP_VERDICT_PUSH;
 }

@@ -88,6 +88,13 @@ enum gp_verdict handle_join(struct gp_core *c, struct gp_frame *f, const struct 
 void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_t nonce,
 	struct gp_welcome *w, struct gp_header *h);
 
+// How far a contribution's step may be ahead of what this core knows to be committed: workers learn
+// of a commit from home, perhaps before this core does.
+#define STEPS_AHEAD_MAX 2
+
+// core.c: everything a datagram may be; the frame stays the caller's.
+enum gp_verdict handle_frame(struct gp_core *c, struct gp_frame *f);
+
 // core_push.c
 enum gp_verdict handle_push(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
 	struct job_core *jc, struct gp_frame *f, const struct gp_msg *m);
@@ -99,6 +106,16 @@ static inline struct slot *slot_of(const struct job_core *jc, uint32_t local, ui
 	uint64_t place = (uint64_t)step * jc->table.blocks_count + local;
 	return &jc->slots[(uint32_t)place & jc->slot_mask];
 }
+// Places from the lowest incomplete one; the caller knows that (step, local) is not done.
+static inline uint64_t place_distance(const struct job_core *jc, uint32_t local, uint32_t step)
+{
+	int64_t steps = (int32_t)(step - jc->low_step);
+	int64_t d = steps * jc->table.blocks_count + (int64_t)local - jc->low_local;
+	GP_ASSERT(d >= 0);
+	return (uint64_t)d;
+}
+// The last contribution is there: its sum is made now, or when a version and a decision are there.
+void slot_filled(struct gp_core *c, struct job_core *jc, struct slot *slot);
 static inline void slot_begin(struct job_core *jc, struct slot *slot, uint32_t local, uint32_t step)
 {
 	slot->step = step;

@@ -21,6 +21,7 @@
 #include "engine_cmd.h"
 #include "engine_beat.h"
 #include "engine_gate.h"
+#include "engine_known.h"
 #include "engine_status.h"
 
 #define HELD_SECTIONS_MAX 64
@@ -52,13 +53,6 @@ struct held_pull {
 };
 
 struct job_core;
-
-// How the latest contribution began that was taken from a session in the long way: see known.h.
-struct known {
-	uint64_t head[2];	    // version to epoch; 0: none
-	uint32_t view;		    // of the job, never 0
-	const struct gp_session *s; // control's word of it
-};
 
 struct core_session {
 	GP_ALIGNED(GP_CACHE_LINE) uint32_t id; // of the session that the rest is about; 0 = none
