@@ -129,6 +129,26 @@ static int address_check(const struct check *k)
 	return 0;
 }
 
+static int sync_jobs_check(const struct check *k)
+{
+	for (uint32_t i = 0; i < k->c->jobs_count; i++) {
+		const struct gp_config_job *j = &k->c->jobs[i];
+		bool late = j->consistency == GP_CONSISTENCY_QUORUM &&
+			    j->staleness.policy != GP_STALENESS_REFUSE;
+		if (j->kind == GP_JOB_EMBED)
+			return gp_config_refuse(k->l, i + 1, gp_config_row_of("jobs[].kind"),
+				"is embed, which replica.mode sync does not take (mode snapshots "
+				"does)");
+		if (late)
+			return gp_config_refuse(k->l, i + 1,
+				gp_config_row_of("jobs[].staleness.policy"),
+				"is not refuse, which a quorum needs with replica.mode sync: a "
+				"worker "
+				"is done with a late contribution before the replica holds it");
+	}
+	return 0;
+}
+
 // Both nodes of a pair are configured alike, whoever leads.
 static int sync_check(const struct check *k)
 {
@@ -146,12 +166,7 @@ static int sync_check(const struct check *k)
 			"is sync, but leadership.kind is none: something has to say who leads");
 	if (r->lag_max > 0)
 		return REFUSE(k, "replica.lag_max", "is for mode snapshots; sync has no lag");
-	for (uint32_t i = 0; i < k->c->jobs_count; i++)
-		if (k->c->jobs[i].consistency != GP_CONSISTENCY_BSP)
-			return gp_config_refuse(k->l, i + 1, gp_config_row_of("jobs[].consistency"),
-				"is not bsp, which replica.mode sync needs (mode snapshots takes "
-				"every consistency)");
-	return 0;
+	return sync_jobs_check(k);
 }
 
 static int replica_check(const struct check *k)

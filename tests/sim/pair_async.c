@@ -327,6 +327,15 @@ void pair_async_done(struct pair_worker *w, uint32_t step)
 	fresh_check(w, w->core->round_step, step + 1);
 }
 
+void pair_async_watch(struct pair_worker *w)
+{
+	const struct gp_ccore *c = w->core;
+	bool given = pair_is_async(w->s) && c->laid_out && c->mode == CC_PULL && !c->read.open &&
+		     c->fate != GP_CCORE_AGAIN;
+	if (given && (c->running || c->phase == CC_SETTLED) && c->todo > 0)
+		(void)row_find(w->s, c->round_step, "worker", w->rank);
+}
+
 // What it says that ranks had brought is in its blocks, and nothing else.
 static void image_check(struct pair_node *n, const struct gp_image_view *v)
 {

@@ -58,6 +58,8 @@ bool pair_is_async(const struct pair_sim *s);
 void pair_async_give(struct pair_sim *s, uint32_t rank, uint32_t step, uint32_t t, float *grad);
 // It was told that the step is done, and holds `params` of the generation it read.
 void pair_async_done(struct pair_worker *w, uint32_t step);
+// At each turn: nothing is given to it that the backup does not hold.
+void pair_async_watch(struct pair_worker *w);
 // It begins with generation `generation`.
 void pair_async_begins(struct pair_worker *w, uint32_t generation);
 

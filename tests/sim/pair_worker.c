@@ -243,6 +243,7 @@ uint64_t pair_worker_turn(struct pair_worker *w)
 		return w->s->now;
 	}
 	lanes_attach(w);
+	pair_async_watch(w);
 	if (gp_ccore_fate(w->core) == GP_CCORE_AGAIN)
 		return at;
 	if (gp_ccore_fate(w->core) == GP_CCORE_ROLLED_BACK && !w->told) {
