@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // The rows of an embed job's tables as one cut has them, while pushes go on: first the ids of all
-// rows, sorted; then row after row. Memory: 8 bytes for each row of the job, and a megabyte.
+// rows, sorted; then row after row. Memory: 8 bytes for each row of a table, as much again while
+// they are sorted, and a megabyte.
 #include "snapshot_plan.h"
 
 #include <errno.h>

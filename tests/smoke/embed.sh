@@ -20,13 +20,28 @@ embed_start() {
 learn() { # RANK STEPS [OPTION]...
 	proc_start "worker$1" "worker$1" "$GRADWORKER" --task sections --data "$RUN_DIR/sample.tsv" \
 		--features-bits 12 --server "$ADDR_PRIMARY:9700" --job sections --rank "$1" --world 2 \
-		--batch 32 --steps "$2" --mtu "$MTU" --progress none "${@:3}"
+		--batch 32 --steps "$2" --mtu "$MTU" --timeout-ms 60000 --progress none \
+		"${@:3}"
+}
+
+# shellcheck disable=SC2317 # called by name
+clock_is() {
+	[ "$(ctl "$1" job show sections 2>/dev/null | jq '.clock_min // 0')" -ge "$2" ]
+}
+
+# learned NAME STEPS: both workers have done so many at that server; then they are told to end.
+learned() {
+	local r
+	wait_for 60 clock_is "$@" || fail "not at step $2 after 60 s"
+	for r in 0 1; do
+		proc_stop "worker$r" 20 || fail "worker $r: $(tail -n 1 "$RUN_DIR/worker$r.log")"
+	done
 }
 
 # evaluate ADDRESS LOG: a reader of that server
 evaluate() {
 	ns_run worker0 "$GRADWORKER" --eval --task sections --data "$RUN_DIR/sample.tsv" \
-		--features-bits 12 --server "$1:9700" --job sections >"$RUN_DIR/$2.log" 2>&1 ||
+		--features-bits 12 --server "$1:9700" --job sections --timeout-ms 60000 >"$RUN_DIR/$2.log" 2>&1 ||
 		fail "evaluation: $(tail -n 1 "$RUN_DIR/$2.log")"
 }
 

@@ -16,13 +16,13 @@ snapshot_exists() {
 smoke_begin 2 1500
 sample "$RUN_DIR/sample.tsv"
 embed_start snapshot.interval_steps=20 snapshot.keep=3
-for r in 0 1; do learn "$r" 600 --timeout-ms 60000 --reconnect-ms 60000; done
+for r in 0 1; do learn "$r" 1000000 --reconnect-ms 60000; done
 wait_for 30 snapshot_exists || fail "no snapshot within 30 s"
 proc_kill embed
 CORES=3 embed_start snapshot.interval_steps=20
 grep -E 'job sections: starts from .*/sections-[0-9]+, step' "$RUN_DIR/embed.log" ||
 	fail "it does not start from a snapshot"
-workers_end 60
+learned embed 200
 for r in 0 1; do expect "sessions had again" 1 "$(field reconnects "$RUN_DIR/worker$r.log")"; done
 accuracy_expect "$ADDR_PRIMARY" eval
 ctl embed snapshot now | grep -q sections || fail "snapshot now"

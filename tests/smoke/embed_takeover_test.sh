@@ -25,14 +25,14 @@ sample "$RUN_DIR/sample.tsv"
 node_start primary gp0
 node_start replica gp1 cores.count=1
 for r in 0 1; do
-	learn "$r" 1200 --server "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700" --timeout-ms 60000 \
+	learn "$r" 1000000 --server "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700" \
 		--reconnect-ms 60000 --progress text
 done
 wait_for 30 replica_holds || fail "no snapshot within 30 s"
 evaluate "$ADDR_REPLICA" standby # readers are served meanwhile
 proc_kill primary
 ctl replica leader promote --peer-is-fenced | grep '"primary": 1'
-workers_end 60
+learned replica 200
 for r in 0 1; do
 	expect "sessions had again" 1 "$(field reconnects "$RUN_DIR/worker$r.log")"
 	grep -E "rank $r goes on behind step [1-9]" "$RUN_DIR/worker$r.log" ||
