@@ -83,6 +83,14 @@ static enum gp_verdict direct_apply(struct gp_core *c, struct job_core *jc, uint
 	return GP_VERDICT_PUSH;
 }
 
+// What the backup is told of a rank is its clock and the step after that. Nobody who hears of his
+// commits behind the gate is further.
+static bool is_gated(const struct gp_core *c, const struct job_core *jc)
+{
+	const struct job_status *st = &c->engine->status[jc->job->idx];
+	return jc->job->cfg->replicated && atomic_load_explicit(&st->gated, memory_order_relaxed);
+}
+
 static enum gp_verdict direct_block(struct gp_core *c, struct job_core *jc, uint32_t local,
 	const struct gp_header *h, const struct part *part)
 {
@@ -91,8 +99,7 @@ static enum gp_verdict direct_block(struct gp_core *c, struct job_core *jc, uint
 		return GP_VERDICT_PUSH_DUPLICATE;
 	if (h->step - rk->clock > STEPS_AHEAD_MAX)
 		return GP_VERDICT_TOO_EARLY;
-	// What the backup is told of a rank is its clock and the step after that.
-	if (jc->job->cfg->replicated && h->step != rk->clock + 1)
+	if (h->step != rk->clock + 1 && is_gated(c, jc))
 		return GP_VERDICT_PUSH_BUSY;
 	int64_t d =
 		(int64_t)(h->step - rk->low_step) * jc->table.blocks_count + local - rk->low_local;

@@ -87,6 +87,7 @@ static void status_publish(struct gp_core *c, struct job_core *jc)
 	uint32_t generation = generation_out(jc);
 	atomic_store_explicit(&st->generation, generation, memory_order_relaxed);
 	atomic_store_explicit(&st->decision, home_open(h), memory_order_relaxed);
+	atomic_store_explicit(&st->gated, h->gate.serial != 0, memory_order_relaxed);
 	atomic_store_explicit(&st->state, state, memory_order_relaxed);
 	atomic_store_explicit(&st->initialised, generation != UINT32_MAX, memory_order_relaxed);
 	atomic_store_explicit(&st->cut_active, h->cut_active, memory_order_relaxed);

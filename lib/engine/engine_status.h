@@ -19,6 +19,7 @@ struct job_status {
 	_Atomic uint32_t bound; // present staleness bound, GP_WIRE_BOUND_NONE
 	_Atomic uint32_t clock_min;
 	_Atomic uint32_t clock_max;
+	_Atomic uint32_t gated;	 // the release gate is closed
 	_Atomic uint32_t backed; // control writes: generation that the backup holds
 };
 
