@@ -31,25 +31,35 @@ static inline __m512i keys16(__m512 v)
 
 // Every contribution is looked through for NaN and infinity when it arrives: the largest magnitude
 // as an integer, which is above all finite ones then.
+// `lines` is constant at every call.
+static inline __attribute__((always_inline)) const uint8_t *lines_max(
+	const uint8_t *payload, __m512i max[2], const uint32_t lines)
+{
+	const __m512i key = _mm512_set1_epi32((int)CODEC_KEY_MASK);
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < lines; i++) {
+		__m512i v = _mm512_loadu_si512(payload + 64 * (size_t)i);
+		max[i % 2] = _mm512_max_epu32(max[i % 2], _mm512_and_si512(v, key));
+	}
+	return payload + 64 * (size_t)lines;
+}
+
 static bool f32_finite(const uint8_t *payload, uint32_t count)
 {
-	__m512i max0 = _mm512_setzero_si512(), max1 = max0;
-	const uint8_t *end = payload + 4 * (size_t)count;
-	for (; payload + 512 <= end; payload += 512) {
-#pragma GCC unroll 4
-		for (uint32_t i = 0; i < 512; i += 128) {
-			max0 = _mm512_max_epu32(max0, keys16(load16(payload + i)));
-			max1 = _mm512_max_epu32(max1, keys16(load16(payload + i + 64)));
-		}
-	}
-	for (; payload + 64 <= end; payload += 64)
-		max0 = _mm512_max_epu32(max0, keys16(load16(payload)));
-	if (payload < end) {
-		__mmask16 in = tail16((uint32_t)(end - payload) / 4);
-		max1 = _mm512_max_epu32(max1, keys16(load16_in(in, payload)));
-	}
-	max0 = _mm512_max_epu32(max0, max1);
-	return _mm512_cmpge_epu32_mask(max0, _mm512_set1_epi32((int)CODEC_EXP_MASK)) == 0;
+	__m512i max[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+	uint32_t lines = count / 16;
+	for (; lines >= 8; lines -= 8)
+		payload = lines_max(payload, max, 8);
+	if (lines & 4)
+		payload = lines_max(payload, max, 4);
+	if (lines & 2)
+		payload = lines_max(payload, max, 2);
+	if (lines & 1)
+		payload = lines_max(payload, max, 1);
+	if (count % 16 > 0)
+		max[1] = _mm512_max_epu32(max[1], keys16(load16_in(tail16(count % 16), payload)));
+	max[0] = _mm512_max_epu32(max[0], max[1]);
+	return _mm512_cmpge_epu32_mask(max[0], _mm512_set1_epi32((int)CODEC_EXP_MASK)) == 0;
 }
 
 // ---- bf16

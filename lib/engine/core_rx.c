@@ -16,16 +16,17 @@
 
 // How many datagrams before its turn the payload of one is fetched, then, its header being there,
 // what is kept about its block, and then what a completion of that needs.
-#define PAYLOAD_AHEAD  5
+#define PAYLOAD_AHEAD  3
 #define PAYLOAD_MAX    2048u
-#define PLACE_AHEAD    4
-#define VERSIONS_AHEAD 3
+#define PLACE_AHEAD    2
+#define VERSIONS_AHEAD 1
 
 // Where a datagram belongs that begins as its session's last; `cs` NULL: it does not.
 struct place {
 	struct core_session *cs;
 	struct job_core *jc;
 	struct slot *slot; // that the place has if it is admitted
+	struct part *part; // of it
 	uint32_t step;
 	uint32_t local; // of its first section's block, which is this core's
 };
@@ -66,7 +67,10 @@ static inline void place_find(const struct gp_core *c, const struct gp_frame *f,
 	at->step = gp_load32(p + 20);
 	at->local = local;
 	at->slot = slot_of(jc, local, at->step);
+	at->part = &jc->parts[(size_t)(at->slot - jc->slots) * jc->job->cfg->workers + cs->rank];
+	__builtin_prefetch(cs, 1);
 	__builtin_prefetch(at->slot, 1);
+	__builtin_prefetch(at->part, 1);
 	__builtin_prefetch(&jc->table.blocks[local], 1);
 }
 
@@ -158,7 +162,7 @@ static inline enum gp_verdict push_known(
 	watch_pushed(w, at->step);
 	if (!slot->open)
 		slot_begin(jc, slot, at->local, at->step);
-	slot->parts[rank] = (struct part){.frame = f,
+	*at->part = (struct part){.frame = f,
 		.payload = part.payload,
 		.len = part.len,
 		.weight = part.weight,

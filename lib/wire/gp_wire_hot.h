@@ -34,17 +34,21 @@ static inline uint32_t gp_wire_parts_size(uint32_t flags, uint32_t sections)
 	       (flags & GP_WIRE_F_TAG ? GP_WIRE_TAG_SIZE : 0);
 }
 
+// Word by word; the compiler shall not make more of it, a pad has few.
 static inline bool gp_wire_is_zero(const uint8_t *p, uint32_t len)
 {
 	uint64_t any = 0;
-	uint32_t i = 0;
-	for (; i + 8 <= len; i += 8)
-		any |= gp_load64(p + i);
-	if (len >= 8) // the rest, and of what was looked at as much as fills it up
-		return (any | gp_load64(p + len - 8)) == 0;
-	for (; i < len; i++)
-		any |= p[i];
-	return any == 0;
+	if (len < 8) {
+		for (uint32_t i = 0; i < len; i++)
+			any |= p[i];
+		return any == 0;
+	}
+	const uint8_t *last = p + len - 8;
+	for (; p < last; p += 8) {
+		any |= gp_load64(p);
+		__asm__("" : "+r"(any));
+	}
+	return (any | gp_load64(last)) == 0; // some of it again
 }
 
 // The weight that a payload may have: finite, above 0. As bits: NaN, infinities, negative values
