@@ -17,7 +17,8 @@
 // units while no cut was under way): each job begins on each core there, with zeros for parameters.
 // An asynchronous job has no such moment: its ranks never have nothing under way together. It is
 // driven from its own beginning only (`missing` says so), and refused by name where that was a
-// snapshot, since a dump does not say how far each rank was in it. Standbys are refused too.
+// snapshot, since a dump does not say how far each rank was in it. A job of tables needs whole
+// datagrams (without them `missing` says so). Standbys are refused too.
 //
 // A dump may be forged: what trips an assertion of the engine ends the replay with a text, unless
 // gp_replay_unguard has let the program end there, for a debugger.

@@ -466,7 +466,11 @@ static void control_run(struct gp_replay *r, uint64_t now)
 
 static void missing_say(struct gp_replay *r, const struct gp_job_config *cfg, uint32_t core)
 {
-	if (cfg_is_async(cfg))
+	if (!replay_job_is_kept(r, cfg->id))
+		snprintf(r->result.missing, sizeof(r->result.missing),
+			"job %s is of tables: only with whole datagrams (recorder.mode payloads)",
+			cfg->name);
+	else if (cfg_is_async(cfg))
 		snprintf(r->result.missing, sizeof(r->result.missing),
 			"job %s is asynchronous: only from its beginning, which core %u has not",
 			cfg->name, core);

@@ -4,6 +4,8 @@
 // of it.
 #include "replay_priv.h"
 
+#include "embed.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -106,6 +108,13 @@ static int engine_make(struct gp_replay *r)
 	return gp_engine_create(&r->e, &r->cfg, xports);
 }
 
+// Of pushed rows only their bytes tell which they are: headers are not enough.
+bool replay_job_is_kept(const struct gp_replay *r, uint32_t id)
+{
+	const struct gp_job_config *cfg = &r->e->jobs_cfg[r->e->job_idx[id]];
+	return r->node.payloads || !cfg_embeds(cfg);
+}
+
 static void cores_begin(struct gp_replay *r, const struct gp_flight_file *f)
 {
 	struct gp_flight_part p;
@@ -122,7 +131,8 @@ static void cores_begin(struct gp_replay *r, const struct gp_flight_file *f)
 		}
 		r->result.wrapped |= rc->main.cursor.wrapped;
 		for (uint32_t id = 1; id <= GP_ENGINE_JOBS_MAX; id++) {
-			rc->started[id] = !rc->main.cursor.wrapped;
+			rc->started[id] = !rc->main.cursor.wrapped &&
+					  (!r->jobs[id].layout || replay_job_is_kept(r, id));
 			rc->told[id] = r->jobs[id].layout ? r->jobs[id].layout->first_decision : 0;
 		}
 		r->begin = GP_MIN(r->begin, replay_core_time(rc));
