@@ -8,47 +8,11 @@
 // After each event: what is counted is what is there, a failed session has a text; what is in
 // flight never exceeded the credit when it was sent; the core does not ask to be called at once
 // for ever. At the end all frames and all memory are back.
-#include <ccore_priv.h>
-
-#include "input.h"
-#include "wire_port.h"
-
-#define LANES	    2
-#define TENSORS	    2
-#define BLOCKS	    4
-#define BLOCK_ELEMS 96
-#define MTU	    1472
-#define SESSION	    0x00070003
-#define EPOCH	    4
-#define NONCE	    77
-#define EVENTS_MAX  400
-#define OLD_COUNT   8
-#define OLD_SIZE    1500
-#define TAKE_MAX    (16 << 20)
-#define SPINS_MAX   16
+#include "client_world.h"
 
 static const uint64_t tensor_elems[TENSORS] = {200, 10};
 static const uint32_t first_block[TENSORS] = {0, 3};
 static const uint32_t block_elems[BLOCKS] = {96, 96, 8, 10};
-
-struct client {
-	struct gp_ccore *c;
-	struct port port[LANES];
-	struct gp_welcome w;
-	struct input in;
-	uint64_t now;
-	uint64_t packet; // server's
-	uint32_t hello_size[LANES];
-	uint32_t takes_left;
-	uint32_t taken; // not given back
-	float *grad[TENSORS];
-	float *out[TENSORS];
-	struct {
-		uint8_t data[OLD_SIZE];
-		uint32_t len, lane;
-	} old[OLD_COUNT];
-	uint32_t old_count;
-};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -87,11 +51,6 @@ static void on_sent(struct port *p, const struct gp_addr *to, const uint8_t *dat
 		GP_ASSERT(l->outstanding <= l->credit);
 }
 
-static uint32_t below(struct input *in, uint32_t count)
-{
-	return input_u8(in) % count;
-}
-
 static bool is_async(const struct client *k)
 {
 	return k->w.consistency != GP_CONSIST_BSP;
@@ -101,6 +60,7 @@ static void client_begin(struct client *k)
 {
 	static const enum gp_client_codec codecs[] = {
 		GP_CLIENT_F32, GP_CLIENT_AUTO, GP_CLIENT_TOPK_F16, (enum gp_client_codec)0};
+	static const uint8_t results[] = {0, GP_CODEC_BF16, GP_CODEC_F16, GP_CODEC_INT8};
 	uint8_t a = input_u8(&k->in), b = input_u8(&k->in);
 	uint32_t lanes = 1 + (a & 1);
 	k->w = (struct gp_welcome){.nonce = NONCE,
@@ -122,7 +82,7 @@ static void client_begin(struct client *k)
 		.world = 2,
 		.rank = a & 32 ? GP_WIRE_RANK_NONE : 0,
 		.incarnation = 5};
-	const struct gp_ccore_config cfg = {.job = "job",
+	struct gp_ccore_config cfg = {.job = "job",
 		.server = "10.0.0.1:9700",
 		.v4 = true,
 		.world = 2,
@@ -137,6 +97,10 @@ static void client_begin(struct client *k)
 		.take = mem_take,
 		.give = mem_give,
 		.mem_arg = k};
+	if ((b >> 4 & 7) == 7)
+		rows_client_choose(k, &cfg, a);
+	else if ((b >> 4 & 7) == 5)
+		cfg.results = results[b & 3];
 	k->takes_left = b & 128 ? below(&k->in, 8) + 1 : UINT32_MAX;
 	for (uint32_t i = 0; i < LANES; i++)
 		k->port[i] = (struct port){
@@ -196,7 +160,7 @@ static void feed(struct client *k, uint32_t lane, const uint8_t *data, uint32_t 
 	ports_attach(k);
 }
 
-static void send(struct client *k, uint32_t lane, struct gp_header *h, const struct gp_section *s,
+void client_send(struct client *k, uint32_t lane, struct gp_header *h, const struct gp_section *s,
 	const uint8_t *body, uint32_t body_len)
 {
 	static uint8_t data[GP_WIRE_DATAGRAM_MAX];
@@ -225,7 +189,7 @@ static void send(struct client *k, uint32_t lane, struct gp_header *h, const str
 }
 
 // `how`: bit 7 bends fields, bit 6 brings acknowledgements.
-static struct gp_header session_header(struct client *k, uint8_t type, uint8_t how)
+struct gp_header client_header(struct client *k, uint8_t type, uint8_t how)
 {
 	struct input *in = &k->in;
 	struct gp_header h = {.version = GP_WIRE_VERSION,
@@ -250,6 +214,14 @@ static struct gp_header session_header(struct client *k, uint8_t type, uint8_t h
 	return h;
 }
 
+// A result in one of the shorter codecs that a worker may ask for.
+static void result_narrow(struct gp_section *s, uint8_t how, uint32_t elems)
+{
+	s->codec = how & 1 ? GP_CODEC_F16 : GP_CODEC_INT8;
+	s->len = s->codec == GP_CODEC_F16 ? (uint16_t)gp_align_up(elems * 2, 4)
+					  : (uint16_t)(4 + gp_align_up(elems, 4));
+}
+
 static uint32_t result_payload(struct input *in, struct gp_section *s, uint8_t *at)
 {
 	uint32_t elems = block_elems[s->block % BLOCKS];
@@ -261,8 +233,10 @@ static uint32_t result_payload(struct input *in, struct gp_section *s, uint8_t *
 	if (how & 64) {
 		s->codec = GP_CODEC_BF16;
 		s->len = (uint16_t)(elems * 2);
+		if (how & 32 && how & 16)
+			result_narrow(s, how, elems);
 	} else if (how & 128) {
-		s->codec = (uint8_t)below(in, 4);
+		s->codec = (uint8_t)below(in, GP_CODEC_COUNT + 1);
 		s->len = (uint16_t)input_bytes(in, at, 64);
 	}
 	return s->len;
@@ -274,7 +248,7 @@ static void blocks_send(struct client *k, uint32_t lane, uint8_t type)
 	struct gp_section s[4];
 	uint8_t how = input_u8(&k->in);
 	uint32_t len = 0;
-	struct gp_header h = session_header(k, type, how);
+	struct gp_header h = client_header(k, type, how);
 	if (type == GP_WIRE_BUSY) {
 		uint64_t pn = k->c->lanes[lane % k->c->lanes_count].tx_packet;
 		len = gp_wire_put_u64(body, input_number(&k->in, pn));
@@ -293,13 +267,13 @@ static void blocks_send(struct client *k, uint32_t lane, uint8_t type)
 		if (what & 64)
 			s[i].run = (uint16_t)input_number(&k->in, 2);
 	}
-	send(k, lane, &h, s, body, len);
+	client_send(k, lane, &h, s, body, len);
 }
 
 static void commit_send(struct client *k, uint32_t lane, uint8_t kind)
 {
 	uint8_t body[1024], how = input_u8(&k->in);
-	struct gp_header h = session_header(k, GP_WIRE_COMMIT, how);
+	struct gp_header h = client_header(k, GP_WIRE_COMMIT, how);
 	const struct gp_commit x = {.first = (uint32_t)input_field(&k->in, how, 5, k->c->known + 1),
 		.n = (uint16_t)(1 + (how & 3))};
 	uint32_t len = gp_wire_put_commit(body, &x);
@@ -314,6 +288,8 @@ static void commit_send(struct client *k, uint32_t lane, uint8_t kind)
 			.view = k->c->view + view};
 		if (e.kind != GP_DECISION_VIEW)
 			e.flags = 0;
+		if (e.kind == GP_DECISION_COMMIT && client_embeds(k))
+			e.unit = 0; // of rank 0
 		if (e.kind == GP_DECISION_COMMIT && is_async(k) && k->c->mode != CC_INIT_ZERO) {
 			e.flags = what >> 2 & (GP_COMMIT_YOURS | GP_COMMIT_LATE);
 			e.step = k->c->step;
@@ -327,11 +303,15 @@ static void commit_send(struct client *k, uint32_t lane, uint8_t kind)
 		}
 		len += gp_wire_put_commit_entry(body + len, &e);
 	}
-	send(k, lane, &h, NULL, body, len);
+	client_send(k, lane, &h, NULL, body, len);
 }
 
 static void do_result(struct client *k, uint32_t lane)
 {
+	if (client_embeds(k)) {
+		rows_send(k, lane);
+		return;
+	}
 	blocks_send(k, lane, GP_WIRE_RESULT);
 }
 
@@ -357,14 +337,14 @@ static void do_view(struct client *k, uint32_t lane)
 
 static void do_ack(struct client *k, uint32_t lane)
 {
-	struct gp_header h = session_header(k, GP_WIRE_ACK, input_u8(&k->in) | 64);
-	send(k, lane, &h, NULL, NULL, 0);
+	struct gp_header h = client_header(k, GP_WIRE_ACK, input_u8(&k->in) | 64);
+	client_send(k, lane, &h, NULL, NULL, 0);
 }
 
 static void do_heartbeat_reply(struct client *k, uint32_t lane)
 {
 	uint8_t body[64], how = input_u8(&k->in);
-	struct gp_header h = session_header(k, GP_WIRE_HEARTBEAT_REPLY, how);
+	struct gp_header h = client_header(k, GP_WIRE_HEARTBEAT_REPLY, how);
 	const struct gp_heartbeat_reply x = {.time = k->now,
 		.generation = (uint32_t)input_field(&k->in, how, 0, k->c->round_step),
 		.view = k->c->view,
@@ -374,13 +354,13 @@ static void do_heartbeat_reply(struct client *k, uint32_t lane)
 		.state = GP_STATE_RUNNING,
 		.next_step = k->c->step + (how >> 3 & 1),
 		.flags = how >> 2 & 7};
-	send(k, lane, &h, NULL, body, gp_wire_put_heartbeat_reply(body, &x));
+	client_send(k, lane, &h, NULL, body, gp_wire_put_heartbeat_reply(body, &x));
 }
 
 static void read_reply_send(struct client *k, uint32_t lane, uint8_t how)
 {
 	uint8_t body[64];
-	struct gp_header h = session_header(k, GP_WIRE_READ_REPLY, how);
+	struct gp_header h = client_header(k, GP_WIRE_READ_REPLY, how);
 	const struct gp_read_reply x = {
 		.request = (uint32_t)input_field(&k->in, how, 0, k->c->read.request),
 		.state = (how >> 1 & 3) % 3,
@@ -388,7 +368,7 @@ static void read_reply_send(struct client *k, uint32_t lane, uint8_t how)
 		.generation = (uint32_t)input_field(&k->in, how, 3, k->c->round_step + 1),
 		.clock = (uint32_t)input_field(&k->in, how, 4, k->c->step),
 		.bound = 2};
-	send(k, lane, &h, NULL, body, gp_wire_put_read_reply(body, &x));
+	client_send(k, lane, &h, NULL, body, gp_wire_put_read_reply(body, &x));
 }
 
 static void do_small_reply(struct client *k, uint32_t lane)
@@ -398,24 +378,24 @@ static void do_small_reply(struct client *k, uint32_t lane)
 		read_reply_send(k, lane, how);
 		return;
 	}
-	struct gp_header h = session_header(k, GP_WIRE_BARRIER_REPLY, how);
-	send(k, lane, &h, NULL, body, gp_wire_put_barrier(body, how & 3, ~how >> 2 & 1));
+	struct gp_header h = client_header(k, GP_WIRE_BARRIER_REPLY, how);
+	client_send(k, lane, &h, NULL, body, gp_wire_put_barrier(body, how & 3, ~how >> 2 & 1));
 }
 
 static void do_leave_reply(struct client *k, uint32_t lane)
 {
 	uint8_t body[16], how = input_u8(&k->in);
-	struct gp_header h = session_header(k, GP_WIRE_LEAVE_REPLY, how);
-	send(k, lane, &h, NULL, body, gp_wire_put_u64(body, 5 + (how & 1)));
+	struct gp_header h = client_header(k, GP_WIRE_LEAVE_REPLY, how);
+	client_send(k, lane, &h, NULL, body, gp_wire_put_u64(body, 5 + (how & 1)));
 }
 
 static void do_refuse(struct client *k, uint32_t lane)
 {
 	static const uint8_t about[] = {GP_WIRE_PULL, GP_WIRE_PUSH, GP_WIRE_JOIN, GP_WIRE_REGISTER};
 	uint8_t body[512], how = input_u8(&k->in), what = input_u8(&k->in);
-	struct gp_header h = session_header(k, GP_WIRE_REFUSE, how);
+	struct gp_header h = client_header(k, GP_WIRE_REFUSE, how);
 	struct gp_refuse r = {.reason = (uint16_t)(1 + what % (GP_REFUSAL_END - 1)),
-		.about = about[how & 3],
+		.about = client_embeds(k) && (how & 3) == 0 ? GP_WIRE_PULL_ROWS : about[how & 3],
 		.step = k->c->round_step,
 		.what = what >> 6,
 		.expected = 3,
@@ -433,14 +413,14 @@ static void do_refuse(struct client *k, uint32_t lane)
 		r.text_len = GP_WIRE_TEXT_MAX;
 		memset(r.text, '%', GP_WIRE_TEXT_MAX);
 	}
-	send(k, lane, &h, NULL, body, gp_wire_put_refuse(body, &r));
+	client_send(k, lane, &h, NULL, body, gp_wire_put_refuse(body, &r));
 }
 
 static void do_layout(struct client *k, uint32_t lane)
 {
 	uint8_t body[512], how = input_u8(&k->in);
 	const uint32_t units[] = {BLOCKS, BLOCKS, TENSORS, 1};
-	struct gp_header h = session_header(k, GP_WIRE_LAYOUT, how);
+	struct gp_header h = client_header(k, GP_WIRE_LAYOUT, how);
 	struct gp_layout x = {.registered = (uint32_t)input_field(&k->in, how, 0, TENSORS),
 		.state = ~how >> 1 & 1,
 		.block_elems = BLOCK_ELEMS,
@@ -464,6 +444,8 @@ static void do_layout(struct client *k, uint32_t lane)
 	for (uint32_t i = 0; i < x.n; i++) {
 		uint32_t t = (x.first + i) % TENSORS;
 		struct gp_layout_entry e = {.tensor = t, .first_block = first_block[t]};
+		if (client_embeds(k)) // tables have numbers, in an order of their own
+			e = (struct gp_layout_entry){.tensor = TENSORS - 1 - t};
 		e.unit = is_async(k)			    ? 0
 			 : k->w.atomicity == GP_ATOM_BLOCK  ? e.first_block
 			 : k->w.atomicity == GP_ATOM_TENSOR ? t
@@ -472,7 +454,7 @@ static void do_layout(struct client *k, uint32_t lane)
 		e.unit = (uint32_t)input_field(&k->in, how, 5, e.unit);
 		len += gp_wire_put_layout_entry(body + len, &e);
 	}
-	send(k, lane, &h, NULL, body, len);
+	client_send(k, lane, &h, NULL, body, len);
 }
 
 static void do_hello_reply(struct client *k, uint32_t lane)
@@ -490,13 +472,13 @@ static void do_hello_reply(struct client *k, uint32_t lane)
 	struct gp_header h = {.version = 1, .type = GP_WIRE_HELLO_REPLY, .rank = GP_WIRE_RANK_NONE};
 	memset(body, 0, sizeof(body));
 	(void)gp_wire_put_hello(body, &x);
-	send(k, lane, &h, NULL, body, size - GP_WIRE_HEADER_SIZE);
+	client_send(k, lane, &h, NULL, body, size - GP_WIRE_HEADER_SIZE);
 }
 
 static void do_welcome(struct client *k, uint32_t lane)
 {
 	uint8_t body[128], how = input_u8(&k->in);
-	struct gp_header h = session_header(k, GP_WIRE_WELCOME, how & 128);
+	struct gp_header h = client_header(k, GP_WIRE_WELCOME, how & 128);
 	struct gp_welcome x = k->w;
 	if (how & 1) {
 		uint32_t mask = (uint32_t)input_take(&k->in, 2);
@@ -512,7 +494,7 @@ static void do_welcome(struct client *k, uint32_t lane)
 		x.rank = (uint16_t)input_field(&k->in, mask, 9, x.rank);
 		x.session = (uint32_t)input_field(&k->in, mask, 10, x.session);
 	}
-	send(k, lane, &h, NULL, body, gp_wire_put_welcome(body, &x));
+	client_send(k, lane, &h, NULL, body, gp_wire_put_welcome(body, &x));
 }
 
 static void do_raw(struct client *k, uint32_t lane)
@@ -553,7 +535,7 @@ static void do_tick(struct client *k, uint32_t lane)
 	GP_ASSERT(at > k->now);
 }
 
-static void call_check(const struct client *k, int rc)
+void client_call_check(const struct client *k, int rc)
 {
 	GP_ASSERT(rc <= 0);
 	if (rc < 0)
@@ -565,15 +547,15 @@ static void register_call(struct client *k)
 	struct gp_client_tensor t[TENSORS] = {
 		{.name = "a", .dims_count = 1}, {.name = "b", .dims_count = 1}};
 	for (uint32_t i = 0; i < TENSORS; i++)
-		t[i].dims[0] = tensor_elems[i];
-	call_check(k, gp_ccore_register(k->c, t, TENSORS));
+		t[i].dims[0] = client_embeds(k) ? table_dims[i] : tensor_elems[i];
+	client_call_check(k, gp_ccore_register(k->c, t, TENSORS));
 }
 
 static void push_call(struct client *k, uint32_t tensor, bool want)
 {
 	// What is neither contributed nor asked for is passed.
 	const float *grad = want || tensor > 0 ? k->grad[tensor] : NULL;
-	call_check(k, gp_ccore_push(k->c, tensor, grad, 1.0f, want ? k->out[tensor] : NULL));
+	client_call_check(k, gp_ccore_push(k->c, tensor, grad, 1.0f, want ? k->out[tensor] : NULL));
 }
 
 static void round_end_call(struct client *k)
@@ -583,7 +565,7 @@ static void round_end_call(struct client *k)
 	if (k->c->running)
 		(void)gp_ccore_pull_end(k->c);
 	else
-		call_check(k, gp_ccore_step_end(k->c));
+		client_call_check(k, gp_ccore_step_end(k->c));
 }
 
 static void lane_up(struct client *k, uint32_t lane)
@@ -625,6 +607,10 @@ static void do_call(struct client *k, uint32_t lane)
 {
 	uint8_t how = input_u8(&k->in);
 	(void)lane;
+	if (client_embeds(k) && how % 8 < 2) {
+		rows_call(k, how);
+		return;
+	}
 	switch (how % 8) {
 	case 0:
 		for (uint32_t i = 0; i < TENSORS; i++)
@@ -634,16 +620,16 @@ static void do_call(struct client *k, uint32_t lane)
 		push_call(k, how >> 3 & 1, !(how & 64));
 		return;
 	case 2:
-		call_check(k, gp_ccore_init(k->c, k->out));
+		client_call_check(k, gp_ccore_init(k->c, k->out));
 		return;
 	case 3:
-		call_check(k, gp_ccore_pull(k->c, k->out));
+		client_call_check(k, gp_ccore_pull(k->c, k->out));
 		return;
 	case 4:
 		round_end_call(k);
 		return;
 	case 5:
-		call_check(k, gp_ccore_barrier(k->c, how >> 3 & 3));
+		client_call_check(k, gp_ccore_barrier(k->c, how >> 3 & 3));
 		return;
 	case 6:
 		register_call(k);
@@ -675,6 +661,7 @@ static void client_end(struct client *k)
 	for (uint32_t i = 0; i < TENSORS; i++) {
 		free(k->grad[i]);
 		free(k->out[i]);
+		free(k->rows[i]);
 	}
 }
 

@@ -103,15 +103,29 @@ static uint32_t generation_open(const struct world *w, uint32_t core)
 
 static uint32_t block_len(uint8_t codec, uint32_t elems)
 {
-	return codec == GP_CODEC_F32 ? elems * 4 : codec == GP_CODEC_BF16 ? elems * 2 : 0;
+	switch (codec) {
+	case GP_CODEC_F32:
+		return elems * 4;
+	case GP_CODEC_BF16:
+	case GP_CODEC_F16:
+		return (uint32_t)gp_align_up(elems * 2, 4);
+	case GP_CODEC_INT8:
+		return 4 + (uint32_t)gp_align_up(elems, 4);
+	case GP_CODEC_SIGN:
+		return 4 + (uint32_t)gp_align_up(gp_div_up(elems, 8), 4);
+	default:
+		return 0;
+	}
 }
 
 // A payload that fits codec and block, or what the tape says.
 static uint32_t payload_put(struct input *in, struct gp_section *s, uint8_t *at, uint32_t room)
 {
 	uint32_t elems = block_elems[s->block % BLOCKS];
-	s->codec = (uint8_t)below(in, 5);
-	if (s->codec == 4) {
+	uint8_t how = input_u8(in);
+	bool raw = how < 128 && how % 5 == 4;
+	s->codec = how < 128 ? how % 5 : GP_CODEC_F16 + how % 3;
+	if (raw) {
 		s->codec = (uint8_t)below(in, 4);
 		s->len = (uint16_t)input_bytes(in, at, GP_MIN(room, 64));
 		return s->len;
@@ -141,9 +155,10 @@ static float weight_choose(struct input *in)
 	return how < 64 ? gp_loadf(&bits) : 1.0f;
 }
 
-static uint32_t sections_choose(
-	struct input *in, struct gp_section s[4], bool push, uint8_t *body, uint32_t *n)
+static uint32_t sections_choose(struct world *w, uint32_t core, struct gp_section s[4], bool push,
+	uint8_t *body, uint32_t *n)
 {
+	struct input *in = &w->in;
 	uint32_t len = 0;
 	uint8_t how = input_u8(in);
 	*n = 1 + how % 4;
@@ -152,7 +167,9 @@ static uint32_t sections_choose(
 		s[i] = (struct gp_section){.block = what % 4, .run = 1};
 		if (what & 16)
 			s[i].block = (uint32_t)input_number(in, BLOCKS - 1);
-		if (push) {
+		if (push && world_embeds(w) && !(what & 32)) {
+			len += rows_place_put(w, core, &s[i], body + len);
+		} else if (push) {
 			s[i].weight = what & 32 ? weight_choose(in) : 1.0f;
 			len += payload_put(in, &s[i], body + len, 700);
 		}
@@ -164,10 +181,10 @@ static uint32_t sections_choose(
 
 static void blocks_send(struct world *w, uint32_t core, uint32_t peer, uint8_t type)
 {
-	static uint8_t body[2048];
+	static uint8_t body[4 * ROWS_PLACE_MAX];
 	struct gp_section s[4];
 	struct gp_header h = session_header(w, core, peer, type);
-	uint32_t n, len = sections_choose(&w->in, s, type == GP_WIRE_PUSH, body, &n);
+	uint32_t n, len = sections_choose(w, core, s, type == GP_WIRE_PUSH, body, &n);
 	uint8_t how = input_u8(&w->in);
 	h.sections = (uint8_t)n;
 	h.flags = how & 1 ? GP_WIRE_F_WANT : 0;
@@ -189,17 +206,49 @@ static void do_push(struct world *w, uint32_t core, uint32_t peer)
 	blocks_send(w, core, peer, GP_WIRE_PUSH);
 }
 
+static void rows_pull(struct world *w, uint32_t core, uint32_t peer)
+{
+	static uint8_t body[GP_WIRE_ROWS_HEAD + 8 * ROWS_PULL_MAX];
+	struct gp_header h = session_header(w, core, peer, GP_WIRE_PULL_ROWS);
+	uint32_t len = rows_pull_put(w, core, body, &h.step);
+	if (input_u8(&w->in) & 128)
+		header_bend(&w->in, &h);
+	send(w, core, peer, &h, NULL, body, len);
+}
+
 static void do_pull(struct world *w, uint32_t core, uint32_t peer)
 {
+	if (world_embeds(w)) {
+		rows_pull(w, core, peer);
+		return;
+	}
 	blocks_send(w, core, peer, GP_WIRE_PULL);
+}
+
+// A whole push of rows: its first place at each core, and that the others are empty.
+static void rows_step(struct world *w, uint32_t peer, uint8_t who)
+{
+	static uint8_t body[ROWS_PLACE_MAX];
+	for (uint32_t k = 0; k < w->cores; k++)
+		for (uint32_t i = 0; i < 2; i++) {
+			struct gp_header h = session_header(w, k, i, GP_WIRE_PUSH);
+			struct gp_section s[2] = {{.block = k}, {.block = k + w->cores}};
+			uint32_t len = rows_place_put(w, k, &s[0], body);
+			s[1].run = (uint16_t)(BLOCKS / w->cores - 1);
+			h.step = step_open(w, k, i);
+			h.sections = 2;
+			if (!(who >> (2 * k + i) & 1) && i <= peer)
+				send(w, k, i, &h, s, body, len);
+		}
 }
 
 // An honest contribution of zeros to every block of the core by every worker, and a few turns.
 static void do_step(struct world *w, uint32_t core, uint32_t peer)
 {
 	uint32_t who = input_u8(&w->in);
-	(void)core;
-	for (uint32_t k = 0; k < w->cores; k++)
+	if (world_embeds(w) && core == 0)
+		rows_step(w, peer, (uint8_t)who);
+	for (uint32_t k = 0; k < w->cores && !(world_embeds(w) && core == 0); k++)
 		for (uint32_t i = 0; i < 2; i++) {
 			struct gp_header h = session_header(w, k, i, GP_WIRE_PUSH);
 			const struct gp_section s = {
@@ -226,13 +275,14 @@ static void do_heartbeat(struct world *w, uint32_t core, uint32_t peer)
 	send(w, core, peer, &h, NULL, body, gp_wire_put_heartbeat(body, &hb));
 }
 
-static uint32_t desc_put(struct input *in, uint8_t *at, uint32_t i, uint8_t how)
+static uint32_t desc_put(
+	struct input *in, uint8_t *at, uint32_t i, uint8_t how, const uint64_t elems[TENSORS])
 {
 	struct gp_tensor_desc d = {.priority = i,
 		.dtype = 1,
 		.dims_count = 1,
 		.name_len = 1,
-		.dims = {tensor_elems[i % TENSORS]},
+		.dims = {elems[i % TENSORS]},
 		.name = {(char)('a' + i)}};
 	d.dims[0] = input_field(in, how, 3, d.dims[0]);
 	if (how & 16) {
@@ -258,7 +308,8 @@ static void do_register(struct world *w, uint32_t core, uint32_t peer)
 		.n = how & 4 ? (uint16_t)below(&w->in, 4) : TENSORS};
 	uint32_t len = gp_wire_put_register(body, &r);
 	for (uint32_t i = 0; i < r.n; i++)
-		len += desc_put(&w->in, body + len, i, how);
+		len += desc_put(
+			&w->in, body + len, i, how, world_embeds(w) ? table_dims : tensor_elems);
 	if (how & 128)
 		header_bend(&w->in, &h);
 	send(w, core, peer, &h, NULL, body, len);
@@ -297,6 +348,7 @@ static void do_join(struct world *w, uint32_t core, uint32_t peer)
 		p->incarnation++;
 	}
 	j.incarnation = p->incarnation;
+	j.flags |= (how >> 2 & 15u) << 8; // GP_JOIN_RESULTS
 	if (how & 2) {
 		j.flags |= GP_JOIN_ATTACH;
 		j.session = p->session;

@@ -137,7 +137,7 @@ static void consistency_choose(struct gp_job_config *j, uint8_t how)
 	};
 	uint32_t i = how >> 4 & 7;
 	j->consistency = ways[i].consistency;
-	if (j->consistency == GP_CONSIST_BSP)
+	if (j->consistency == GP_CONSIST_BSP && (how & 3) != 2)
 		return;
 	j->atomicity = ways[i].atomicity;
 	j->stale = ways[i].stale;
@@ -180,6 +180,8 @@ static void job_choose(struct world *w)
 			.momentum = 0.9f},
 	};
 	consistency_choose(&w->job, w->how);
+	if ((w->how & 3) == 2)
+		rows_job_choose(w, a, b);
 }
 
 void world_begin(struct world *w)
@@ -336,6 +338,8 @@ void world_core_turn(struct world *w, uint32_t core)
 void world_check(const struct world *w)
 {
 	verdicts_check(w);
+	if (world_embeds(w))
+		rows_check(w);
 	state_note(w);
 }
 

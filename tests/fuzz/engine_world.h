@@ -21,7 +21,11 @@
 #define OLD_COUNT 16
 #define OLD_SIZE  1500
 
+#define ROWS_PLACE_MAX 700
+#define ROWS_PULL_MAX  128
+
 extern const uint64_t tensor_elems[TENSORS];
+extern const uint64_t table_dims[TENSORS]; // of an embed job
 
 struct peer {
 	struct gp_addr addr[CORES_MAX];
@@ -49,7 +53,8 @@ struct world {
 	bool no_control;
 	bool no_grace;
 	bool cut_ready;
-	uint8_t how; // bits 0-1: restored, 2-3: NaN policy, 4-6: consistency, 7: nobody has joined
+	uint8_t how; // bits 0-1: 1 restored, 2 an embed job, 2-3: NaN policy, 4-6: consistency, 7:
+		     // nobody has joined
 	struct {
 		uint8_t data[OLD_SIZE];
 		uint32_t len, core, peer;
@@ -70,5 +75,17 @@ void world_end(struct world *w);
 const struct job_core *world_job(const struct world *w, uint32_t core);
 // Every datagram has one verdict; a new state is remembered for the fuzzer.
 void world_check(const struct world *w);
+
+static inline bool world_embeds(const struct world *w)
+{
+	return w->job.kind == GP_KIND_EMBED;
+}
+
+// engine_rows.c: embed jobs. The job; the payload of a place, ROWS_PLACE_MAX bytes at most, and of
+// a pull with its generation, both for that core; what must be true after each event.
+void rows_job_choose(struct world *w, uint8_t a, uint8_t b);
+uint32_t rows_place_put(struct world *w, uint32_t core, struct gp_section *s, uint8_t *at);
+uint32_t rows_pull_put(struct world *w, uint32_t core, uint8_t *body, uint32_t *generation);
+void rows_check(const struct world *w);
 
 #endif

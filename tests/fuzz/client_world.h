@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// The client that client_fuzz.c works on, for what other files know of it.
+#ifndef FUZZ_CLIENT_WORLD_H
+#define FUZZ_CLIENT_WORLD_H
+
+#include <ccore_rows.h>
+
+#include "input.h"
+#include "wire_port.h"
+
+#define LANES	    2
+#define TENSORS	    2
+#define BLOCKS	    4
+#define BLOCK_ELEMS 96
+#define MTU	    1472
+#define SESSION	    0x00070003
+#define EPOCH	    4
+#define NONCE	    77
+#define EVENTS_MAX  400
+#define OLD_COUNT   8
+#define OLD_SIZE    1500
+#define TAKE_MAX    (16 << 20)
+#define SPINS_MAX   16
+#define ROWS	    8 // of one call, in an embed job
+
+struct client {
+	struct gp_ccore *c;
+	struct port port[LANES];
+	struct gp_welcome w;
+	struct input in;
+	uint64_t now;
+	uint64_t packet; // server's
+	uint32_t hello_size[LANES];
+	uint32_t takes_left;
+	uint32_t taken; // not given back
+	float *grad[TENSORS];
+	float *out[TENSORS];
+	uint64_t ids[ROWS];
+	float *rows[2]; // of a push, and of the pull in hand
+	struct {
+		uint8_t data[OLD_SIZE];
+		uint32_t len, lane;
+	} old[OLD_COUNT];
+	uint32_t old_count;
+};
+
+static inline uint32_t below(struct input *in, uint32_t count)
+{
+	return input_u8(in) % count;
+}
+
+static inline bool client_embeds(const struct client *k)
+{
+	return k->w.kind == GP_KIND_EMBED;
+}
+
+// A datagram of the server. `how` of its header: bit 7 bends fields, bit 6 brings acknowledgements.
+struct gp_header client_header(struct client *k, uint8_t type, uint8_t how);
+void client_send(struct client *k, uint32_t lane, struct gp_header *h, const struct gp_section *s,
+	const uint8_t *body, uint32_t body_len);
+// A call that is refused says why.
+void client_call_check(const struct client *k, int rc);
+
+// client_rows.c: embed jobs. The job and the client; an answer with rows; a push or a pull.
+extern const uint64_t table_dims[TENSORS];
+void rows_client_choose(struct client *k, struct gp_ccore_config *cfg, uint8_t a);
+void rows_send(struct client *k, uint32_t lane);
+void rows_call(struct client *k, uint8_t how);
+
+#endif
