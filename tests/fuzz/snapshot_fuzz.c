@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// libFuzzer target for what a snapshot says about itself: manifest.json and the header of a
-// safetensors file. Input: u32 length of the manifest text, the text, then the safetensors file. A
-// manifest rarely survives its own checksum, so the header is also checked against fixed tensors.
-// The file is also taken for blocks.safetensors and for a frame of zstd.
+// libFuzzer target for what a snapshot says about itself: manifest.json and the
+// header of a safetensors file. Input: u32 length of the manifest text, the
+// text, then the safetensors file. A manifest rarely survives its own checksum,
+// so the header is also checked against fixed tensors. The file is also taken
+// for blocks.safetensors and for a frame of zstd.
 #include <snapshot_priv.h>
 
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void header_try(const struct gp_snapshot_meta *meta, const uint8_t *data, size_t size)
+static void header_try(
+	const struct gp_snapshot_meta *meta, uint32_t idx, const uint8_t *data, size_t size)
 {
 	struct gp_snapshot_error err = {0};
 	uint64_t data_start;
 	const struct safetensors_file f = {
-		.name = "input", .bytes = data, .len = size, .size = size};
+		.name = "input", .idx = idx, .bytes = data, .len = size, .size = size};
 	if (safetensors_check(meta, &f, &data_start, &err) == 0)
 		GP_ASSERT(data_start >= 8 && data_start <= size && data_start % 4 == 0);
 	else
@@ -52,7 +54,8 @@ static void frame_try(const uint8_t *file, size_t len)
 	GP_ASSERT(!zstd_frame_open(out, sizeof(out), file, len) || size == sizeof(out));
 }
 
-// The text with a checksum that agrees, so that what comes after the checksum is reached.
+// The text with a checksum that agrees, so that what comes after the checksum
+// is reached.
 static char *text_seal(const uint8_t *text, size_t len)
 {
 	uint64_t checksum;
@@ -73,6 +76,28 @@ static char *text_seal(const uint8_t *text, size_t len)
 	return sealed;
 }
 
+// Where the blocks of each file lie: one after the other, none outside.
+static void grid_try(const struct gp_snapshot_meta *meta)
+{
+	struct gp_snapshot_error err = {0};
+	struct grid g;
+	if (grid_init(&g, meta, &err) != 0) {
+		GP_ASSERT(err.code < 0 && err.text[0] != 0);
+		return;
+	}
+	for (uint32_t f = 0; f < g.files_count; f++) {
+		uint64_t at = 0;
+		for (uint32_t b = 0; b < GP_MIN(g.blocks_count, 1000u); b++) {
+			struct grid_block x = grid_block(&g, f, b);
+			GP_ASSERT(x.word == at && x.words <= g.block_words);
+			at += x.words;
+		}
+		GP_ASSERT(at <= grid_words(&g, f));
+		GP_ASSERT(g.blocks_count > 1000 || at == grid_words(&g, f));
+	}
+	grid_fini(&g);
+}
+
 static void manifest_try(const char *text, size_t text_len, const uint8_t *file, size_t file_len)
 {
 	struct gp_snapshot_error err = {0};
@@ -87,7 +112,9 @@ static void manifest_try(const char *text, size_t text_len, const uint8_t *file,
 	GP_ASSERT(m.form.depth < GP_SNAPSHOT_CHAIN_MAX &&
 		  (m.form.depth > 0) == (m.form.base[0] != 0));
 	GP_ASSERT(m.form.present_count <= m.form.blocks_count);
-	header_try(&m.meta, file, file_len);
+	for (uint32_t i = 0; i < m.files_count; i++)
+		header_try(&m.meta, i, file, file_len);
+	grid_try(&m.meta);
 	index_try(&m, file, file_len);
 	manifest_fini(&m);
 }
@@ -106,7 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (sealed)
 		manifest_try(sealed, strlen(sealed), file, file_len);
 	free(sealed);
-	header_try(&meta, file, file_len);
+	header_try(&meta, 0, file, file_len);
 	frame_try(file, file_len);
 	return 0;
 }
