@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A generation of tables that is read whole by another thread while pushes go on. Each row says in
-// which commit it was written last, so those of commits up to the cut are as they were; of all
-// others there is a copy (gp_kept.h), made and published before the row changed.
+// A generation of tables that is read whole by another thread while pushes go on. Before a row
+// changes its owner publishes a copy (gp_kept.h): who has seen a change finds the copy, and where
+// there is none the row is as it was. Each row says in which commit it was written last, so most
+// need not be looked for there: a row that changed since is of a commit after the cut. One that was
+// not written for 2^31 commits looks like that too, and then has no copy.
 #include "embed.h"
 
 #include "engine_priv.h"
@@ -91,23 +93,32 @@ bool gp_engine_table_cut(const struct gp_engine *e, uint32_t job_idx, uint32_t t
 	return true;
 }
 
+// Whether it may have changed since the cut.
+static bool is_later(const struct embed_core *c, uint32_t step)
+{
+	return gp_before(c->pin_updates, step);
+}
+
 struct unchanged {
 	const struct gp_table_ids *ids;
-	uint32_t updates;
+	const struct embed_core *core;
+	const struct gp_kept *kept;
 };
 
 static void on_row(void *arg, uint64_t id, uint32_t step, const float *row)
 {
 	const struct unchanged *x = arg;
+	struct gp_kept_copy copy;
 	(void)row;
-	if (!gp_before(x->updates, step))
+	if (!is_later(x->core, step) || !gp_kept_get(x->kept, id, &copy))
 		x->ids->id_seen(x->ids->arg, id);
 }
 
 // Rows of one segment that have not changed. False: it was the last, and then come the copies.
-static int segment_tell(const struct gp_rows *rows, uint32_t updates, struct gp_table_ids *x)
+static int segment_tell(const struct embed_core *c, uint32_t t, struct gp_table_ids *x)
 {
-	struct unchanged u = {.ids = x, .updates = updates};
+	const struct gp_rows *rows = c->tables[t].rows;
+	struct unchanged u = {.ids = x, .core = c, .kept = c->tables[t].kept};
 	struct gp_rows_scan scan = {.next = x->next, .row_seen = on_row, .arg = &u};
 	bool more = gp_rows_scan(rows, &scan);
 	if (scan.missed > 0)
@@ -140,7 +151,7 @@ int gp_engine_table_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t t,
 		return -ENOENT;
 	const struct embed_core *c = j->cores[x->core].embed;
 	if (!x->copies)
-		return segment_tell(c->tables[t].rows, c->pin_updates, x);
+		return segment_tell(c, t, x);
 	if (!copies_tell(c->tables[t].kept, x))
 		return 1;
 	x->core++;
@@ -162,10 +173,11 @@ static int row_read(const struct gp_job *j, uint32_t t, uint64_t id, float *row,
 	struct gp_kept_copy copy;
 	uint32_t dim = gp_rows_dim(x->rows);
 	int rc = gp_rows_read(x->rows, id, row, row + dim, step);
-	if (rc == -EAGAIN || (rc == 0 && !gp_before(c->pin_updates, *step)))
+	if (rc == -EAGAIN || (rc == 0 && !is_later(c, *step)))
 		return rc;
-	// It has changed, or gone: what made us see that came after its copy.
-	if (!gp_kept_get(x->kept, id, &copy) || !copy.there)
+	if (!gp_kept_get(x->kept, id, &copy))
+		return rc;
+	if (!copy.there)
 		return -ENOENT;
 	memcpy(row, copy.row, sizeof(float) * (dim + gp_rows_state(x->rows)));
 	*step = copy.step;

@@ -70,7 +70,7 @@ void rows_restore(
 			continue;
 		memcpy(there[t] + n * dim, values + r * dim, sizeof(float) * dim);
 		ids[t][n] = row_id(s, t, r);
-		steps[t][n++] = UPDATES - r;
+		steps[t][n++] = UPDATES - r - (r % 5 == 0 ? UINT32_C(0x90000000) : 0);
 	}
 	dims[t] = dim;
 	rows[t] = (struct gp_restore_rows){
@@ -219,7 +219,7 @@ static uint32_t cut_rows(struct sim *s, uint32_t n, uint32_t t, uint32_t generat
 			continue;
 		count++;
 		memcpy(to + r * dim, row, sizeof(float) * dim);
-		if (gp_before(cut->updates, step))
+		if (cut->updates - step > UINT32_C(0xa0000000)) // later, not long ago
 			sim_broken(s, "row %u of table %u is of commit %u, the cut of %u", r, t,
 				step, cut->updates);
 	}
