@@ -140,7 +140,7 @@ enum gp_ccore_fate {
 	GP_CCORE_ROLLED_BACK, // the step in hand is void: read the parameters, then gp_ccore_step
 };
 
-// After the session's end, or while it is being had again: it was of a bsp job with a layout, and
+// After the session's end, or while it is being had again: it was of a dense job with a layout, and
 // may be had (elsewhere). Where the end is -ESTALE the server has the job in another form: only a
 // new core can join it.
 bool gp_ccore_can_again(const struct gp_ccore *c);

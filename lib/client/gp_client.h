@@ -37,9 +37,9 @@
 // client looks for the next leader at the addresses it was given, and joins and registers again as
 // a new incarnation of its rank, inside whatever call it notices in.
 //   Where the leader has everything that this rank knows to be committed (synchronous replication
-// promises that; bsp jobs), the call goes on and returns as if nothing had happened: what is in
+// promises that), the call goes on and returns as if nothing had happened: what is in
 // hand is sent again, byte for byte, and what was committed meanwhile counts. `takeovers` counts.
-//   Else, as after a snapshot and in asynchronous jobs, the call returns -GP_ROLLED_BACK, and the
+//   Else, as after a snapshot and in embed jobs, the call returns -GP_ROLLED_BACK, and the
 // text names the step to go on with: nothing of the step in hand counts, and some steps before it
 // may be lost. Call gp_client_init_params, then go on with step gp_client_step(). What error
 // feedback had kept back is lost.
