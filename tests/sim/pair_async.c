@@ -34,7 +34,7 @@ void pair_async_choose(struct pair_sim *s)
 	static const uint8_t modes[] = {
 		GP_CONSIST_SSP, GP_CONSIST_ASP, GP_CONSIST_QUORUM, GP_CONSIST_ADAPTIVE};
 	struct sim_opts *o = &s->o;
-	if (draw(s, 1, 2) == 0)
+	if (s->seed % 2 == 0)
 		return;
 	o->consistency = modes[draw(s, 2, GP_ARRAY_SIZE(modes))];
 	o->train = true;

@@ -97,7 +97,7 @@ static float expected(const struct gp_restore_async *x, const struct shape *s, u
 	for (uint32_t r = 0; r < s->workers; r++) {
 		uint32_t first = reduces ? x->clock[r] : 1, last = x->clock[r];
 		if (x->applied)
-			last += x->applied[(size_t)x->applied_words * r] >> block & 1;
+			last += (uint32_t)(x->applied[(size_t)x->applied_words * r] >> block) & 1;
 		for (uint32_t step = first; step <= last; step++)
 			sum += value(r, step, block, i);
 	}
