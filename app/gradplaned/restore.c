@@ -52,6 +52,15 @@ static const uint32_t *clocks_fill(
 	return clock;
 }
 
+// Who is in the last step, as a whole.
+static void counted_fill(const struct gp_snapshot *s, struct gp_ranks *counted)
+{
+	const struct gp_snapshot_seal *seal = gp_snapshot_seal(s);
+	for (uint32_t i = 0; i < seal->ranks_count; i++)
+		if (seal->ranks[i].next_step - 1 == gp_snapshot_meta(s)->step)
+			gp_ranks_add(counted, seal->ranks[i].rank);
+}
+
 int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	struct gp_restore *out, struct gp_restore_tensor **tensors)
 {
@@ -61,10 +70,12 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	// With what they point to and the ranks' clocks behind them, so that one free ends all.
 	struct gp_restore_tensor *t =
 		calloc(1, (sizeof(*t) + sizeof(struct gp_restore_rows)) * m->tensors_count +
-				  sizeof(uint32_t) * job->workers);
+				  sizeof(struct gp_ranks) + sizeof(uint32_t) * job->workers);
 	if (!t)
 		return -ENOMEM;
 	struct gp_restore_rows *rows = (void *)(t + m->tensors_count);
+	struct gp_ranks *counted = (void *)(rows + m->tensors_count);
+	counted_fill(s, counted);
 	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
 	for (uint32_t i = 0; i < m->tensors_count; i++) {
 		t[i] = (struct gp_restore_tensor){
@@ -81,7 +92,8 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 	*out = (struct gp_restore){
 		.step = m->step,
 		.decision = (uint32_t)m->decision,
-		.clock = clocks_fill(s, job, (uint32_t *)(void *)(rows + m->tensors_count)),
+		.counted = {counted},
+		.clock = clocks_fill(s, job, (uint32_t *)(void *)(counted + 1)),
 		.tensors_count = m->tensors_count,
 		.tensors = t,
 	};

@@ -56,11 +56,9 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 	gp_rcu_offline();
 	if (rc != 0)
 		return snapshot_task_failed(t, rc, "the job has no layout");
-	bool async = t->view.consistency != GP_CONSIST_BSP;
 	for (uint32_t i = 0; i < job->workers; i++)
-		p->ranks[i] = (struct gp_snapshot_rank){.rank = i,
-			.next_step =
-				1 + (async ? gp_engine_clock(n->engine, t->job_idx, i) : t->step)};
+		p->ranks[i] = (struct gp_snapshot_rank){
+			.rank = i, .next_step = 1 + gp_engine_clock(n->engine, t->job_idx, i)};
 	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
 	for (uint32_t i = 0; i < gp_optim_states(optim); i++)
 		p->states[i] = gp_optim_state_name(optim, i);

@@ -18,6 +18,8 @@ static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp
 		jc->units_next = 0;
 		jc->generation++;
 		jc->counted = jc->counted_ahead;
+		if (c->idx == jc->job->home_core && jc->job->home->cut_step == jc->generation)
+			jc->job->home->cut_counted = jc->counted;
 		memset(&jc->counted_ahead, 0xff, sizeof(jc->counted_ahead));
 		flight_mark(c, jc);
 		if (jc->async)

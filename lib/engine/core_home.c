@@ -117,6 +117,7 @@ static void cut_begin(struct gp_core *c, struct job_core *jc)
 		return;
 	h->cut_active = true;
 	h->cut_step = step;
+	h->cut_counted = jc->counted; // if it is whole already
 	h->cut_last = step;
 	h->cut_decision = h->consist.decision;
 	h->cut_seen = 0;

@@ -183,6 +183,7 @@ struct home {
 	bool stop_wanted;
 	bool stopped;
 	uint32_t cut_step;
+	struct gp_ranks cut_counted; // bsp: who is in it, once it is whole here
 	uint32_t cut_decision;
 	uint32_t cut_whole; // the decision that made the cut's generation whole
 	uint32_t cut_seen;  // cores that keep its versions

@@ -222,8 +222,10 @@ struct gp_job_view {
 // i < jobs_count, in the order of the configuration.
 void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v);
 
-// Asynchronous jobs, while a cut for a snapshot is ready: the steps that rank may have begun when
-// it was made. The next life of the job must not take contributions of those again.
+// While a cut for a snapshot is ready: the step that rank has contributed to last, of those in it.
+// In asynchronous jobs steps that it may have begun; the next life of the job must not take
+// contributions of those again. In bsp jobs a rank that is not in the whole last step has the one
+// before.
 uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank);
 
 struct gp_rank_view {

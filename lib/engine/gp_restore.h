@@ -44,8 +44,8 @@ struct gp_restore_async {
 struct gp_restore {
 	uint32_t step; // the generation's number; UINT32_MAX: none is whole, `values` are NULL
 	uint32_t decision;
-	const struct gp_ranks
-		*counted[2];   // bsp: who is in it, in all that is ahead; NULL: everyone
+	// bsp: who is in it, in all that is ahead; NULL: everyone
+	const struct gp_ranks *counted[2];
 	uint32_t block_elems;  // that `ahead` and `weights` are of, and the job will have; 0: any
 	const uint32_t *clock; // asynchronous jobs: [workers], from gp_engine_clock; NULL: step
 	const struct gp_restore_async *async; // instead of `clock`: nothing of the job was lost

@@ -366,6 +366,8 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 	// Nothing runs this job yet; home takes these over with the layout.
 	atomic_store_explicit(&st->generation, restore->step, memory_order_relaxed);
 	atomic_store_explicit(&st->decision, restore->decision, memory_order_relaxed);
-	atomic_store_explicit(&st->backed, restore->step, memory_order_relaxed);
+	// What the backup holds it has to tell; it is no further behind than it was allowed to be.
+	uint32_t lag = GP_MIN(rj->cfg->lag_max, restore->step);
+	atomic_store_explicit(&st->backed, restore->step - lag, memory_order_relaxed);
 	return 0;
 }

@@ -18,7 +18,9 @@ int gp_registrar_promote(struct gp_registrar *r, uint32_t epoch)
 		struct job_status *st = &e->status[i];
 		uint32_t generation = atomic_load_explicit(&st->generation, memory_order_relaxed);
 		atomic_store_explicit(&st->state, GP_STATE_WAITING, memory_order_relaxed);
-		atomic_store_explicit(&st->backed, generation, memory_order_relaxed);
+		// Of a job that begins anew nothing is held, as in one that was started.
+		uint32_t backed = generation == UINT32_MAX ? 0 : generation;
+		atomic_store_explicit(&st->backed, backed, memory_order_relaxed);
 	}
 	atomic_store_explicit(&e->epoch, epoch, memory_order_relaxed);
 	atomic_store_explicit(&e->standby, false, memory_order_relaxed);

@@ -122,7 +122,9 @@ bool gp_engine_rank_view(
 uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank)
 {
 	const struct gp_job *j = job_at(e, job_idx);
-	GP_ASSERT(j && rank < j->cfg->workers && cfg_is_async(j->cfg));
+	GP_ASSERT(j && rank < j->cfg->workers);
+	if (!cfg_is_async(j->cfg))
+		return j->home->cut_step - !gp_ranks_has(&j->home->cut_counted, rank);
 	uint32_t clock = j->cores[0].async->cut_clock[rank];
 	for (uint32_t i = 1; i < e->cfg.cores_count; i++)
 		if (gp_before(clock, j->cores[i].async->cut_clock[rank]))

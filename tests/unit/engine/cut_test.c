@@ -555,3 +555,37 @@ Test(cut, of_a_reduce_job_waits_for_its_first_result)
 	rig_run(r);
 	rig_free(r);
 }
+
+// Who was in a part of the last step only has not contributed to it.
+Test(cut, tells_whose_contributions_are_in_it)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].atomicity = GP_ATOM_BLOCK;
+	r->cfg.cores_count = 2;
+	rig_up(r);
+	for (uint32_t i = 0; i < 2; i++) {
+		worker_push_all(&r->w[i], 1, false);
+		worker_push_block(&r->w[i], 2, 0, false);
+	}
+	rig_run(r);
+	worker_leave(&r->w[1]);
+	rig_run(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0); // of step 2, which has begun
+	rig_run(r);
+	for (uint32_t b = 1; b < BLOCKS; b++)
+		worker_push_block(&r->w[0], 2, b, false);
+	rig_run(r);
+	cr_assert_eq(r->cuts_ready, 1);
+	cr_assert_eq(r->cut_step, 2);
+	cr_assert_eq(gp_engine_clock(r->e, 0, 0), 2);
+	cr_assert_eq(gp_engine_clock(r->e, 0, 1), 1);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	cr_assert_eq(gp_registrar_cut(r->reg, 1), 0); // of what is whole
+	rig_run(r);
+	cr_assert_eq(r->cuts_ready, 2);
+	cr_assert_eq(gp_engine_clock(r->e, 0, 1), 1);
+	gp_registrar_cut_release(r->reg, 1);
+	rig_run(r);
+	rig_free(r);
+}

@@ -14,14 +14,15 @@ static void generation_give(struct rig *r, uint32_t step)
 		w_values[i] = rig_value(0, step, i / BLOCK_ELEMS, i % BLOCK_ELEMS);
 	for (uint32_t i = 0; i < B_ELEMS; i++)
 		b_values[i] = rig_value(0, step, 3, i);
-	const struct gp_restore_tensor t[TENSORS] = {{.name = "w",
-							     .dims_count = model[0].dims_count,
-							     .dims = model[0].dims,
-							     .values = w_values},
-		{.name = "b",
-			.dims_count = model[1].dims_count,
-			.dims = model[1].dims,
-			.values = b_values}};
+	static struct gp_restore_tensor t[TENSORS]; // stays until the layout is made
+	t[0] = (struct gp_restore_tensor){.name = "w",
+		.dims_count = model[0].dims_count,
+		.dims = model[0].dims,
+		.values = w_values};
+	t[1] = (struct gp_restore_tensor){.name = "b",
+		.dims_count = model[1].dims_count,
+		.dims = model[1].dims,
+		.values = b_values};
 	const struct gp_restore x = {
 		.step = step, .decision = 4 * step, .tensors_count = TENSORS, .tensors = t};
 	int rc = -EBUSY; // the one before is let go of after some turns
@@ -148,6 +149,38 @@ Test(promote, a_leader_is_not_far_ahead_of_its_backup)
 		worker_push_all(&r->w[i], 3, false);
 	rig_run(r);
 	cr_assert_eq(rig_job(r).generation, 3);
+	rig_free(r);
+}
+
+Test(promote, a_job_that_begins_anew_has_the_whole_lag)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].lag_max = 2;
+	r->cfg.standby = true;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_promote(r->reg, 8), 0);
+	cr_assert_eq(rig_job(r).backed, 0);
+	rig_free(r);
+}
+
+Test(promote, the_backup_of_a_restored_leader_may_be_as_far_behind_as_it_was_allowed_to_be)
+{
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].lag_max = 2;
+	rig_start(r);
+	generation_give(r, 5);
+	cr_assert_eq(rig_job(r).backed, 3);
+	workers_come(r, 2);
+	worker_push_block(&r->w[0], 6, 0, false);
+	rig_run(r);
+	cr_assert_eq(rig_verdicts(r, GP_VERDICT_PUSH_BUSY), 1);
+	gp_registrar_backed(r->reg, 1, 5);
+	for (uint32_t i = 0; i < 2; i++)
+		worker_push_all(&r->w[i], 6, false);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, 6);
 	rig_free(r);
 }
 
