@@ -285,10 +285,12 @@ void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 		async_reply(c, r);
 		return;
 	}
-	bool at_step = r->generation + 1 == c->step && (r->flags & GP_HEARTBEAT_AHEAD) &&
-		       taken_are_there(c, r->ahead);
+	// Else a part of the step that is under way was committed without this rank.
+	bool ahead = (r->flags & GP_HEARTBEAT_AHEAD) != 0;
+	bool at_step = r->generation + 1 == c->step && ahead && taken_are_there(c, r->ahead);
 	bool pushed = !c->running && c->pushed == c->tensors_count;
-	bool past_step = r->generation == c->step && pushed && (r->flags & GP_HEARTBEAT_COUNTED);
+	bool past_step =
+		r->generation == c->step && pushed && ahead && (r->flags & GP_HEARTBEAT_COUNTED);
 	if (!at_step && !past_step) {
 		rolled_back(c, r->generation + 1);
 		return;

@@ -110,7 +110,7 @@ Test(rejoin, a_step_that_was_committed_with_this_rank_is_only_read)
 	lose();
 	enter();
 	view(1, 2);
-	home_says(1, 1, COUNTED);
+	home_says(1, 1, BOTH);
 	cr_assert_eq(gp_ccore_fate(f.core), GP_CCORE_WENT_ON);
 	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0);
 	struct gp_msg m;
@@ -156,6 +156,15 @@ Test(rejoin, units_that_were_committed_without_this_rank_are_told)
 	view(3, 1);
 	home_says(0, 3, COUNTED);
 	told(1);
+}
+
+Test(rejoin, a_part_of_the_next_step_without_this_rank_is_told)
+{
+	lose();
+	enter();
+	view(1, 2);
+	home_says(1, 1, COUNTED);
+	told(2);
 }
 
 Test(rejoin, a_job_that_went_on_further_is_told)
