@@ -114,6 +114,8 @@ void restore_close(struct node *n, uint32_t job_idx);
 // A standby's generation that waits for the engine.
 struct replica_pending {
 	bool used;
+	bool refused;	   // it could not be loaded, and is tried again
+	uint64_t retry_at; // then
 	char path[PATH_MAX];
 	uint32_t step;
 };
@@ -139,6 +141,7 @@ void replica_leads(struct node *n);
 void replica_stop(struct node *n);
 void replica_ship(struct node *n, const char *path, uint32_t step);
 void replica_tick(struct node *n);
+void replica_load_all(struct node *n); // whatever was verified, before this node leads
 // Every job's newest snapshot has been verified over there (true without a replica).
 bool replica_has_all(const struct node *n);
 bool replica_is_connected(const struct node *n);

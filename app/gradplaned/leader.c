@@ -75,7 +75,7 @@ static void leader_deposed(struct node *n)
 static void leader_begins(struct node *n)
 {
 	uint32_t epoch = n->leader.rules.mine.record.epoch;
-	replica_tick(n); // what was verified and waits to be served counts too
+	replica_load_all(n); // what was verified and waits to be served counts too
 	pair_restore(n);
 	int rc = gp_registrar_promote(n->registrar, epoch);
 	if (rc != 0) {

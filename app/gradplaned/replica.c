@@ -9,6 +9,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+#define RETRY_NS    UINT64_C(5000000000) // a snapshot that could not be loaded
+#define LOAD_MS_MAX 1000		 // before it leads
 
 void endpoint_format(const struct gp_config_endpoint *e, char text[ENDPOINT_SIZE])
 {
@@ -111,17 +115,21 @@ static int pending_load(struct node *n, uint32_t idx)
 	return rc;
 }
 
+// What was verified counts for the primary: it is tried until it is loaded or a newer one comes.
 static void pending_try(struct node *n, uint32_t idx)
 {
 	struct replica *r = &n->replica;
+	struct replica_pending *p = &r->pending[idx];
 	int rc = pending_load(n, idx);
 	if (rc == -EBUSY)
 		return;
-	r->pending[idx].used = false;
 	if (rc != 0) {
-		r->refused_count++;
+		r->refused_count += !p->refused;
+		p->refused = true;
+		p->retry_at = clock_now() + RETRY_NS;
 		return;
 	}
+	p->used = false;
 	r->loaded = true;
 	r->loaded_step = r->pending[idx].step;
 	r->loaded_count++;
@@ -152,7 +160,8 @@ void replica_tick(struct node *n)
 {
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
 		struct gp_replica_status st;
-		if (n->replica.pending[i].used)
+		const struct replica_pending *p = &n->replica.pending[i];
+		if (p->used && clock_now() >= p->retry_at)
 			pending_try(n, i);
 		if (!n->replica.sender)
 			continue;
@@ -160,6 +169,27 @@ void replica_tick(struct node *n)
 		if (st.verified)
 			gp_registrar_backed(
 				n->registrar, (uint16_t)n->cfg.jobs[i].id, st.last_step_verified);
+	}
+}
+
+void replica_load_all(struct node *n)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		struct replica_pending *p = &n->replica.pending[i];
+		p->refused = false;
+		for (uint32_t ms = 0; p->used && !p->refused && ms < LOAD_MS_MAX; ms++) {
+			pending_try(n, i);
+			if (!p->used || p->refused)
+				break;
+			(void)gp_registrar_poll(n->registrar, clock_now());
+			gp_rcu_grace_turn(gp_engine_grace(n->engine));
+			nanosleep(&pause, NULL);
+		}
+		if (p->used)
+			gp_error("job %s: the snapshot of step %u was verified, and this node goes "
+				 "on without it",
+				n->cfg.jobs[i].name, p->step);
 	}
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "replica_priv.h"
 
+#include <gp_log.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,6 +45,7 @@ int incoming_begin(struct incoming *in, const char *dir, const struct msg_begin 
 {
 	GP_ASSERT(!in->stage);
 	in->begin = *begin;
+	in->dir = dir;
 	in->file_idx = 0;
 	in->offset = 0;
 	for (uint32_t i = 0; i < BEGIN_FILES_MAX; i++)
@@ -130,6 +133,20 @@ static int stage_prove(struct incoming *in, struct gp_snapshot_error *err)
 	return rc;
 }
 
+// The primary's newest is what counts. Later ones of that job are of a leadership that another one
+// has replaced, and the next start of this node must not take them for the newest.
+static int later_set_aside(struct incoming *in, struct gp_snapshot_error *err)
+{
+	const struct gp_snapshot_entry *e = &in->begin.entry;
+	uint32_t count;
+	int rc = gp_snapshot_rewind(in->dir, e->job, e->step, &count, err);
+	if (count > 0)
+		gp_warn("replica receiver: %u snapshots of job %s are later than step %u, which "
+			"the primary ships: they are set aside (.aside)",
+			count, e->job, e->step);
+	return rc;
+}
+
 int incoming_end(struct incoming *in, char *path_out, struct gp_snapshot_error *err)
 {
 	GP_ASSERT(in->stage);
@@ -141,6 +158,8 @@ int incoming_end(struct incoming *in, char *path_out, struct gp_snapshot_error *
 		rc = files_settle(in, err);
 	if (rc == 0)
 		rc = stage_prove(in, err);
+	if (rc == 0)
+		rc = later_set_aside(in, err);
 	if (rc != 0) {
 		incoming_drop(in);
 		return rc;

@@ -122,6 +122,7 @@ void link_error(
 struct incoming {
 	struct gp_snapshot_stage *stage; // NULL: none
 	struct msg_begin begin;
+	const char *dir; // lives as long
 	int fds[BEGIN_FILES_MAX];
 	uint32_t file_idx;
 	uint64_t offset;
@@ -133,7 +134,7 @@ int incoming_begin(struct incoming *in, const char *dir, const struct msg_begin 
 // `body` of a chunk frame.
 int incoming_chunk(struct incoming *in, const uint8_t *body, size_t len,
 	struct gp_snapshot_error *err) GP_MUST_CHECK;
-// Syncs, proves, gives it its name. Ends it in any case.
+// Syncs, proves, sets later ones of the job aside, gives it its name. Ends it in any case.
 int incoming_end(struct incoming *in, char *path_out, struct gp_snapshot_error *err) GP_MUST_CHECK;
 void incoming_drop(struct incoming *in);
 

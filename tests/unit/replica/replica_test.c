@@ -179,6 +179,28 @@ Test(replica, a_replica_that_lost_its_disk_gets_the_last_one_again)
 
 // A step that is written anew, as after going back to an older snapshot, and interrupted: what the
 // replica holds has the same name and must not pass for it.
+// Another node leads from step 4 on; what this one had written beyond it must not be the newest.
+Test(replica, what_is_later_than_what_the_primary_ships_is_set_aside)
+{
+	struct gp_snapshot_list list;
+	struct gp_snapshot_error err;
+	struct sample s;
+	rig_receiver_start(&rig, 0);
+	for (uint32_t step = 3; step <= 6; step += 3) {
+		sample_init(&s, SAMPLE_JOB, step, 5);
+		cr_assert_eq(sample_write(rig.to, &s, NULL, &err), 0, "%s", err.text);
+	}
+	sample_init(&s, "other", 9, 5);
+	cr_assert_eq(sample_write(rig.to, &s, NULL, &err), 0, "%s", err.text);
+	rig_sender_start(&rig, rig.port);
+	rig_ship(&rig, SAMPLE_JOB, 4, 5);
+	rig_until(&rig, rig_status(&rig, SAMPLE_JOB).verified);
+	rig_expect_replica(&rig, SAMPLE_JOB, 4, 5);
+	cr_assert_eq(gp_snapshot_list(rig.to, NULL, &list, &err), 0);
+	cr_assert_eq(list.count, 3u, "3 and 4, and that of another job");
+	gp_snapshot_list_free(&list);
+}
+
 Test(replica, a_step_written_anew_is_shipped_also_over_a_cut)
 {
 	uint16_t port;
