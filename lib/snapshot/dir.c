@@ -132,7 +132,7 @@ int gp_snapshot_latest(const char *dir, const char *job, gp_snapshot_refused_fn 
 	rc = -ENOENT;
 	for (uint32_t i = 0; rc != 0 && i < list.count; i++) {
 		rc = entry_open(dir, &list.entries[i], out, err);
-		if (rc == 0)
+		if (rc == 0 || snapshot_is_system(rc))
 			break;
 		refused_count++;
 		if (refused)
@@ -141,7 +141,7 @@ int gp_snapshot_latest(const char *dir, const char *job, gp_snapshot_refused_fn 
 			gp_warn("snapshot refused: %s", err->text);
 	}
 	gp_snapshot_list_free(&list);
-	if (rc != 0)
+	if (rc != 0 && !snapshot_is_system(rc))
 		rc = snapshot_fail(err, -ENOENT, "%s: no snapshot of job %s%s", dir, job,
 			refused_count ? " that verifies" : "");
 	return rc;

@@ -39,6 +39,11 @@ static const char *advice(int errno_code)
 	}
 }
 
+bool snapshot_is_system(int rc)
+{
+	return rc == -EIO || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
+}
+
 int snapshot_fail_sys(struct gp_snapshot_error *err, int errno_code, const char *dir,
 	const char *name, const char *what)
 {

@@ -37,7 +37,8 @@ void gp_snapshot_list_free(struct gp_snapshot_list *list);
 
 // The newest snapshot of `job` that verifies and is what its name says. Each newer one that does
 // not is reported with its path and reason to `refused` (NULL: to the log), then the one before it
-// is tried. -ENOENT when none is left.
+// is tried. -ENOENT when none is left. -EIO, -ENOMEM, -EMFILE: one could not be read, which may be
+// the newest good one: nothing older is taken for it.
 typedef void (*gp_snapshot_refused_fn)(void *arg, const char *path, const char *why);
 int gp_snapshot_latest(const char *dir, const char *job, gp_snapshot_refused_fn refused, void *arg,
 	struct gp_snapshot **out, struct gp_snapshot_error *err) GP_MUST_CHECK;

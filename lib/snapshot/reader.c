@@ -105,9 +105,10 @@ static int chain_load(struct gp_snapshot *s, enum link_depth depth, struct gp_sn
 		if (rc != 0)
 			return rc;
 		struct link *base = snapshot_link_open(path, depth, &why);
-		// A system error of the base means the same to who asked for this one.
+		// That it could not be read means the same to who asked for this one.
 		if (!base)
-			return snapshot_fail(err, why.code == -ENOMEM ? -ENOMEM : -EBADMSG,
+			return snapshot_fail(err,
+				snapshot_is_system(why.code) ? why.code : -EBADMSG,
 				"%s: broken chain: %s", l->path, why.text);
 		GP_ASSERT(s->links_count < GP_SNAPSHOT_CHAIN_MAX);
 		s->links[s->links_count++] = base;

@@ -32,6 +32,8 @@
 
 // Fills `err` and returns `code` (-errno).
 int snapshot_fail(struct gp_snapshot_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
+// It could not be read: that says nothing of the snapshot, which may be as good as any.
+bool snapshot_is_system(int rc);
 // As above for a failed system call: "<path>: <what>: <reason>; <what to do>". `name` may be NULL.
 int snapshot_fail_sys(struct gp_snapshot_error *err, int errno_code, const char *dir,
 	const char *name, const char *what);

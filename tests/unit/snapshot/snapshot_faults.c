@@ -260,6 +260,27 @@ static bool read_case(size_t c, uint32_t turn)
 	return reached;
 }
 
+// An older one is not taken for the newest because the disk could not be read.
+static bool latest_case(size_t c, uint32_t turn)
+{
+	struct gp_snapshot *snap;
+	struct gp_snapshot_error err = {0};
+	arm(c, turn);
+	int rc = gp_snapshot_latest(dir, SAMPLE_JOB, NULL, NULL, &snap, &err);
+	bool reached = disarm();
+	expect(rc == 0 || (err.code == rc && err.text[0]), "no error told", c, turn);
+	if (rc != 0)
+		return reached;
+	expect(gp_snapshot_meta(snap)->step == 5, "an older one is the newest", c, turn);
+	gp_snapshot_close(snap);
+	return reached;
+}
+
+static bool reads_fail(size_t c)
+{
+	return cases[c].error == EIO && cases[c].how == HOW_ERRNO;
+}
+
 static uint32_t case_run(size_t c)
 {
 	uint32_t turns = 0;
@@ -269,6 +290,8 @@ static uint32_t case_run(size_t c)
 	for (uint32_t turn = 1; prune_case(c, turn); turn++)
 		turns++;
 	for (uint32_t turn = 1; read_case(c, turn); turn++)
+		turns++;
+	for (uint32_t turn = 1; reads_fail(c) && latest_case(c, turn); turn++)
 		turns++;
 	return turns;
 }
