@@ -25,6 +25,11 @@ static float *row(const struct oracle *k, uint32_t step)
 	return k->values + (size_t)(step - k->base) * k->m->elems_total;
 }
 
+static float *state_row(const struct oracle *k, uint32_t step)
+{
+	return k->states + (size_t)(step - k->base) * k->m->elems_total;
+}
+
 static uint32_t *made(const struct oracle *k, uint32_t step, uint32_t unit)
 {
 	return &k->made[(size_t)(step - k->base) * k->units_count + unit];
@@ -251,9 +256,37 @@ void oracle_commit(struct oracle *k, uint32_t unit, uint32_t step, uint32_t view
 	if (++k->units_next == k->units_count) {
 		k->units_next = 0;
 		k->generation++;
+		if (k->states)
+			memcpy(state_row(k, step), k->state, sizeof(float) * k->m->elems_total);
 		if (k->o->consistency != GP_CONSIST_BSP)
 			ledger_begin(&k->ledger, k->generation, row(k, step), step);
 	}
+}
+
+void oracle_keep(struct oracle *k)
+{
+	static float *states;
+	if (!states)
+		states = malloc(sizeof(float) * VALUES_MAX);
+	GP_ASSERT(states && k->commits == 0);
+	k->states = states;
+}
+
+void oracle_rewind(struct oracle *k, uint32_t step)
+{
+	GP_ASSERT(k->states && (step == UINT32_MAX || step - k->base < k->rows));
+	uint32_t first = step == UINT32_MAX ? 0 : step + 1 - k->base;
+	memset(k->made + (size_t)first * k->units_count, 0,
+		sizeof(*k->made) * k->units_count * (k->rows - first));
+	if (step == UINT32_MAX)
+		memset(k->state, 0, sizeof(float) * k->m->elems_total);
+	else
+		memcpy(k->state, state_row(k, step), sizeof(float) * k->m->elems_total);
+	for (uint32_t u = 0; u < k->units_count; u++)
+		k->units[u].committed = step;
+	k->generation = step;
+	k->units_next = 0;
+	k->view = 0;
 }
 
 // ---- what was seen

@@ -44,6 +44,7 @@ struct oracle {
 	float *values;	// [rows][elems_total]
 	uint32_t *made; // [rows][units_count]: view in which it was committed; 0: not yet
 	float *state;	// momentum
+	float *states;	// [rows][elems_total] of each generation; NULL: nothing is taken back
 	uint32_t blocks_count;
 	uint32_t units_count;
 	uint32_t units_next; // committed at generation + 1
@@ -71,6 +72,11 @@ void oracle_contribution(struct oracle *k, uint32_t rank, uint64_t life, uint32_
 void oracle_view(struct oracle *k, uint32_t view, uint32_t first_step,
 	const struct gp_ranks *members, const uint64_t *lives);
 void oracle_commit(struct oracle *k, uint32_t unit, uint32_t step, uint32_t view, uint32_t ranks);
+
+// From now on generations can be taken back; before the first decision.
+void oracle_keep(struct oracle *k);
+// Everything after generation `step` is void (UINT32_MAX: all is); the next view is number 1.
+void oracle_rewind(struct oracle *k, uint32_t step);
 
 // Whether anything newer than this generation is committed nowhere, and all of it is.
 bool oracle_whole(const struct oracle *k, uint32_t step);

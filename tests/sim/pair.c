@@ -60,9 +60,13 @@ static void opts_choose(struct pair_sim *s)
 	s->cores[0] = 1 + draw(seed, 13, PAIR_CORES_MAX);
 	s->cores[1] = 1 + draw(seed, 14, PAIR_CORES_MAX);
 	s->takeovers_max = 1 + draw(seed, 15, 5);
+	s->periodic = !s->plain && draw(seed, 30, 3) == 0;
+	s->manual = s->periodic && draw(seed, 31, 3) == 0;
+	s->full_every = 1 + draw(seed, 32, 4);
+	s->o.train |= s->periodic;
 	if (s->plain)
 		s->o.timeout_ns = PLAIN_NS;
-	else
+	else if (!s->periodic)
 		pair_async_choose(s);
 	model_init(&s->model, &s->o);
 }
@@ -114,15 +118,26 @@ static void job_make(struct pair_sim *s)
 		.window = s->o.window,
 		.tensors_max = MODEL_TENSORS_MAX,
 		.payload_max = PAYLOAD,
-		.memory_max = 2 << 20,
+		.memory_max = 4 << 20,
 		.timeout_ns = s->o.timeout_ns,
 		.recorded = true,
-		.replicated = true,
+		.replicated = !s->periodic,
 		.optim = {.kind = s->model.nesterov ? GP_OPTIM_NESTEROV : GP_OPTIM_MOMENTUM,
 			.lr = s->model.lr,
 			.momentum = s->model.momentum,
 			.weight_decay = s->model.weight_decay}};
 	pair_async_job(s);
+}
+
+// Snapshots every few steps, and what may be lost.
+static void snapshots_make(struct pair_sim *s, const char *root)
+{
+	uint32_t interval = 1 + draw(s->seed, 33, 6);
+	s->job.cut_interval = interval;
+	s->job.lag_max = interval + draw(s->seed, 34, 3 * interval);
+	s->disk[0] = pair_disk_create(root, "node0", rng_next(&s->rng));
+	s->disk[1] = pair_disk_create(root, "node1", rng_next(&s->rng));
+	oracle_keep(&s->oracle);
 }
 
 static void workers_make(struct pair_sim *s)
@@ -155,6 +170,8 @@ static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 	oracle_start(&s->oracle, &s->o, &s->model);
 	net_make(s);
 	job_make(s);
+	if (s->periodic)
+		snapshots_make(s, how->root);
 	s->endpoints = 1 + draw(seed, 25, 3);
 	pair_register_open(s, how->root);
 	s->out = calloc(PAIR_DECISIONS_MAX, sizeof(*s->out));
@@ -183,6 +200,7 @@ static void pair_close(struct pair_sim *s)
 	pair_register_close(s);
 	for (uint32_t i = 0; i < 2; i++) {
 		pair_node_free(&s->node[i]);
+		pair_disk_destroy(s->disk[i]);
 		free(s->node[i].told);
 		free(s->node[i].in);
 	}
@@ -256,7 +274,10 @@ static void turn(struct pair_sim *s)
 	while ((got = gp_sim_net_deliver(s->net, s->now, &x, f, BURST)) > 0)
 		if (!node_takes(&s->node[0], x, f, got) && !node_takes(&s->node[1], x, f, got))
 			worker_takes(s, x, f, got);
-	pair_wire_turn(s);
+	if (s->periodic)
+		pair_operator_turn(s);
+	else
+		pair_wire_turn(s);
 	pair_register_turn(s);
 	pair_node_turn(&s->node[0]);
 	pair_node_turn(&s->node[1]);
@@ -300,6 +321,44 @@ static void run(struct pair_sim *s)
 			calm_begin(s);
 		if (s->calm && all_over(s))
 			break;
+		if (s->calm && s->now - s->calm_at > PROGRESS_NS) {
+			fprintf(stderr,
+				"interval %u lag %u manual %d primary %u promotes %d gen %u "
+				"workers %u min %u\n",
+				s->job.cut_interval, s->job.lag_max, s->manual, s->op.primary,
+				s->op.promotes, generation(s), s->o.workers, s->o.workers_min);
+			for (uint32_t i = 0; i < 2; i++) {
+				struct gp_job_view v;
+				struct pair_node *n = &s->node[i];
+				if (!n->alive) {
+					fprintf(stderr, "node %u dead\n", i);
+					continue;
+				}
+				gp_engine_job_view(n->engine, 0, &v);
+				fprintf(stderr,
+					"node %u leading %d role %d gen %d joined %u members %u "
+					"view %u backed %u cut %d/%d loaded %d %u epoch %u newest "
+					"%s\n",
+					i, n->leading, n->rules.role, (int)v.generation, v.joined,
+					v.members, v.view, v.backed, v.cut_active, n->snaps.cut,
+					n->snaps.loaded, n->snaps.loaded_step, n->epoch,
+					n->snaps.newest);
+			}
+			for (uint32_t i = 0; i < s->o.workers; i++) {
+				struct pair_worker *w = &s->w[i];
+				char t[300] = "";
+				if (w->core)
+					gp_ccore_waiting(w->core, t, 300);
+				fprintf(stderr,
+					"worker %u phase %d server %u step %u done %u pushed %u "
+					"cphase %d fate %d ready %d: %s\n",
+					i, w->phase, w->server,
+					w->core ? gp_ccore_step(w->core) : 0, w->done, w->pushed,
+					w->core ? (int)gp_ccore_phase(w->core) : -1,
+					w->core ? (int)gp_ccore_fate(w->core) : -1,
+					w->core ? gp_ccore_ready(w->core) : 0, t);
+			}
+		}
 		if (s->calm && s->now - s->calm_at > PROGRESS_NS)
 			pair_broken(s,
 				"no progress after the faults: generation %u of %u, node 0 %s %s, "

@@ -14,6 +14,7 @@
 //	pair_async.c	the judge of asynchronous jobs: what a generation may hold
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
 //	pair_trouble.c	faults
+//	pair_snaps.h	the same where the backup has snapshots
 //	pair_net.c	who cannot reach whom, clocks, how long a failover takes
 #ifndef SIM_PAIR_H
 #define SIM_PAIR_H
@@ -21,6 +22,7 @@
 #include "oracle.h"
 #include "pair_async.h"
 #include "pair_disk.h"
+#include "pair_snaps.h"
 #include "rng.h"
 
 #include <gp_backup.h>
@@ -103,7 +105,11 @@ struct pair_node {
 	bool read_due, swap_due, stop_due;
 	uint64_t poll_at;
 	struct pair_ask ask;
-	uint32_t asks;	// in this life
+	uint32_t asks; // in this life
+	// snapshots instead of every commit
+	struct pair_snaps snaps;
+	struct lead_manual manual;
+	bool fence_due;
 	uint32_t epoch; // led
 	// replication
 	bool leading, closed, turned, based, fed, offered, ready_told;
@@ -154,10 +160,12 @@ struct pair_worker {
 	uint64_t life;
 	uint64_t next_at;
 	uint32_t pushed;
-	bool told;	// it rolled back, and knows
-	bool passed;	// asynchronous: it has done enough
-	uint32_t done;	// highest step that it was told to be committed
-	uint32_t first; // step of this life: others may have begun it without this rank
+	bool told;	  // it rolled back, and knows
+	bool passed;	  // asynchronous: it has done enough
+	uint32_t done;	  // highest step that it was told to be committed
+	uint32_t first;	  // step of this life: others may have begun it without this rank
+	uint32_t rewinds; // of the operator's, that it knows of
+	enum gp_ccore_fate fate;
 	float *params, *grad;
 	float *outs[MODEL_TENSORS_MAX];
 };
@@ -165,7 +173,7 @@ struct pair_worker {
 struct pair_stats {
 	uint64_t histories, takeovers, kills, pauses, cuts, worker_kills, rejoins, rolled_back;
 	uint64_t commits, checks, doubts, bases, resumed, digests, partitions, jumps, repeated,
-		registers_killed, disk_faults;
+		registers_killed, disk_faults, restarts, snapshots, shipped, losses, steps_lost;
 };
 
 // From a fault of the primary to the first commit that comes out of the other node, ns.
@@ -217,12 +225,19 @@ struct pair_sim {
 	bool promoted;		  // and the other one leads since
 	struct pair_times *times; // NULL: not wanted
 	struct pair_stats stats;
+	// snapshots instead of every commit
+	bool periodic, manual;
+	uint32_t full_every;
+	struct pair_disk *disk[2];
+	struct pair_operator op;
+	uint32_t epoch; // of the owner
 };
 
 void pair_broken(struct pair_sim *s, const char *fmt, ...) GP_PRINTF(2, 3);
 
 // pair_node.c
 void pair_node_start(struct pair_sim *s, uint32_t i);
+void pair_engine_start(struct pair_node *n, bool standby, uint32_t epoch);
 void pair_node_kill(struct pair_node *n, uint64_t down_ns);
 void pair_node_turn(struct pair_node *n);
 void pair_node_event(
@@ -259,6 +274,9 @@ void pair_check_out(struct pair_node *n, const struct gp_decision *d);
 void pair_check_promoted(struct pair_node *n, const struct gp_image_view *v);
 void pair_check_image(struct pair_node *n, const struct gp_image_view *v);
 void pair_check_end(struct pair_sim *s);
+
+// pair_operator.c: whether steps up to `done` were lost, by one who knew of so many losses before.
+bool pair_lost_since(const struct pair_sim *s, uint32_t rewinds, uint32_t done);
 
 // pair_trouble.c
 void pair_trouble_start(struct pair_sim *s);

@@ -244,9 +244,13 @@ int openat(int dir, const char *name, int flags, ...)
 	bool half;
 	va_list args;
 	va_start(args, flags);
-	mode_t mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(args, mode_t) : 0;
+	bool makes = (flags & (O_CREAT | O_TMPFILE)) != 0;
+	mode_t mode = makes ? va_arg(args, mode_t) : 0;
 	va_end(args);
-	return call_passes(false, &half) ? NEXT(openat)(dir, name, flags, mode) : -1;
+	if (call_passes(false, &half))
+		return NEXT(openat)(dir, name, flags, mode);
+	errno = makes ? errno : EIO; // a full disk can be read
+	return -1;
 }
 
 int rename(const char *from, const char *to)

@@ -274,10 +274,53 @@ static void lead_begin(struct pair_node *n)
 	feeder_begin(n);
 }
 
+// What was verified and waits is loaded first.
+static void snaps_promote(struct pair_node *n)
+{
+	struct gp_registrar *r = gp_engine_registrar(n->engine);
+	for (uint32_t i = 0; n->snaps.pending[0] && i < 1000; i++) {
+		pair_snaps_load(n);
+		(void)gp_registrar_poll(r, pair_now(n->s, n->idx));
+		gp_rcu_quiescent();
+		gp_rcu_grace_turn(gp_engine_grace(n->engine));
+	}
+	pair_operator_leads(n);
+	if (gp_registrar_promote(r, n->epoch) != 0)
+		pair_broken(n->s, "node %u: it cannot lead epoch %u", n->idx, n->epoch);
+}
+
+// It goes on from the newest snapshot that it has: as what its file says, or promoted.
+static void snaps_lead_begin(struct pair_node *n)
+{
+	n->epoch = n->rules.mine.record.epoch;
+	if (n->s->op.primary != n->idx) {
+		snaps_promote(n);
+	} else {
+		gp_engine_destroy(n->engine);
+		pair_engine_start(n, false, n->epoch);
+		pair_operator_leads(n);
+		pair_snaps_restore(n);
+	}
+	n->leading = true;
+	pair_leads(n->s);
+}
+
+static void snaps_role_turn(struct pair_node *n, enum gp_lead_turn turn)
+{
+	if (turn == GP_LEAD_TURN_STOPPED && n->leading)
+		n->stop_due = true;
+	else if (n->rules.role == GP_LEAD_PRIMARY && !n->leading)
+		snaps_lead_begin(n);
+}
+
 static void role_turn(struct pair_node *n, enum gp_lead_turn turn)
 {
 	if (turn == GP_LEAD_TURN_NONE)
 		return;
+	if (n->s->periodic) {
+		snaps_role_turn(n, turn);
+		return;
+	}
 	if (turn == GP_LEAD_TURN_STOPPED && n->leading) {
 		n->stop_due = true;
 		return;
@@ -315,6 +358,8 @@ void pair_node_event(
 void pair_node_answer(struct pair_node *n, const struct gp_lead_event *ev)
 {
 	(void)rules_feed(n, ev);
+	if (ev->kind == GP_LEAD_EV_RECORD && pair_operator_fences(n))
+		pair_node_event(n, GP_LEAD_EV_FENCED, NULL);
 }
 
 // ---- the stream
@@ -440,7 +485,7 @@ static void clocks_turn(struct pair_node *n)
 {
 	uint64_t now = n->turn_at;
 	struct gp_stream_error err;
-	if (now > n->heard_at + SILENT_NS && !n->silent_told) {
+	if (!n->s->periodic && now > n->heard_at + SILENT_NS && !n->silent_told) {
 		n->silent_told = true;
 		if (n->stream_open)
 			n->stream_broken = true; // it is given up, as a broken one is
@@ -492,14 +537,19 @@ void pair_node_turn(struct pair_node *n)
 	if (n->held_count > 0)
 		held_deliver(n);
 	engine_turn(n);
-	if (n->leading)
+	if (s->periodic)
+		pair_snaps_turn(n);
+	else if (n->leading)
 		primary_turn(n);
 	else
 		stream_turn(n);
+	if (!n->alive)
+		return;
 	if (slept)
 		pair_node_event(n, GP_LEAD_EV_STALLED, NULL);
 	clocks_turn(n);
-	offers_turn(n);
+	if (!s->periodic && n->alive)
+		offers_turn(n);
 	if (n->stop_due)
 		pair_node_kill(n, RESTART_NS);
 }
@@ -512,16 +562,22 @@ static void on_out(void *arg, uint16_t job, const struct gp_decision *d)
 	pair_check_out(arg, d);
 }
 
-static void engine_start(struct pair_node *n)
+static void on_cut(void *arg, uint16_t job, uint32_t step, uint32_t decision)
+{
+	(void)job;
+	pair_snaps_cut(arg, step, decision);
+}
+
+void pair_engine_start(struct pair_node *n, bool standby, uint32_t epoch)
 {
 	struct pair_sim *s = n->s;
 	const struct gp_engine_config cfg = {.cores_count = s->cores[n->idx],
 		.base_port = BASE_PORT,
-		.epoch = 1,
+		.epoch = epoch,
 		.sessions_max = 64,
 		.ring_size = 256,
 		.payload_max = s->o.payload_max,
-		.standby = true,
+		.standby = standby,
 		.hello_rate = 1000000,
 		.seed = rng_next(&s->rng),
 		.jobs_count = 1,
@@ -530,7 +586,7 @@ static void engine_start(struct pair_node *n)
 		.give = mem_give};
 	if (gp_engine_create(&n->engine, &cfg, n->x) != 0)
 		pair_broken(s, "an engine does not start");
-	const struct gp_registrar_events ev = {.arg = n, .decided = on_out};
+	const struct gp_registrar_events ev = {.arg = n, .decided = on_out, .cut_ready = on_cut};
 	gp_registrar_set_events(gp_engine_registrar(n->engine), &ev);
 }
 
@@ -563,15 +619,19 @@ void pair_node_start(struct pair_sim *s, uint32_t i)
 	n->life = rng_next(&s->rng) | 1;
 	n->heard_at = n->turn_at = pair_now(s, i);
 	n->read_due = true;
-	engine_start(n);
+	pair_engine_start(n, true, 1);
 	stream_start(n);
+	bool snaps = s->periodic, ok = !snaps || pair_snaps_start(n);
 	const struct gp_lead_rules_opts o = {.self = i,
-		.automatic = true,
-		.alone = true,
-		.founder = i == 0,
-		.epoch_min = 2,
+		.automatic = !s->manual,
+		.alone = !snaps,
+		.founder = snaps ? s->op.primary == i : i == 0,
+		.resume = snaps && s->op.primary == i,
+		.epoch_min = GP_MAX(n->epoch + 1, 2u),
 		.seed = rng_next(&s->rng)};
 	gp_lead_rules_init(&n->rules, &o);
+	if (!ok && n->alive)
+		pair_node_kill(n, RESTART_NS);
 }
 
 void pair_node_free(struct pair_node *n)
@@ -580,6 +640,8 @@ void pair_node_free(struct pair_node *n)
 		return;
 	for (uint32_t i = 0; i < n->held_count; i++)
 		n->x[0]->ops->release(n->x[n->held_at[i]], n->held[i]);
+	if (n->s->periodic)
+		pair_snaps_end(n);
 	pair_stream_close(n);
 	gp_stream_destroy(n->stream);
 	gp_feeder_destroy(n->feeder);
@@ -593,6 +655,8 @@ void pair_node_free(struct pair_node *n)
 void pair_node_kill(struct pair_node *n, uint64_t down_ns)
 {
 	pair_link_down(n->s, 0);
+	if (n->s->periodic)
+		pair_ship_break(&n->s->node[1 - n->idx]);
 	pair_node_free(n);
 	n->held_count = 0;
 	n->image = NULL;

@@ -142,6 +142,23 @@ static void question_arrives(struct pair_sim *s, struct pair_letter *l)
 
 // ---- nodes
 
+static void answer_give(
+	struct pair_node *n, enum gp_lead_answer answer, const struct gp_lead_held *held)
+{
+	static const enum gp_lead_event_kind kinds[] = {
+		[GP_LEAD_CURRENT] = GP_LEAD_EV_RECORD,
+		[GP_LEAD_COMMITTED] = GP_LEAD_EV_COMMITTED,
+		[GP_LEAD_REFUSED] = GP_LEAD_EV_REFUSED,
+		[GP_LEAD_UNKNOWN] = GP_LEAD_EV_UNKNOWN,
+		[GP_LEAD_AWAY] = GP_LEAD_EV_AWAY,
+	};
+	struct gp_lead_event ev = {.kind = kinds[answer]};
+	if (answer <= GP_LEAD_REFUSED)
+		ev.held = *held;
+	n->ask.open = false;
+	pair_node_answer(n, &ev);
+}
+
 static void attempt_send(struct pair_node *n)
 {
 	struct pair_sim *s = n->s;
@@ -155,6 +172,32 @@ static void attempt_send(struct pair_node *n)
 	letter_send(s, &l);
 }
 
+// The node's own file answers at once.
+static void file_ask(struct pair_node *n)
+{
+	struct lead_course *c = &n->ask.course;
+	struct gp_lead_error err;
+	struct gp_lead_held held;
+	struct pair_disk *d = n->s->disk[n->idx];
+	enum gp_lead_answer answer;
+	bool goes_on = true;
+	while (goes_on) {
+		pair_disk_use(d);
+		enum lead_outcome outcome =
+			lead_manual_answer(&n->manual, KEY, &c->question, &held, &err);
+		pair_disk_done();
+		if (pair_disk_failed(d) && pair_disk_gone(d)) {
+			(void)pair_snaps_survives(n);
+			return;
+		}
+		goes_on = lead_course_turn(
+			c, outcome, outcome == LEAD_FAILED ? NULL : &held, &answer);
+	}
+	n->stop_due |= n->manual.broken;
+	if (pair_snaps_survives(n))
+		answer_give(n, answer, &held);
+}
+
 void pair_register_ask(struct pair_node *n, bool swap)
 {
 	struct lead_course *c = &n->ask.course;
@@ -164,33 +207,24 @@ void pair_register_ask(struct pair_node *n, bool swap)
 		lead_course_swap(c, &n->rules.from, &n->rules.to);
 	else
 		lead_course_get(c);
-	attempt_send(n);
+	if (n->s->manual)
+		file_ask(n);
+	else
+		attempt_send(n);
 }
 
 static void attempt_ends(
 	struct pair_node *n, enum lead_outcome outcome, const struct gp_lead_held *held)
 {
-	static const enum gp_lead_event_kind kinds[] = {
-		[GP_LEAD_CURRENT] = GP_LEAD_EV_RECORD,
-		[GP_LEAD_COMMITTED] = GP_LEAD_EV_COMMITTED,
-		[GP_LEAD_REFUSED] = GP_LEAD_EV_REFUSED,
-		[GP_LEAD_UNKNOWN] = GP_LEAD_EV_UNKNOWN,
-		[GP_LEAD_AWAY] = GP_LEAD_EV_AWAY,
-	};
 	struct lead_course *c = &n->ask.course;
 	uint64_t doubts = c->doubts;
 	enum gp_lead_answer answer;
 	bool goes_on = lead_course_turn(c, outcome, held, &answer);
 	n->s->stats.doubts += c->doubts - doubts;
-	if (goes_on) {
+	if (goes_on)
 		attempt_send(n);
-		return;
-	}
-	struct gp_lead_event ev = {.kind = kinds[answer]};
-	if (answer <= GP_LEAD_REFUSED)
-		ev.held = *held;
-	n->ask.open = false;
-	pair_node_answer(n, &ev);
+	else
+		answer_give(n, answer, held);
 }
 
 // False: the node stands still, it has to wait.

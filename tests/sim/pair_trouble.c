@@ -10,8 +10,9 @@
 #define DOWN_MAX    (80 * MS)
 #define PAUSE_MIN   (500 * US)
 #define PAUSE_MAX   (60 * MS)
-#define DISK_CALLS  12 // of a change of the record, and some more
-#define STEPS_FIRST 3  // before the primary fails, where only that happens
+#define DISK_CALLS  12	// of a change of the record, and some more
+#define STEPS_FIRST 3	// before the primary fails, where only that happens
+#define SNAP_CALLS  120 // of a snapshot
 #define LONG_NS	    (100 * MS)
 #define JUMP_MAX    (500 * MS)
 
@@ -24,6 +25,7 @@ enum trouble {
 	REGISTER_AWAY,
 	REGISTER_DIES,
 	REGISTER_DISK,
+	NODE_DISK,
 	MUTE,
 	PARTITION,
 	JUMP,
@@ -50,8 +52,25 @@ static bool may_die(const struct pair_sim *s, uint32_t i)
 	       gp_lead_record_equal(&other->rules.mine.record, r);
 }
 
+// Snapshots are on its disk, so any node may die; only who is being promoted is spared.
+static void snaps_kill(struct pair_sim *s, bool primary)
+{
+	uint32_t i = primary ? s->op.primary : 1 - s->op.primary;
+	struct pair_node *n = &s->node[i];
+	if (!n->alive || (primary && s->op.promotes))
+		return;
+	s->stats.kills++;
+	if (primary)
+		pair_failed(s);
+	pair_operator_kill(s, i, rng_next(&s->rng) & 1, spread(s, DOWN_MIN, DOWN_MAX));
+}
+
 static void node_kill(struct pair_sim *s, bool primary)
 {
+	if (s->periodic) {
+		snaps_kill(s, primary);
+		return;
+	}
 	uint32_t i = s->reg.held.record.primary;
 	if (!primary)
 		i = 1 - i;
@@ -111,6 +130,12 @@ static void register_away(struct pair_sim *s, uint32_t node)
 	pair_cut(s, PAIR_REGISTER, node);
 }
 
+static void disk_fails(struct pair_sim *s, struct pair_disk *d, uint32_t calls)
+{
+	pair_disk_fault(d, (enum pair_disk_fault)rng_below(&s->rng, DISK_FAULTS),
+		1 + (uint32_t)rng_below(&s->rng, calls));
+}
+
 static void trouble_make(struct pair_sim *s)
 {
 	uint32_t i = rng_next(&s->rng) & 1;
@@ -140,9 +165,12 @@ static void trouble_make(struct pair_sim *s)
 	case REGISTER_DIES:
 		pair_register_kill(s, rng_next(&s->rng) & 1, spread(s, DOWN_MIN, DOWN_MAX));
 		return;
+	case NODE_DISK:
+		if (s->periodic)
+			disk_fails(s, s->disk[i], SNAP_CALLS);
+		return;
 	case REGISTER_DISK:
-		pair_disk_fault(s->reg.disk, (enum pair_disk_fault)rng_below(&s->rng, DISK_FAULTS),
-			1 + (uint32_t)rng_below(&s->rng, DISK_CALLS));
+		disk_fails(s, s->reg.disk, DISK_CALLS);
 		return;
 	case MUTE:
 		mute(s, i);
@@ -215,6 +243,8 @@ void pair_trouble_end(struct pair_sim *s)
 {
 	heal(s);
 	pair_disk_mend(s->reg.disk);
+	for (uint32_t i = 0; s->periodic && i < 2; i++)
+		pair_disk_mend(s->disk[i]);
 	for (uint32_t i = 0; i < 2; i++)
 		if (s->node[i].awake_at != 0)
 			s->node[i].awake_at = s->now;

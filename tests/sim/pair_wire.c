@@ -99,7 +99,7 @@ static void link_check(struct pair_sim *s)
 }
 
 // The listener takes the new connection and lets go of what it had.
-static void link_open(struct pair_sim *s)
+static void connection_open(struct pair_sim *s)
 {
 	s->link_up = true;
 	for (uint32_t i = 0; i < 2; i++) {
@@ -114,7 +114,7 @@ void pair_wire_turn(struct pair_sim *s)
 	bool both = is_awake(s, &s->node[0]) && is_awake(s, &s->node[1]);
 	link_check(s);
 	if (!s->link_up && both && both_ways(s) && !s->link_cut && s->now >= s->link_at)
-		link_open(s);
+		connection_open(s);
 	for (uint32_t i = 0; s->link_up && i < 2; i++) {
 		if (is_awake(s, &s->node[i]))
 			way_fill(s, i);

@@ -114,18 +114,39 @@ static void init_begin(struct pair_worker *w)
 	w->phase = PAIR_INITS;
 }
 
+// Snapshots: not with a leader that is gone, whose last answers may still be on their way.
+static bool is_of_now(const struct pair_worker *w)
+{
+	return !w->s->periodic || gp_ccore_epoch(w->core) == w->s->epoch;
+}
+
+// It goes on as if nothing had been lost.
+static void goes_on(struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	if (!is_of_now(w))
+		return;
+	if (pair_lost_since(s, w->rewinds, w->done))
+		pair_broken(s, "worker %u is told nothing, and step %u that it had done is lost",
+			w->rank, w->done);
+	w->rewinds = s->op.rewinds;
+}
+
 static void init_end(struct pair_worker *w)
 {
+	struct pair_sim *s = w->s;
 	uint32_t generation = gp_ccore_pull_end(w->core);
 	uint32_t step = gp_ccore_step(w->core);
-	if (pair_is_async(w->s))
+	if (pair_is_async(s))
 		pair_async_begins(w, generation);
-	else if (w->s->o.train)
-		oracle_check_mixed(&w->s->oracle, w->params, step - 1, "init of worker", w->rank);
-	if (step <= w->done)
-		pair_broken(w->s, "worker %u was told step %u is done, and begins with step %u",
+	else if (s->o.train && is_of_now(w))
+		oracle_check_mixed(&s->oracle, w->params, step - 1, "init of worker", w->rank);
+	if (step <= w->done && !pair_lost_since(s, w->rewinds, w->done))
+		pair_broken(s, "worker %u was told step %u is done, and begins with step %u",
 			w->rank, w->done, step);
 	w->first = step;
+	w->done = pair_is_async(s) ? w->done : step - 1;
+	w->rewinds = is_of_now(w) ? s->op.rewinds : w->rewinds;
 	w->phase = PAIR_STEPS;
 }
 
@@ -178,10 +199,14 @@ static void step_turn(struct pair_worker *w)
 	}
 	if (!gp_ccore_done(w->core))
 		return;
-	w->done = gp_ccore_step(w->core);
+	uint32_t step = gp_ccore_step(w->core);
+	if (!pair_is_async(s) && step != w->done + 1)
+		pair_broken(s, "worker %u ends step %u after step %u", w->rank, step, w->done);
+	goes_on(w);
+	w->done = step;
 	if (pair_is_async(s))
 		pair_async_done(w, w->done);
-	else
+	else if (is_of_now(w))
 		step_check(w);
 	if (gp_ccore_step_end(w->core) != 0)
 		pair_broken(s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
@@ -244,7 +269,11 @@ uint64_t pair_worker_turn(struct pair_worker *w)
 	}
 	lanes_attach(w);
 	pair_async_watch(w);
-	if (gp_ccore_fate(w->core) == GP_CCORE_AGAIN)
+	enum gp_ccore_fate fate = gp_ccore_fate(w->core);
+	if (fate == GP_CCORE_WENT_ON && w->fate == GP_CCORE_AGAIN && w->phase == PAIR_STEPS)
+		goes_on(w);
+	w->fate = fate;
+	if (fate == GP_CCORE_AGAIN)
 		return at;
 	if (gp_ccore_fate(w->core) == GP_CCORE_ROLLED_BACK && !w->told) {
 		w->told = true;
