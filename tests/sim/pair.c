@@ -321,44 +321,6 @@ static void run(struct pair_sim *s)
 			calm_begin(s);
 		if (s->calm && all_over(s))
 			break;
-		if (s->calm && s->now - s->calm_at > PROGRESS_NS) {
-			fprintf(stderr,
-				"interval %u lag %u manual %d primary %u promotes %d gen %u "
-				"workers %u min %u\n",
-				s->job.cut_interval, s->job.lag_max, s->manual, s->op.primary,
-				s->op.promotes, generation(s), s->o.workers, s->o.workers_min);
-			for (uint32_t i = 0; i < 2; i++) {
-				struct gp_job_view v;
-				struct pair_node *n = &s->node[i];
-				if (!n->alive) {
-					fprintf(stderr, "node %u dead\n", i);
-					continue;
-				}
-				gp_engine_job_view(n->engine, 0, &v);
-				fprintf(stderr,
-					"node %u leading %d role %d gen %d joined %u members %u "
-					"view %u backed %u cut %d/%d loaded %d %u epoch %u newest "
-					"%s\n",
-					i, n->leading, n->rules.role, (int)v.generation, v.joined,
-					v.members, v.view, v.backed, v.cut_active, n->snaps.cut,
-					n->snaps.loaded, n->snaps.loaded_step, n->epoch,
-					n->snaps.newest);
-			}
-			for (uint32_t i = 0; i < s->o.workers; i++) {
-				struct pair_worker *w = &s->w[i];
-				char t[300] = "";
-				if (w->core)
-					gp_ccore_waiting(w->core, t, 300);
-				fprintf(stderr,
-					"worker %u phase %d server %u step %u done %u pushed %u "
-					"cphase %d fate %d ready %d: %s\n",
-					i, w->phase, w->server,
-					w->core ? gp_ccore_step(w->core) : 0, w->done, w->pushed,
-					w->core ? (int)gp_ccore_phase(w->core) : -1,
-					w->core ? (int)gp_ccore_fate(w->core) : -1,
-					w->core ? gp_ccore_ready(w->core) : 0, t);
-			}
-		}
 		if (s->calm && s->now - s->calm_at > PROGRESS_NS)
 			pair_broken(s,
 				"no progress after the faults: generation %u of %u, node 0 %s %s, "

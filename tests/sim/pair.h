@@ -9,7 +9,7 @@
 //	pair.c		the loop, the course of a history, what is told at its end
 //	pair_node.c	a node: its roles, what it replicates, releases and restores
 //	pair_wire.c	the stream's bytes between the nodes
-//	pair_register.c	the register of leadership, a witness with a disk (pair_disk.h)
+//	pair_register.h	the register of leadership, a witness with a disk (pair_disk.h)
 //	pair_worker.c	workers
 //	pair_async.c	the judge of asynchronous jobs: what a generation may hold
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
@@ -22,6 +22,7 @@
 #include "oracle.h"
 #include "pair_async.h"
 #include "pair_disk.h"
+#include "pair_register.h"
 #include "pair_snaps.h"
 #include "rng.h"
 
@@ -31,7 +32,6 @@
 #include <gp_follower.h>
 #include <gp_lead_rules.h>
 #include <gp_xport_sim.h>
-#include <lead_priv.h>
 
 #define PAIR_WORKERS_MAX   4
 #define PAIR_CORES_MAX	   2
@@ -39,7 +39,6 @@
 #define PAIR_DECISIONS_MAX 65536
 #define PAIR_CHUNKS_MAX	   256
 #define PAIR_HELD_MAX	   256
-#define PAIR_LETTERS_MAX   48
 #define PAIR_IN_SIZE	   (1u << 19)
 #define US		   UINT64_C(1000)
 #define MS		   UINT64_C(1000000)
@@ -53,32 +52,6 @@
 #define PAIR_PLACES_MAX (PAIR_WORKER + PAIR_WORKERS_MAX)
 
 struct pair_sim;
-
-// A node's question to the register.
-struct pair_ask {
-	bool open;
-	struct lead_course course;
-	uint64_t ends; // by the node's clock: then nobody waits for this answer any more
-};
-
-// On the way to the register or back.
-struct pair_letter {
-	bool open, reply, swap;
-	uint32_t node, serial;
-	uint64_t life;
-	uint64_t due;
-	char line[WITNESS_LINE_MAX];
-};
-
-// A witness with a disk of its own.
-struct pair_register {
-	struct pair_disk *disk;
-	struct lead_records *records; // NULL: it is off
-	uint64_t back_at;
-	struct gp_lead_held held; // what it held last
-	uint32_t told;		  // epoch that it has told
-	struct pair_letter letters[PAIR_LETTERS_MAX];
-};
 
 // A host's clock: it runs at its own rate, and jumps forward.
 struct pair_clock {
@@ -253,14 +226,6 @@ void pair_node_free(struct pair_node *n);
 void pair_wire_turn(struct pair_sim *s);
 void pair_link_down(struct pair_sim *s, uint64_t for_ns);
 void pair_wire_free(struct pair_sim *s);
-
-// pair_register.c
-void pair_register_open(struct pair_sim *s, const char *root);
-void pair_register_close(struct pair_sim *s);
-void pair_register_turn(struct pair_sim *s);
-void pair_register_ask(struct pair_node *n, bool swap);
-void pair_register_kill(struct pair_sim *s, bool power, uint64_t down_ns);
-bool pair_register_rests(const struct pair_sim *s); // it is there, and no swap is on its way
 
 // pair_worker.c
 void pair_worker_start(struct pair_worker *w);

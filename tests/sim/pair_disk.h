@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Disks of simulated hosts. A disk is a directory in memory, used by the production code as it is:
-// pair_disk.c stands before some functions of the C library. It remembers what was synced, so that
-// a loss of power can take back what was not, and fails calls on command.
+// pair_disk.c stands before some functions of the C library. It remembers what was synced, fails
+// calls on command, and takes back what was not synced when the power goes:
 //
-//	file	  after fsync its bytes stay; without, after a loss of power it has some of them,
-// none, 		  zeros, or all
-//	name	  of a new, renamed or removed file: after a loss of power as it was at the last
-// fsync of 		  its directory, or as it was in the end 	fsync	  that failed has
-// lost what it was to keep, whatever a later one says
+// - a file has the bytes of its last fsync; without one it has some of them, none, zeros, or all;
+// - names of a directory are as at its last fsync, or as they were in the end;
+// - an fsync that failed has lost what it was to keep, whatever a later one says.
 //
 // One thread. Directories are at most one level deep.
 #ifndef SIM_PAIR_DISK_H
