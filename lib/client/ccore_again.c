@@ -223,6 +223,9 @@ static bool async_fits(const struct gp_ccore *c, const struct gp_heartbeat_reply
 {
 	bool quorum = c->w.consistency == GP_CONSIST_QUORUM;
 	bool passed = quorum && gp_before(c->step, r->next_step);
+	// Ahead of what it has in hand: another life of this rank has joined meanwhile.
+	if (!quorum && gp_before(c->step, r->ahead))
+		return false;
 	if (c->pushed == 0)
 		return r->next_step == c->step || passed;
 	if (c->phase == CC_COMMITTING && !counted)

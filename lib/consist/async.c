@@ -122,8 +122,10 @@ static uint32_t joiners_step(const struct gp_consist *c, const struct gp_ranks *
 	uint32_t step = min;
 	gp_ranks_foreach(r, joined)
 	{
-		// The first life of all began at its clock.
-		uint32_t used = a->clock[r] + (c->view > 1 || a->resumed);
+		// The first life of all began at its clock. Where another server may go on, the
+		// clock of who joined anew is never the step that a former life has in hand: it
+		// would be taken for that one's commit.
+		uint32_t used = a->clock[r] + (c->view > 1 || a->resumed) * (1u + c->cfg.resumable);
 		if (!any || gp_before(step, used))
 			step = used;
 		any = true;

@@ -70,6 +70,7 @@ struct gp_consist_config {
 	uint32_t workers;
 	uint32_t workers_min;
 	uint32_t first_decision; // number of the last decision of an earlier life, 0 = none
+	bool resumable; // asynchronous: another server may go on with the job (gp_async_resume)
 };
 
 // A push of one rank on its way: which step, and how many cores have all of it. A rank has at most

@@ -186,6 +186,7 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 		.unit_parts = j->unit_parts,
 		.workers = cfg->workers,
 		.workers_min = cfg->workers_min,
+		.resumable = cfg->replicated,
 	};
 	if (gp_consist_init(&j->home->consist, &cc, arena) != 0 || async_home_create(j, arena) != 0)
 		return NULL;

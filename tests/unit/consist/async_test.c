@@ -108,6 +108,37 @@ Test(async, clocks_wrap)
 	free(h.mem);
 }
 
+// Who goes on in another server's stead keeps its clock; who begins anew is past the step that a
+// life before it may still have in hand, by so much that its clock is not that step.
+Test(async, who_goes_on_keeps_its_clock_in_another_servers_stead)
+{
+	const uint32_t clock[] = {7, 4, 5};
+	struct home h;
+	home_init(&h, &EACH, 0);
+	h.c.cfg.resumable = true;
+	gp_async_start(&h.c, clock, 0);
+	gp_async_resume(&h.c, 16);
+	cr_assert_not(gp_async_keep(&h.c, 0), "it has not joined");
+	for (uint32_t r = 0; r < 3; r++) {
+		gp_consist_join(&h.c, r, 1);
+		cr_assert(r == 1 || gp_async_keep(&h.c, r));
+	}
+	cr_assert(gp_consist_try_view(&h.c));
+	cr_assert(gp_ranks_has(&newest(&h)->others, 1) && !gp_ranks_has(&newest(&h)->others, 0));
+	cr_assert_eq(newest(&h)->step, 7);
+	cr_assert_eq(h.c.async.clock[0], 7);
+	cr_assert_eq(h.c.async.clock[1], 6, "4 is committed, 5 may be in hand");
+	cr_assert_eq(h.c.async.clock[2], 5);
+	cr_assert_eq(h.c.async.updates, 16);
+	whole(&h, 2, 6);
+	gp_consist_lose(&h.c, 2);
+	gp_consist_join(&h.c, 2, 2);
+	cr_assert_not(gp_async_keep(&h.c, 2), "only before the first view");
+	cr_assert(gp_consist_try_view(&h.c));
+	cr_assert_eq(newest(&h)->step, 9);
+	free(h.mem);
+}
+
 Test(async, who_joins_is_up_with_the_slowest_and_past_its_own_life)
 {
 	struct home h;
