@@ -129,3 +129,27 @@ Test(attack, packet_numbers_at_their_ends_do_no_harm)
 	}
 	rig_free_busy(r);
 }
+
+static void zeros_send(struct rig *r)
+{
+	static const uint8_t zeros[1400];
+	uint64_t before = rig_verdicts(r, GP_VERDICT_BAD_VERSION);
+	for (uint32_t len = 40; len <= sizeof(zeros); len += 8)
+		worker_send_raw(&r->w[5], 0, zeros, len);
+	rig_run(r);
+	cr_assert_gt(rig_verdicts(r, GP_VERDICT_BAD_VERSION), before + 100);
+}
+
+// They begin like a session that nobody has had, and like one that was given back.
+Test(attack, zeros_of_any_length_are_no_contribution)
+{
+	struct rig *r = rig_new();
+	rig_start(r);
+	zeros_send(r);
+	cr_assert_eq(worker_enter(&r->w[0], 0), 0);
+	zeros_send(r);
+	worker_leave(&r->w[0]);
+	rig_run(r);
+	zeros_send(r);
+	rig_free(r);
+}
