@@ -148,6 +148,26 @@ Test(image, a_base_may_lie_in_the_middle_of_a_step)
 	}
 }
 
+Test(image, what_was_on_its_way_to_a_commit_is_not_restored)
+{
+	struct gp_restore r;
+	history_init(&h, 3, GP_KIND_TRAIN, GP_ATOM_TENSOR, 2, 1);
+	base(9, 70);
+	cr_assert_eq(blocks(0, h.l.blocks_count, 9), 0);
+	cr_assert_eq(gp_image_base_end(image, 3, &err), 0, "%s", err.text);
+	unit_blocks(1, 10);
+	cr_assert_eq(decide(71, 1, 10), 0, "%s", err.text);
+	unit_blocks(2, 10); // its decision does not come
+	cr_assert_eq(gp_image_restore(image, 3, &r), 0);
+	cr_assert_eq(r.decision, 71);
+	cr_assert(r.tensors[1].ahead[0], "committed");
+	for (uint32_t t = 0; t < r.tensors_count; t++) {
+		uint32_t first, count = layout_unit_blocks(&h.l, t, &first);
+		for (uint32_t b = 0; b < count; b++)
+			cr_assert_eq(r.tensors[t].ahead[b], t == 1, "tensor %u block %u", t, b);
+	}
+}
+
 Test(image, nothing_to_restore_before_the_first_commit)
 {
 	struct gp_restore r;
