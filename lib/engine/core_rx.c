@@ -97,13 +97,15 @@ static inline __attribute__((always_inline)) void states_prefetch(const struct p
 
 // ---- the short way
 
-// Whether the session lives, at its old address, in the epoch and the view in hand.
+// Whether it begins as its session's last one still, since what came between may have gone the long
+// way, and the session lives, at its old address, in the epoch and the view in hand.
 static inline bool known_holds(
 	const struct gp_core *c, const struct place *at, const struct gp_frame *f)
 {
 	const struct core_session *cs = at->cs;
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
-	return s && s->id == cs->id && gp_addr_same(&cs->addr, &f->peer) &&
+	return known_begins(&cs->known, f->data) && gp_load32(f->data + 8) == cs->id && s &&
+	       s->id == cs->id && gp_addr_same(&cs->addr, &f->peer) &&
 	       gp_load32(f->data + 12) == engine_epoch(c->engine) &&
 	       at->jc->view == cs->known.view && !at->jc->stopping && at->step != 0;
 }
