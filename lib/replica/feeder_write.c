@@ -82,7 +82,8 @@ int feeder_plan_write(
 			int rc = block_copy(f, idx, &at, s->step, &c, err);
 			if (rc != 0)
 				return rc;
-			c.updates += c.updates ? sizeof(uint32_t) : 0;
+			if (c.updates)
+				c.updates += sizeof(uint32_t);
 			layout_next(&j->layout, &at);
 		}
 		to = c.to;

@@ -64,17 +64,17 @@ static struct read_rows *rows_read(struct rig *r, uint32_t table, void (*between
 	x->updates = cut.updates;
 	x->state = cut.state;
 	uint32_t dim = embed_dim(table);
-	float many[8][2 * WIDE_DIM];
+	float many[8 * 2 * WIDE_DIM];
 	uint32_t steps[8];
 	const struct gp_table_want want = {
-		.table = table, .n = GP_MIN(n, 8), .ids = x->ids, .rows = many[0], .steps = steps};
+		.table = table, .n = GP_MIN(n, 8), .ids = x->ids, .rows = many, .steps = steps};
 	int read;
 	cr_assert_eq(gp_engine_table_rows(r->e, 0, r->cut_step, &want, &read), want.n);
 	for (uint32_t i = 0; i < n; i++) {
 		float row[2 * WIDE_DIM];
 		cr_assert_eq(row_of(r, table, x->ids[i], row, &x->steps[i]), 0);
 		cr_assert(i >= 8 || (steps[i] == x->steps[i] &&
-					    memcmp(many[0] + i * (dim + cut.state), row,
+					    memcmp(many + i * (dim + cut.state), row,
 						    sizeof(float) * (dim + cut.state)) == 0));
 		memcpy(x->values + i * dim, row, sizeof(float) * dim);
 		memcpy(x->states + i * cut.state, row + dim, sizeof(float) * cut.state);

@@ -145,8 +145,10 @@ static inline void expect_text(struct forge *f, const char *why, const char *abo
 #define FORGE(f, found, type, member, value, why)                                                  \
 	do {                                                                                       \
 		struct record *x_ = (found);                                                       \
-		type *what_ = (void *)x_->rec.bytes;                                               \
-		what_->member = (value);                                                           \
+		type what_;                                                                        \
+		memcpy(&what_, x_->rec.bytes, sizeof(what_));                                      \
+		what_.member = (value);                                                            \
+		memcpy(x_->rec.bytes, &what_, sizeof(what_));                                      \
 		record_put(x_);                                                                    \
 		expect_text(f, why, #member " = " #value);                                         \
 	} while (0)
