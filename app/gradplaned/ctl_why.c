@@ -412,6 +412,10 @@ static void async_say(struct query *q)
 	struct gp_ranks slowest = {0};
 	bool any = false;
 	uint32_t step = 0;
+	if (release_say(q)) {
+		parked_say(q);
+		return;
+	}
 	for (uint32_t r = 0; r < q->v.workers; r++) {
 		if (!gp_engine_worker_view(q->n->engine, q->job, r, &w) || !w.pushed)
 			continue;
@@ -458,8 +462,11 @@ static json_t *job_why(struct query *q)
 	bool there = gp_engine_place_view(q->n->engine, q->job, 0, &p);
 	struct text t = {0};
 	if (q->v.state == GP_STATE_STANDBY) {
-		say(&t, "job %s is served by a standby: generation %u, readers only", q->v.name,
-			q->v.generation);
+		say(&t, "job %s is served by a standby: ", q->v.name);
+		if (q->v.generation == UINT32_MAX)
+			say(&t, "no generation yet");
+		else
+			say(&t, "generation %u, readers only", q->v.generation);
 		line_end(q, &t);
 	} else if (!there || q->v.state == GP_STATE_WAITING) {
 		waiting_say(q);

@@ -8,7 +8,8 @@
 // bytes needs none of that proved again as long as these numbers are those of the epoch and of the
 // job's view, since a view does not change but by its number, and the session is alive and of the
 // same address. What is not so, or is refused, goes the long way, which decides everything: the
-// short way takes nothing that the other would not.
+// short way takes nothing that the other would not. That it begins so is looked at again at its
+// turn: what came between in the burst may have bound the place to another session.
 #include "flight.h"
 
 #include "engine_priv.h"

@@ -114,7 +114,7 @@ static void on_row(void *arg, uint64_t id, uint32_t step, const float *row)
 		x->ids->id_seen(x->ids->arg, id);
 }
 
-// Rows of one segment that have not changed. False: it was the last, and then come the copies.
+// Rows of one segment that have not changed; after the last one come the copies.
 static int segment_tell(const struct embed_core *c, uint32_t t, struct gp_table_ids *x)
 {
 	const struct gp_rows *rows = c->tables[t].rows;

@@ -78,11 +78,11 @@ size_t pack_size(void) GP_MUST_CHECK;
 bool pack_result(struct gp_core *c, const struct result *r);
 void pack_flush(struct gp_core *c);
 
-// core_hello.c
 // beat.c
 enum gp_verdict handle_beat(struct gp_core *c, const struct gp_msg *m) GP_MUST_CHECK;
 void beat_tick(struct gp_core *c);
 
+// core_hello.c
 enum gp_verdict handle_hello(struct gp_core *c, struct gp_frame *f, const struct gp_msg *m);
 enum gp_verdict handle_join(struct gp_core *c, struct gp_frame *f, const struct gp_msg *m);
 void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_t nonce,

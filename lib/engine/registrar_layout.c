@@ -275,16 +275,18 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 	struct gp_job *j = job_build(r, rj, elems);
 	if (j)
 		reg_restored_index(rj, x);
-	if (!j || !reg_restored_match(rj, j, x)) {
+	int rc = j ? 0 : -ENOMEM;
+	if (j && !reg_restored_match(rj, j, x))
+		rc = -EINVAL;
+	if (rc == 0)
+		rc = job_load(j, x);
+	if (rc != 0) {
 		if (!rj->job) { // nothing is defined yet
 			names_clear(&rj->by_name);
 			rj->tensors_count = 0;
 		}
-		return j ? -EINVAL : -ENOMEM;
-	}
-	int rc = job_load(j, x);
-	if (rc != 0)
 		return rc;
+	}
 	job_publish(r, rj, j);
 	rj->mem_next ^= 1;
 	rj->swap_open = true;

@@ -230,11 +230,11 @@ static int decisions_write(struct gp_feeder *f, struct feeder_job *j)
 {
 	bool cut = j->cut_waits && j->at.decision == j->taken.decision;
 	uint32_t count = cut ? 1 : j->at.decision - j->shipped;
-	j->shipped = cut ? j->at.decision - 1 : j->shipped;
 	GP_ASSERT(count <= DECISIONS_MAX);
 	uint8_t *to = stream_begin(f->stream, MSG_DECISIONS, 4 + DECISION_SIZE * (size_t)count);
 	if (!to)
 		return -EAGAIN;
+	j->shipped = j->at.decision - count; // numbers of cuts have gaps
 	gp_store16(to, j->layout.id);
 	gp_store16(to + 2, (uint16_t)count);
 	to += 4;
