@@ -65,6 +65,7 @@ void machine_directory_make(const char *path);
 
 int port_up(struct node *n) GP_MUST_CHECK; // EAL and the port
 void port_down(struct node *n);
+void address_map_v4(uint8_t out[16], const struct gp_config_ip *ip); // ::ffff:a.b.c.d
 
 // ---- lcore.c
 

@@ -24,8 +24,7 @@ void pair_beat_opts(struct node *n, struct gp_link_opts *o)
 		return;
 	uint8_t *ip = o->beat_to.ip;
 	if (c->address.ipv4.present) {
-		ip[10] = ip[11] = 0xff;
-		memcpy(ip + 12, c->address.ipv4.addr, 4);
+		address_map_v4(ip, &c->address.ipv4);
 	} else if (c->address.ipv6_count > 0) {
 		memcpy(ip, c->address.ipv6[0].addr, 16);
 	} else {

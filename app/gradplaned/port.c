@@ -139,11 +139,11 @@ static int lcores_find(struct node *n)
 	return 0;
 }
 
-static void address_v4(struct gp_inet_host *h, const struct gp_config_ip *ip)
+void address_map_v4(uint8_t out[16], const struct gp_config_ip *ip)
 {
-	uint8_t *at = h->addrs[h->addrs_count++];
-	at[10] = at[11] = 0xff;
-	memcpy(at + 12, ip->addr, 4);
+	memset(out, 0, 10);
+	out[10] = out[11] = 0xff;
+	memcpy(out + 12, ip->addr, 4);
 }
 
 static void host_fill(struct gp_inet_host *h, const struct gp_config *c)
@@ -155,11 +155,11 @@ static void host_fill(struct gp_inet_host *h, const struct gp_config *c)
 	if (c->port.mac_present)
 		memcpy(h->mac, c->port.mac, 6);
 	if (c->address.service_ipv4.present)
-		address_v4(h, &c->address.service_ipv4);
+		address_map_v4(h->addrs[h->addrs_count++], &c->address.service_ipv4);
 	if (c->address.service_ipv6.present)
 		memcpy(h->addrs[h->addrs_count++], c->address.service_ipv6.addr, 16);
 	if (c->address.ipv4.present)
-		address_v4(h, &c->address.ipv4);
+		address_map_v4(h->addrs[h->addrs_count++], &c->address.ipv4);
 	for (uint32_t i = 0; i < c->address.ipv6_count; i++)
 		memcpy(h->addrs[h->addrs_count++], c->address.ipv6[i].addr, 16);
 }
