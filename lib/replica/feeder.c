@@ -15,6 +15,7 @@ int gp_feeder_create(struct gp_feeder **out, const struct gp_feeder_opts *opts)
 	if (!f)
 		return -ENOMEM;
 	f->opts = *opts;
+	f->opts.looks_max = opts->looks_max ? opts->looks_max : GP_FEEDER_LOOKS_DEFAULT;
 	f->window_mask = (uint32_t)gp_pow2_up(window) - 1;
 	*out = f;
 	return 0;
@@ -453,13 +454,20 @@ static int feed_write(struct gp_feeder *f)
 	return 0;
 }
 
+bool gp_feeder_goes_on(const struct gp_feeder *f)
+{
+	return f->goes_on;
+}
+
 // A frame of each job in turn.
 int feeder_turn(struct gp_feeder *f, struct gp_stream_error *err)
 {
 	uint32_t idle = 0, jobs = f->opts.jobs_count;
+	f->looks = f->opts.looks_max;
+	f->goes_on = false;
 	if (!f->fed || (f->feed_due && feed_write(f) != 0))
 		return 0;
-	while (idle < jobs) {
+	while (idle < jobs && f->looks > 0) {
 		uint32_t idx = f->turn % jobs;
 		int rc = feeder_job_write(f, idx, err);
 		if (rc == -EAGAIN)
@@ -470,5 +478,6 @@ int feeder_turn(struct gp_feeder *f, struct gp_stream_error *err)
 		f->turn = f->jobs[idx].phase == PHASE_TENSORS ? idx : idx + 1;
 		idle = rc == 0 ? idle + 1 : 0;
 	}
+	f->goes_on = idle < jobs;
 	return 0;
 }

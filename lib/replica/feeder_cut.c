@@ -48,15 +48,18 @@ static int blocks_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, 
 	struct layout_at at = {.block = l->blocks_count};
 	if (j->cursor < l->blocks_count)
 		at = layout_seek(l, j->cursor);
-	for (; at.block < l->blocks_count; layout_next(l, &at)) {
+	for (; at.block < l->blocks_count && f->looks > 0; layout_next(l, &at)) {
 		int rc = block_choose(f, idx, &at, generation, all, err);
 		if (rc < 0)
 			return rc;
 		if (rc > 0 && !feeder_plan_add(&p, l, &at, generation))
 			break;
 		count += rc > 0;
+		f->looks--;
 	}
 	int rc = count > 0 ? feeder_plan_write(f, idx, &p, err) : 1;
+	if (rc == -EAGAIN)
+		j->cursor = p.sections[0].first.block; // those before it need no second look
 	if (rc < 0)
 		return rc;
 	j->cut_blocks += count;
@@ -104,6 +107,7 @@ static int applied_write(struct gp_feeder *f, uint32_t idx, uint32_t generation)
 	struct feeder_job *j = &f->jobs[idx];
 	uint32_t words = layout_words(&j->layout), first = j->at_block;
 	uint32_t n = GP_MIN(words - first, (uint32_t)APPLIED_WORDS_MAX);
+	n = GP_MIN(n, (f->looks + 63) / 64);
 	uint64_t any = 0;
 	uint8_t *to =
 		stream_begin(f->stream, MSG_APPLIED, APPLIED_HEAD_SIZE + sizeof(uint64_t) * n);
@@ -122,6 +126,7 @@ static int applied_write(struct gp_feeder *f, uint32_t idx, uint32_t generation)
 	}
 	if (any != 0)
 		stream_end(f->stream);
+	f->looks -= GP_MIN(f->looks, 64 * n);
 	j->at_block += n;
 	if (j->at_block < words)
 		return 1;

@@ -82,7 +82,9 @@ struct gp_feeder {
 	uint32_t feed_number;
 	uint32_t resumed_count; // jobs that go on without a base
 	uint16_t resumed[GP_IMAGE_JOBS_MAX];
-	uint32_t turn; // job that comes next
+	uint32_t turn;	// job that comes next
+	uint32_t looks; // that this turn has left
+	bool goes_on;	// it had not enough of them
 	struct feeder_job jobs[];
 };
 
@@ -117,7 +119,7 @@ bool feeder_plan_add(
 int feeder_plan_write(struct gp_feeder *f, uint32_t idx, const struct plan *p,
 	struct gp_stream_error *err) GP_MUST_CHECK;
 // One frame of `generation` at most; all of it, or what changed since the one at `at`. 1: it was
-// written, or another part comes next; 0: all was.
+// written, or another part comes next, or the turn has no looks left; 0: all was.
 int feeder_cut_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, bool all,
 	struct gp_stream_error *err) GP_MUST_CHECK;
 // A block of an asynchronous job was read.

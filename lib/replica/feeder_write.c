@@ -197,7 +197,7 @@ static int base_blocks_write(struct gp_feeder *f, uint32_t idx, struct gp_stream
 	struct layout_at at = {.block = l->blocks_count};
 	if (layout_has(l, step) && j->cursor < l->blocks_count)
 		at = layout_seek(l, j->cursor);
-	for (; at.block < l->blocks_count; layout_next(l, &at))
+	for (; at.block < l->blocks_count && f->looks > 0; layout_next(l, &at), f->looks--)
 		if ((!ahead || j->committed[layout_unit(l, &at)] == step) &&
 			!feeder_plan_add(&p, l, &at, step))
 			break;

@@ -35,12 +35,16 @@
 #include <gp_stream.h>
 
 #define GP_FEEDER_WINDOW_DEFAULT 4096
+#define GP_FEEDER_LOOKS_DEFAULT	 (64u << 10)
 
 struct gp_feeder_opts {
 	uint32_t jobs_count;   // job_idx of all calls is below it; at most GP_IMAGE_JOBS_MAX
 	uint32_t window;       // decisions, 0 = GP_FEEDER_WINDOW_DEFAULT
 	uint32_t digest_every; // generations divisible by it are compared, 0 = none
 	uint64_t seed;	       // random in each life: names of bases
+	// Blocks, and ranks' contributions to blocks, that one turn looks at to find what a cut
+	// has; 0 = GP_FEEDER_LOOKS_DEFAULT.
+	uint32_t looks_max;
 	void *arg;
 	// As gp_backup_block: a block at exactly this step; false: it is gone. Called from
 	// gp_stream_turn.
@@ -81,6 +85,9 @@ int gp_feeder_decide(struct gp_feeder *f, uint32_t job_idx, const struct gp_deci
 	struct gp_stream_error *err) GP_MUST_CHECK;
 // The owner has released everything through `decision`. -EINVAL: it was never shipped.
 int gp_feeder_released(struct gp_feeder *f, uint32_t job_idx, uint32_t decision) GP_MUST_CHECK;
+// The last turn of the stream ended because it had looked at enough, and has more to do: turn it
+// again, after what else waits for the thread.
+bool gp_feeder_goes_on(const struct gp_feeder *f);
 // The gate is open: nothing of this job is fed any more.
 void gp_feeder_drop(struct gp_feeder *f, uint32_t job_idx);
 // Every job that has a base is in the peer's image, all but what is on its way; false without a

@@ -90,6 +90,12 @@ size_t link_out_max(const struct gp_link *l)
 	return l->opts.out_max;
 }
 
+bool link_goes_on(const struct conn *c)
+{
+	const struct gp_link *l = c->link;
+	return c == l->active && l->feeder && gp_feeder_goes_on(l->feeder);
+}
+
 static void heard(struct gp_link *l)
 {
 	l->heard_at = now_ns();

@@ -83,6 +83,16 @@ static void sink_commit(void *arg, size_t len)
 		plain_write(c);
 }
 
+// There is more to write than a turn may.
+static void turn_again(struct conn *c)
+{
+	if (c->bev)
+		bufferevent_trigger(
+			c->bev, EV_WRITE, BEV_OPT_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+	else if (event_add(c->writable, NULL) != 0)
+		conn_fail(c, -ENOMEM, "no memory for an event");
+}
+
 void conn_turn(struct conn *c)
 {
 	struct gp_stream_error err;
@@ -92,15 +102,16 @@ void conn_turn(struct conn *c)
 	c->turning = true;
 	c->turn_bytes = 0;
 	conn_check(c, gp_stream_turn(c->stream, &err), &err);
+	bool more = link_goes_on(c);
 	if (!c->bev && !c->failed) {
 		plain_write(c);
 		if (c->write_error != 0)
 			conn_fail(
 				c, c->write_error, "sending: %s", strerrordesc_np(-c->write_error));
-		bool more = c->queue.len > 0 || c->turn_bytes >= link_out_max(c->link);
-		if (!c->failed && more && event_add(c->writable, NULL) != 0)
-			conn_fail(c, -ENOMEM, "no memory for an event");
+		more |= c->queue.len > 0 || c->turn_bytes >= link_out_max(c->link);
 	}
+	if (!c->failed && more)
+		turn_again(c);
 	c->turning = false;
 }
 

@@ -74,5 +74,7 @@ size_t conn_unsent(const struct conn *c);
 // The link's hello, and its bounds.
 struct gp_stream_hello link_hello(const struct gp_link *l);
 size_t link_out_max(const struct gp_link *l);
+// The feeder ended its turn before all was looked at.
+bool link_goes_on(const struct conn *c);
 
 #endif

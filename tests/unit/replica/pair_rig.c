@@ -88,10 +88,16 @@ void pair_connect(struct pair *p)
 
 void pair_up(struct pair *p, struct rig *r, uint64_t seed)
 {
+	pair_up_with(p, r, seed, 0);
+}
+
+void pair_up_with(struct pair *p, struct rig *r, uint64_t seed, uint32_t looks_max)
+{
 	struct gp_image_error err;
 	*p = (struct pair){.r = r, .random = seed};
 	const struct gp_feeder_opts feeder = {.jobs_count = 1,
 		.digest_every = 1,
+		.looks_max = looks_max,
 		.arg = p,
 		.block = on_block,
 		.ranks = on_ranks,
@@ -167,6 +173,7 @@ void pair_run(struct pair *p)
 		moved = pair_engine_turn(p);
 		moved += pass(&p->primary, &p->backup, SIZE_MAX);
 		moved += pass(&p->backup, &p->primary, SIZE_MAX);
+		moved += gp_feeder_goes_on(p->feeder) + gp_stream_pipe_len(&p->primary.out);
 	}
 }
 

@@ -20,6 +20,7 @@ struct pair {
 
 // The gate is closed, both ends are connected. pair_down lets go of all but the rig.
 void pair_up(struct pair *p, struct rig *r, uint64_t seed);
+void pair_up_with(struct pair *p, struct rig *r, uint64_t seed, uint32_t looks_max);
 void pair_down(struct pair *p);
 void pair_connect(struct pair *p);
 // Everything that is due in the engine and at its gate, once. Returns what was done.

@@ -269,7 +269,8 @@ static void take_over(const struct shape *s, uint64_t seed, uint32_t *in_the_mid
 	struct pair p;
 	for (uint32_t r = 0; r < s->workers && s->kind == GP_KIND_REDUCE; r++)
 		walks[r].step = 1;
-	pair_up(&p, primary_up(s), seed);
+	pair_up_with(
+		&p, primary_up(s), seed, (uint32_t)(seed % 3)); // 0: any number of blocks a turn
 	struct gp_job_config cfg = p.r->jobs[0];
 	train_until_the_end(&p, s, walks, history_random(&p.random, 120));
 	bool any = gp_image_restore(p.image, 1, &x) == 0;
