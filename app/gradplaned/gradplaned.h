@@ -119,6 +119,7 @@ struct replica_pending {
 	uint64_t retry_at; // then
 	char path[PATH_MAX];
 	uint32_t step;
+	struct gp_snapshot *snapshot; // NULL: not open
 };
 
 struct replica {

@@ -90,28 +90,36 @@ static int job_find(const struct node *n, const char *name)
 	return -1;
 }
 
-// 0, -EBUSY (the generation before is still being read), or another -errno, said.
+static void pending_close(struct replica_pending *p)
+{
+	gp_snapshot_close(p->snapshot);
+	p->snapshot = NULL;
+}
+
+// 0, -EBUSY (the generation before is still being read), or another -errno, said. It stays open
+// while it is only busy: to open it is to prove all of it.
 static int pending_load(struct node *n, uint32_t idx)
 {
 	const struct gp_config_job *job = &n->cfg.jobs[idx];
-	const struct replica_pending *p = &n->replica.pending[idx];
+	struct replica_pending *p = &n->replica.pending[idx];
 	struct gp_restore_tensor *tensors = NULL;
 	struct gp_snapshot_error err;
-	struct gp_snapshot *s;
 	struct gp_restore x;
-	int rc = gp_snapshot_open(p->path, &s, &err);
+	int rc = p->snapshot ? 0 : gp_snapshot_open(p->path, &p->snapshot, &err);
 	if (rc != 0) {
+		p->snapshot = NULL;
 		gp_error("job %s: %s", job->name, err.text);
 		return rc;
 	}
-	rc = restore_fill(s, job, &x, &tensors);
+	rc = restore_fill(p->snapshot, job, &x, &tensors);
 	if (rc == 0)
 		rc = gp_registrar_restore(n->registrar, (uint16_t)job->id, &x);
 	if (rc != 0 && rc != -EBUSY)
 		gp_error("job %s: the snapshot of step %u is verified but cannot be served: %s%s",
 			job->name, p->step, strerror(-rc), restore_advice(rc));
 	free(tensors);
-	gp_snapshot_close(s);
+	if (rc != -EBUSY)
+		pending_close(p);
 	return rc;
 }
 
@@ -151,6 +159,7 @@ static void on_snapshot(
 		return;
 	}
 	struct replica_pending *p = &n->replica.pending[idx];
+	pending_close(p);
 	*p = (struct replica_pending){.used = true, .step = step};
 	snprintf(p->path, sizeof(p->path), "%s", path);
 	pending_try(n, (uint32_t)idx);
@@ -228,14 +237,18 @@ void replica_leads(struct node *n)
 {
 	gp_replica_receiver_destroy(n->replica.receiver);
 	n->replica.receiver = NULL;
-	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		pending_close(&n->replica.pending[i]);
 		n->replica.pending[i].used = false;
+	}
 }
 
 void replica_stop(struct node *n)
 {
 	gp_replica_sender_destroy(n->replica.sender);
 	gp_replica_receiver_destroy(n->replica.receiver);
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		pending_close(&n->replica.pending[i]);
 }
 
 static json_t *link_json(bool connected, bool valid, uint32_t step, const char *last_error)
