@@ -169,6 +169,20 @@ static int sync_check(const struct check *k)
 	return sync_jobs_check(k);
 }
 
+// A generation of an asynchronous job is no step of its ranks, so nothing would hold them back.
+static int lag_jobs_check(const struct check *k)
+{
+	for (uint32_t i = 0; i < k->c->jobs_count; i++) {
+		const struct gp_config_job *j = &k->c->jobs[i];
+		if (j->consistency != GP_CONSISTENCY_BSP)
+			return gp_config_refuse(k->l, i + 1, gp_config_row_of("jobs[].consistency"),
+				"is %s, and replica.lag_max bounds what bsp jobs can lose: leave "
+				"lag_max out, or serve this job from another node",
+				gp_consistency_name(j->consistency));
+	}
+	return 0;
+}
+
 static int replica_check(const struct check *k)
 {
 	const struct gp_config_replica *r = &k->c->replica;
@@ -200,6 +214,9 @@ static int replica_check(const struct check *k)
 			"%u is less than the steps between two snapshots (snapshot.interval_steps: "
 			"%u): the job would stand still",
 			r->lag_max, interval);
+	int rc = r->lag_max > 0 ? lag_jobs_check(k) : 0;
+	if (rc != 0)
+		return rc;
 	if (!replica && k->c->jobs_count == 0)
 		return gp_config_refuse(
 			k->l, 0, gp_config_row_of("jobs[]"), "is empty; role primary needs a job");

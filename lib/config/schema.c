@@ -203,9 +203,9 @@ const struct row gp_config_rows[] = {
 		 "over, or the primary does as `on_loss` says. 5ms on isolated CPUs, 200ms on shared "
 		 "ones."},
 	{"replica.lag_max", VALUE_UINT, AT(replica.lag_max), .def = "0", .min = 0, .max = 1000000,
-		.help = "`snapshots`, role primary, bsp jobs: steps that are begun beyond what the replica has "
+		.help = "`snapshots`, role primary: steps that are begun beyond what the replica has "
 			"verified, 0 = any number. So many can be lost with the primary; at least "
-			"snapshot.interval_steps."},
+			"snapshot.interval_steps. All jobs have to be bsp."},
 	{"replica.on_loss", VALUE_ENUM, AT(replica.on_loss), .def = "wait", .names = on_loss_names,
 	 .help = "`sync`: a primary that has lost its replica: `wait` for it, or go on `alone` once the "
 		 "register says so (leadership.kind etcd or witness)."},

@@ -529,6 +529,19 @@ Test(refuse, leadership)
 	CHECK(table);
 }
 
+Test(refuse, a_lag_that_would_hold_nobody_back)
+{
+	static const struct refusal table[] = {
+		{NODE_OK PORT_OK ADDRESS_OK
+			"jobs: [{name: j, id: 1, kind: train, workers: 2, consistency: asp, "
+			"optimizer: {lr: 1}}]\n"
+			"replica: {mode: snapshots, peer: \"127.0.0.1:1\", lag_max: 50}\n"
+			"snapshot: {interval_steps: 6}\n",
+			"t.yaml:4:50: jobs[0].consistency: is asp, and replica.lag_max bounds"},
+	};
+	CHECK(table);
+}
+
 Test(refuse, witness)
 {
 	static const struct refusal table[] = {
