@@ -20,7 +20,7 @@ void async_point_keep(struct job_core *jc, uint32_t generation)
 	a->point_seen = generation;
 	if (!p->ranks)
 		return;
-	p->generation = generation;
+	atomic_store_explicit(&p->generation, generation, memory_order_relaxed);
 	memcpy(p->ranks, a->ranks, sizeof(p->ranks[0]) * cfg->workers);
 	memcpy(p->here, a->here, sizeof(p->here[0]) * a->here_words * cfg->workers);
 }
@@ -34,7 +34,7 @@ static struct async_point *point_last(struct async_gate *g)
 
 static void point_fill(struct async_point *p, const struct gp_consist *x)
 {
-	p->generation = x->generation;
+	atomic_store_explicit(&p->generation, x->generation, memory_order_relaxed);
 	p->decision = x->decision;
 	p->view = x->view;
 	p->closed = x->async.closed;
@@ -81,7 +81,7 @@ static void gate_enter(struct gp_core *c, struct job_core *jc)
 	g->on = true;
 	g->begins = false;
 	point_fill(&g->shown, &h->consist);
-	g->shown.generation = jc->generation;
+	atomic_store_explicit(&g->shown.generation, jc->generation, memory_order_relaxed);
 }
 
 uint32_t async_gate_release(const struct home *h, uint32_t decision)
@@ -96,7 +96,8 @@ uint32_t async_gate_release(const struct home *h, uint32_t decision)
 // The cut that ends with the next one, or GP_NO_CUT. False: there is no room, and all are in use.
 static bool cut_ending(struct async_home *a, uint32_t cuts_max, uint32_t *ends)
 {
-	uint32_t last = a->gate.based ? point_last(&a->gate)->generation : GP_NO_CUT;
+	uint32_t last =
+		a->gate.based ? point_generation(&point_last(&a->gate)->generation) : GP_NO_CUT;
 	uint32_t end = a->cuts_count;
 	for (uint32_t i = a->cuts_count; i-- > 0;) {
 		struct live_cut *cut = &a->cuts[i];
@@ -137,7 +138,7 @@ static void point_make(struct gp_core *c, struct job_core *jc)
 void async_point_seen(struct job_core *jc, const struct cmd *cmd)
 {
 	struct async_gate *g = &jc->job->home->async->gate;
-	g->seen += g->based && cmd->step == point_last(g)->generation;
+	g->seen += g->based && cmd->step == point_generation(&point_last(g)->generation);
 }
 
 static bool point_tell(struct gp_core *c, struct job_core *jc)
@@ -196,7 +197,7 @@ static const struct async_point *point_of(const struct gp_job *j, uint32_t gener
 {
 	const struct async_gate *g = &j->home->async->gate;
 	for (uint32_t i = 0; i < 2; i++)
-		if (g->points[i].generation == generation)
+		if (point_generation(&g->points[i].generation) == generation)
 			return &g->points[i];
 	return NULL;
 }
@@ -219,7 +220,7 @@ bool gp_backup_ranks(const struct gp_engine *e, uint32_t job_idx, uint32_t gener
 static const struct core_point *core_point_of(const struct job_core *jc, uint32_t generation)
 {
 	const struct core_point *points = jc->async->points;
-	return points[0].generation == generation ? &points[0] : &points[1];
+	return point_generation(&points[0].generation) == generation ? &points[0] : &points[1];
 }
 
 // Whether the core had the rank's contribution of `step` to its block at `local`.
@@ -229,7 +230,7 @@ static bool was_here(const struct job_core *jc, uint32_t generation, uint32_t ra
 	const struct async_core *a = jc->async;
 	const struct core_point *p = core_point_of(jc, generation);
 	const struct rank_core *rk = &p->ranks[rank];
-	GP_ASSERT(p->generation == generation);
+	GP_ASSERT(point_generation(&p->generation) == generation);
 	if (gp_before(step, rk->low_step))
 		return true;
 	if (step == rk->low_step && local < rk->low_local)

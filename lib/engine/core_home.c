@@ -58,7 +58,7 @@ static uint32_t generation_out(const struct job_core *jc)
 	const struct home *h = jc->job->home;
 	const struct async_point *shown = async_shown(h);
 	if (shown)
-		return shown->generation;
+		return point_generation(&shown->generation);
 	bool async = gp_consist_is_async(&h->consist) && h->gate.serial == 0;
 	return async ? h->consist.generation : jc->generation;
 }

@@ -41,9 +41,16 @@ struct stage {
 	uint8_t *payload; // stage_stride bytes a block
 };
 
-// Direct, replicated: what ranks had brought to this core when a cut was made.
+static inline uint32_t point_generation(const _Atomic uint32_t *generation)
+{
+	return atomic_load_explicit(generation, memory_order_relaxed);
+}
+
+// Direct, replicated: what ranks had brought to this core when a cut was made. The replicating
+// thread looks for the point of a generation that it was told of: only that one is then the same
+// until it has read it, so the other's generation may change while it looks.
 struct core_point {
-	uint32_t generation;
+	_Atomic uint32_t generation;
 	struct rank_core *ranks;
 	uint64_t *here;
 };
@@ -106,7 +113,7 @@ struct read_wait {
 
 // Where a job stands at a cut that the backup is brought to.
 struct async_point {
-	uint32_t generation;
+	_Atomic uint32_t generation; // as in core_point
 	uint32_t decision;
 	uint32_t view;
 	uint32_t closed;
