@@ -8,16 +8,10 @@
 //
 // --plant publishes copies after the change instead of before: the reader must notice, or this
 // harness is blind; it goes on until it did. TAP on standard output; exit 0 when all held.
-#include <gp_kept.h>
-#include <gp_rcu.h>
-#include <gp_rows.h>
+#include "stress.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include <gp_kept.h>
+#include <gp_rows.h>
 
 #define DIM	16
 #define IDS	30000
@@ -48,20 +42,6 @@ struct stress {
 	uint32_t count;
 	uint64_t cuts, rows_read, wrong, from_copies;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t next(uint64_t *seed)
-{
-	uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	return z ^ z >> 31;
-}
 
 // ---- the owner
 
@@ -236,37 +216,23 @@ static void *reader_run(void *arg)
 static void *control_run(void *arg)
 {
 	struct stress *s = arg;
-	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
-		gp_rcu_grace_turn(&s->grace);
-		sched_yield();
-	}
+	graces_run(&s->grace, &s->stop, false);
 	return NULL;
-}
-
-static bool say(uint32_t number, bool ok, const char *what, uint64_t n)
-{
-	printf("%sok %u - %s (%llu)\n", ok ? "" : "not ", number, what, (unsigned long long)n);
-	return ok;
 }
 
 int main(int argc, char **argv)
 {
 	static struct stress s;
 	void *(*const runs[])(void *) = {owner_run, reader_run, control_run};
-	pthread_t threads[GP_ARRAY_SIZE(runs)];
-	s.plant = argc > 1 && strcmp(argv[1], "--plant") == 0;
+	s.plant = is_planted(argc, argv);
 	s.optim = (struct gp_optim_params){.kind = GP_OPTIM_SGD, .lr = 1};
 	const struct gp_rows_config rows = {.rows_max = IDS, .dim = DIM, .optim = s.optim};
 	const struct gp_kept_config kept = {.copies_max = COPIES, .floats = DIM, .hash_key = 7};
-	void *rows_mem = aligned_alloc(64, gp_align_up(gp_rows_size(&rows), 64));
-	void *kept_mem = aligned_alloc(64, gp_align_up(gp_kept_size(&kept), 64));
+	void *rows_mem = lines_take(gp_rows_size(&rows));
+	void *kept_mem = lines_take(gp_kept_size(&kept));
 	s.rows = gp_rows_init(rows_mem, &rows, &s.grace);
 	s.kept = gp_kept_init(kept_mem, &kept, 0);
-	for (size_t i = 0; i < GP_ARRAY_SIZE(runs); i++)
-		if (pthread_create(&threads[i], NULL, runs[i], &s) != 0)
-			abort();
-	for (size_t i = 0; i < GP_ARRAY_SIZE(runs); i++)
-		pthread_join(threads[i], NULL);
+	threads_run(runs, GP_ARRAY_SIZE(runs), &s);
 	free(rows_mem);
 	free(kept_mem);
 	printf("1..4\n");

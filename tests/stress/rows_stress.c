@@ -10,15 +10,9 @@
 // Tables grow within milliseconds, so there are many short rounds. --plant counts grace periods
 // without waiting for the readers: the use of a segment after its retirement must be noticed, or
 // this harness is blind; it goes on until it was. TAP on standard output; exit 0 when all held.
-#include <gp_rcu.h>
-#include <gp_rows.h>
+#include "stress.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include <gp_rows.h>
 
 #define DIM	   16
 #define PINNED	   1000
@@ -41,20 +35,6 @@ struct stress {
 	_Atomic uint64_t missed;
 	_Atomic uint64_t again; // gave up because the owner was in the way
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t next(uint64_t *seed)
-{
-	uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	return z ^ z >> 31;
-}
 
 static void count(_Atomic uint64_t *counter)
 {
@@ -168,13 +148,7 @@ static void *scanner_run(void *arg)
 static void *control_run(void *arg)
 {
 	struct stress *s = arg;
-	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
-		if (s->plant)
-			atomic_fetch_add_explicit(&s->grace.passed, 1, memory_order_release);
-		else
-			gp_rcu_grace_turn(&s->grace);
-		sched_yield();
-	}
+	graces_run(&s->grace, &s->stop, s->plant);
 	return NULL;
 }
 
@@ -183,7 +157,6 @@ static void round_run(struct stress *s, void *mem)
 {
 	void *(*const runs[])(void *) = {
 		owner_run, scanner_run, control_run, reader_run, reader_run};
-	pthread_t threads[GP_ARRAY_SIZE(runs)];
 	s->rows = gp_rows_init(mem, &s->cfg, &s->grace);
 	atomic_store_explicit(&s->stop, false, memory_order_relaxed);
 	for (uint64_t at = 0; at < PINNED; at += BATCH / 4) {
@@ -193,27 +166,17 @@ static void round_run(struct stress *s, void *mem)
 			ids[i] = at + i;
 		batch_update(s, 1, ids, n);
 	}
-	for (size_t i = 0; i < GP_ARRAY_SIZE(runs); i++)
-		if (pthread_create(&threads[i], NULL, runs[i], s) != 0)
-			abort();
-	for (size_t i = 0; i < GP_ARRAY_SIZE(runs); i++)
-		pthread_join(threads[i], NULL);
-}
-
-static bool say(uint32_t number, bool ok, const char *what, uint64_t n)
-{
-	printf("%sok %u - %s (%llu)\n", ok ? "" : "not ", number, what, (unsigned long long)n);
-	return ok;
+	threads_run(runs, GP_ARRAY_SIZE(runs), s);
 }
 
 int main(int argc, char **argv)
 {
 	static struct stress s;
-	s.plant = argc > 1 && strcmp(argv[1], "--plant") == 0;
+	s.plant = is_planted(argc, argv);
 	s.cfg = (struct gp_rows_config){.rows_max = IDS,
 		.dim = DIM,
 		.optim = {.kind = GP_OPTIM_ADAGRAD, .lr = 0.1f, .epsilon = 1e-6f}};
-	void *mem = aligned_alloc(GP_CACHE_LINE, gp_align_up(gp_rows_size(&s.cfg), GP_CACHE_LINE));
+	void *mem = lines_take(gp_rows_size(&s.cfg));
 	uint64_t splits = 0;
 	uint32_t rounds = s.plant ? ROUNDS_MAX : ROUNDS;
 	for (uint32_t round = 0; round < rounds && s.torn + s.missed == 0; round++) {

@@ -9,21 +9,16 @@
 //
 // --plant counts grace periods without waiting for the readers: the use after retire must be
 // noticed, or this harness is blind. TAP on standard output; exit 0 when all held.
-#include <gp_rcu.h>
-#include <gp_table.h>
+#include "stress.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include <gp_table.h>
 
 #define BLOCKS	    64
 #define ELEMS	    64
 #define READERS	    2
 #define STEPS	    6000
 #define CUT_EVERY   200
-#define RUN_S_MAX   10
+#define RUN_NS_MAX  UINT64_C(10000000000)
 #define HOLD_YIELDS 8
 
 struct stress {
@@ -38,13 +33,6 @@ struct stress {
 	_Atomic uint64_t torn;
 	_Atomic uint64_t missed;
 };
-
-static uint64_t seconds(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec;
-}
 
 static void block_step(struct stress *s, struct gp_block *b, uint32_t step)
 {
@@ -82,9 +70,9 @@ static void cut_turn(struct stress *s, uint32_t step)
 static void *owner_run(void *arg)
 {
 	struct stress *s = arg;
-	uint64_t end = seconds() + RUN_S_MAX;
+	uint64_t end = now_ns() + RUN_NS_MAX;
 	gp_rcu_register_thread();
-	for (uint32_t step = 1; step <= STEPS && seconds() < end; step++) {
+	for (uint32_t step = 1; step <= STEPS && now_ns() < end; step++) {
 		for (uint32_t b = 0; b < BLOCKS; b++)
 			block_step(s, &s->table.blocks[b], step);
 		atomic_store_explicit(&s->step, step, memory_order_release);
@@ -159,13 +147,7 @@ static void *cutter_run(void *arg)
 static void *control_run(void *arg)
 {
 	struct stress *s = arg;
-	while (!atomic_load_explicit(&s->stop, memory_order_acquire)) {
-		if (s->plant)
-			atomic_fetch_add_explicit(&s->grace.passed, 1, memory_order_release);
-		else
-			gp_rcu_grace_turn(&s->grace);
-		sched_yield();
-	}
+	graces_run(&s->grace, &s->stop, s->plant);
 	return NULL;
 }
 
@@ -176,26 +158,18 @@ int main(int argc, char **argv)
 	const struct gp_table_config cfg = {
 		.blocks_count = BLOCKS, .elems_max = ELEMS, .cuts_max = 1};
 	size_t size = gp_align_up(gp_table_size(&cfg), GP_CACHE_LINE);
-	void *mem = aligned_alloc(GP_CACHE_LINE, size);
-	s.plant = argc > 1 && strcmp(argv[1], "--plant") == 0;
+	void *mem = lines_take(size);
+	s.plant = is_planted(argc, argv);
 	gp_arena_init(&arena, mem, size);
-	if (!mem || gp_table_init(&s.table, &arena, &cfg, &s.grace) != 0)
+	if (gp_table_init(&s.table, &arena, &cfg, &s.grace) != 0)
 		return 2;
 	void *(*const runs[])(void *) = {
 		owner_run, control_run, cutter_run, reader_run, reader_run};
-	pthread_t threads[GP_ARRAY_SIZE(runs)];
-	for (size_t i = 0; i < GP_ARRAY_SIZE(runs); i++)
-		if (pthread_create(&threads[i], NULL, runs[i], &s) != 0)
-			return 2;
-	for (size_t i = 0; i < GP_ARRAY_SIZE(runs); i++)
-		pthread_join(threads[i], NULL);
-	bool whole = s.torn == 0, found = s.missed == 0, worked = s.checked > 1000;
-	printf("1..3\n# %u steps, %llu versions checked\n", s.step, (unsigned long long)s.checked);
-	printf("%s 1 - no version changed under a reader (%llu did)\n", whole ? "ok" : "not ok",
-		(unsigned long long)s.torn);
-	printf("%s 2 - a pinned generation is always found (%llu were not)\n",
-		found ? "ok" : "not ok", (unsigned long long)s.missed);
-	printf("%s 3 - readers saw enough versions\n", worked ? "ok" : "not ok");
+	threads_run(runs, GP_ARRAY_SIZE(runs), &s);
 	free(mem);
-	return whole && found && worked ? 0 : 1;
+	printf("1..3\n# %u steps\n", s.step);
+	bool ok = say(1, s.torn == 0, "no version changed under a reader", s.torn);
+	ok &= say(2, s.missed == 0, "a pinned generation is always found", s.missed);
+	ok &= say(3, s.checked > 1000, "readers saw enough versions", s.checked);
+	return ok ? 0 : 1;
 }

@@ -3,74 +3,7 @@
 // The release gate of asynchronous jobs: what is decided waits for a cut that the backup holds, and
 // so do reads; what the cut tells of ranks is of the moment of its values.
 #include "async_rig.h"
-
-#include <gp_backup.h>
-
-#include <stdlib.h>
-
-#define EVENTS_MAX 64
-
-struct gate {
-	struct rig *r;
-	struct gp_backup_sink sink;
-	uint32_t bases, count;
-	uint32_t base_decision, base_generation;
-	struct gp_decision told[EVENTS_MAX];
-};
-
-static void on_base(void *arg, const struct gp_backup_base *base)
-{
-	struct gate *g = arg;
-	g->base_decision = base->decision;
-	g->base_generation = base->generation;
-	g->bases++;
-	g->count = 0;
-	cr_assert_eq(base->units_count, 1);
-	cr_assert_eq(base->steps[0], base->generation);
-}
-
-static void on_decided(void *arg, uint32_t job_idx, const struct gp_decision *d)
-{
-	struct gate *g = arg;
-	cr_assert_eq(job_idx, 0);
-	cr_assert_lt(g->count, EVENTS_MAX);
-	g->told[g->count++] = *d;
-}
-
-static struct gate *gate_of(struct rig *r)
-{
-	struct gate *g = calloc(1, sizeof(*g));
-	g->r = r;
-	g->sink = (struct gp_backup_sink){.arg = g, .base = on_base, .decided = on_decided};
-	return g;
-}
-
-static void turn(struct gate *g)
-{
-	rig_run(g->r);
-	while (gp_backup_poll(g->r->e, &g->sink, 3) > 0)
-		rig_run(g->r);
-}
-
-static void close_gate(struct gate *g)
-{
-	uint32_t bases = g->bases;
-	cr_assert(gp_backup_gate(g->r->e, 0, true));
-	turn(g);
-	cr_assert_eq(g->bases, bases + 1);
-}
-
-static void release(struct gate *g, uint32_t decision)
-{
-	cr_assert(gp_backup_release(g->r->e, 0, decision));
-	turn(g);
-}
-
-static const struct gp_decision *last_told(const struct gate *g)
-{
-	cr_assert_gt(g->count, 0);
-	return &g->told[g->count - 1];
-}
+#include "gate_rig.h"
 
 // Each release may bring the next cut.
 static void release_all(struct gate *g)
@@ -89,12 +22,6 @@ static struct gate *up(uint8_t consistency, uint8_t atomicity, uint32_t cores)
 	r->cfg.cores_count = cores;
 	async_up(r);
 	return gate_of(r);
-}
-
-static void down(struct gate *g)
-{
-	rig_free_busy(g->r);
-	free(g);
 }
 
 static bool is_granted(struct worker *w, uint32_t request, uint32_t clock)
@@ -119,17 +46,17 @@ static void commits_and_reads_wait(uint8_t consistency, uint8_t atomicity, uint3
 	struct worker *w = g->r->w;
 	close_gate(g);
 	uint32_t shown = rig_job(g->r).generation;
-	release(g, g->base_decision);
+	release(g, g->base.decision);
 	cr_assert_eq(g->count, 0, "nothing was decided");
-	cr_assert_eq(rig_job(g->r).generation, g->base_generation);
-	cr_assert_neq(g->base_generation, shown);
+	cr_assert_eq(rig_job(g->r).generation, g->base.generation);
+	cr_assert_neq(g->base.generation, shown);
 
 	for (uint32_t i = 0; i < 2; i++)
 		worker_push_all(&w[i], 1, false);
 	turn(g);
 	cr_assert_eq(g->count, 1, "one cut at a time");
 	const struct gp_decision cut = *last_told(g);
-	cr_assert(cut.kind == GP_DECIDED_CUT && cut.backup && cut.step == g->base_generation + 1);
+	cr_assert(cut.kind == GP_DECIDED_CUT && cut.backup && cut.step == g->base.generation + 1);
 	cr_assert_not(seen_commit(&w[0], GP_DECISION_COMMIT, 0, 1));
 	struct gp_heartbeat_reply hb = home_says(&w[0]);
 	cr_assert(hb.next_step == 1 && hb.ahead == 0, "next %u, ahead %u", hb.next_step, hb.ahead);
@@ -149,7 +76,7 @@ static void commits_and_reads_wait(uint8_t consistency, uint8_t atomicity, uint3
 	struct gp_read_reply x = read_reply(&w[0]);
 	cr_assert_eq(x.state, GP_READ_GRANTED, "what was parked is answered unasked");
 	EXPECT_MODEL(&w[0], x.generation, {0, 1, 1}, {1, 1, 1});
-	down(g);
+	gate_free(g);
 }
 
 Test(backup_async, commits_and_reads_wait_for_a_cut_that_is_held)
@@ -168,7 +95,7 @@ Test(backup_async, a_cut_tells_what_ranks_had_brought)
 	struct gp_backup_ranks x;
 	struct gp_backup_block b;
 	close_gate(g);
-	release(g, g->base_decision);
+	release(g, g->base.decision);
 	worker_push_block(&w[1], 1, 2, false);
 	worker_push_all(&w[0], 1, false);
 	turn(g);
@@ -189,7 +116,7 @@ Test(backup_async, a_cut_tells_what_ranks_had_brought)
 	cr_assert_eq(gp_backup_applied(g->r->e, 0, cut->step, 1, 0), 1u << 2);
 	cr_assert(gp_backup_block(g->r->e, 0, 0, cut->step, &b) && b.updates == 1);
 	cr_assert_not(gp_backup_ranks(g->r->e, 0, cut->step + 5, &x));
-	down(g);
+	gate_free(g);
 }
 
 Test(backup_async, a_view_waits_its_turn_and_shows_nobody_as_a_member)
@@ -197,7 +124,7 @@ Test(backup_async, a_view_waits_its_turn_and_shows_nobody_as_a_member)
 	struct gate *g = up(GP_CONSIST_ASP, GP_ATOM_STEP, 2);
 	struct worker *w = g->r->w;
 	close_gate(g);
-	release(g, g->base_decision);
+	release(g, g->base.decision);
 	worker_leave(&w[1]);
 	turn(g);
 	const struct gp_decision *cut = last_told(g);
@@ -207,7 +134,7 @@ Test(backup_async, a_view_waits_its_turn_and_shows_nobody_as_a_member)
 	release(g, cut->number);
 	cr_assert_eq(w[0].view, 2);
 	cr_assert(home_says(&w[0]).flags & GP_HEARTBEAT_MEMBER);
-	down(g);
+	gate_free(g);
 }
 
 // Nothing of what waited is lost when the gate is closed anew, or opened.
@@ -216,14 +143,14 @@ Test(backup_async, what_waits_is_in_the_next_base_and_out_when_it_opens)
 	struct gate *g = up(GP_CONSIST_SSP, GP_ATOM_BLOCK, 2);
 	struct worker *w = g->r->w;
 	close_gate(g);
-	release(g, g->base_decision);
+	release(g, g->base.decision);
 	worker_push_all(&w[0], 1, false);
 	turn(g);
 	uint32_t waits = last_told(g)->number;
 	close_gate(g);
-	cr_assert(gp_before(waits, g->base_decision));
+	cr_assert(gp_before(waits, g->base.decision));
 	cr_assert_not(seen_commit(&w[0], GP_DECISION_COMMIT, 0, 1));
-	release(g, g->base_decision);
+	release(g, g->base.decision);
 	cr_assert(seen_commit(&w[0], GP_DECISION_COMMIT, 0, 1));
 	worker_push_all(&w[1], 1, false);
 	turn(g);
@@ -233,7 +160,7 @@ Test(backup_async, what_waits_is_in_the_next_base_and_out_when_it_opens)
 	cr_assert(seen_commit(&w[1], GP_DECISION_COMMIT, 1, 1));
 	uint32_t generation = granted(&w[0], 1, 2);
 	EXPECT_MODEL(&w[0], generation, {0, 1, 1}, {1, 1, 1});
-	down(g);
+	gate_free(g);
 }
 
 // Closed before there are parameters: they go as in a bulk-synchronous job, then come cuts.
@@ -260,5 +187,5 @@ Test(backup_async, initial_parameters_pass_as_a_commit)
 	cr_assert_not(seen_commit(&r->w[1], GP_DECISION_COMMIT, 1, 1));
 	release_all(g);
 	cr_assert(seen_commit(&r->w[1], GP_DECISION_COMMIT, 1, 1));
-	down(g);
+	gate_free(g);
 }

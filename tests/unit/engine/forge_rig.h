@@ -52,22 +52,35 @@ static inline void forge_sum(const struct forge *f)
 	gp_store64(f->b.bytes + f->b.len - 8, XXH3_64bits(f->b.bytes, f->b.len - 8));
 }
 
-static inline struct forged forge_replay(struct forge *f)
+// One at a time. NULL, with the error in *rc.
+static inline struct gp_replay *forge_begin(
+	struct forge *f, void *(*take_from)(void *arg, size_t size), int *rc, char *text)
 {
 	static struct gp_flight_file file;
-	struct forged out = {0};
 	struct gp_engine_config cfg = f->r->cfg;
-	struct gp_replay *replay;
-	cfg.take = take;
+	struct gp_replay *replay = NULL;
+	cfg.take = take_from;
 	cfg.give = give;
 	cfg.mem_arg = NULL;
 	forge_sum(f);
-	cr_assert_eq(gp_flight_open(&file, f->b.bytes, f->b.len, out.text), 0, "%s", out.text);
-	out.rc = gp_replay_create(&replay, &file, &cfg, out.text);
-	if (out.rc != 0)
-		return out;
+	cr_assert_eq(gp_flight_open(&file, f->b.bytes, f->b.len, text), 0, "%s", text);
+	*rc = gp_replay_create(&replay, &file, &cfg, text);
+	return *rc == 0 ? replay : NULL;
+}
+
+static inline void forge_run(struct gp_replay *replay)
+{
 	for (uint32_t i = 0; i < FORGE_ROUNDS_MAX && gp_replay_round(replay); i++)
 		;
+}
+
+static inline struct forged forge_replay(struct forge *f)
+{
+	struct forged out = {0};
+	struct gp_replay *replay = forge_begin(f, take, &out.rc, out.text);
+	if (!replay)
+		return out;
+	forge_run(replay);
 	out.x = *gp_replay_result(replay);
 	memcpy(out.text, out.x.text, sizeof(out.text));
 	gp_replay_destroy(replay);

@@ -439,56 +439,44 @@ static void *take_some(void *arg, size_t size)
 
 Test(replay_forged, memory_that_ends_is_said)
 {
-	static struct gp_flight_file file;
 	struct rig *r = rig_recorded(1, GP_ATOM_STEP, true);
 	char text[GP_REPLAY_TEXT_SIZE] = "";
+	struct gp_replay *replay = NULL;
 	rig_up(r);
 	steps_run(r, 0, 1);
-	struct buffer b = dump(r);
-	struct gp_engine_config cfg = r->cfg;
-	cfg.take = take_some;
-	cfg.give = give;
-	cr_assert_eq(gp_flight_open(&file, b.bytes, b.len, text), 0);
-	for (uint32_t n = 0;; n++) {
-		struct gp_replay *replay;
+	struct forge f = forge_new(r);
+	uint32_t n = 0;
+	for (; !replay; n++) {
+		int rc;
 		takes_left = n;
-		int rc = gp_replay_create(&replay, &file, &cfg, text);
-		if (rc == 0) {
-			cr_assert_gt(n, 4);
-			takes_left = 0; // frames are asked for as it goes
-			while (gp_replay_round(replay))
-				;
-			cr_assert_gt(gp_replay_result(replay)->taken, 0);
-			gp_replay_destroy(replay);
-			break;
-		}
-		cr_assert_eq(rc, -ENOMEM, "with %u pieces: %d", n, rc);
+		replay = forge_begin(&f, take_some, &rc, text);
+		cr_assert(replay || rc == -ENOMEM, "with %u pieces: %d", n, rc);
 	}
-	free(b.bytes);
+	cr_assert_gt(n, 5);
+	takes_left = 0; // frames are asked for as it goes
+	forge_run(replay);
+	cr_assert_gt(gp_replay_result(replay)->taken, 0);
+	gp_replay_destroy(replay);
+	forge_free(&f);
 	rig_free(r);
 }
 
 // With whole datagrams nothing fails, so it makes no difference that a failure would end all.
 Test(replay_forged, an_unguarded_replay_is_the_same)
 {
-	static struct gp_flight_file file;
 	struct rig *r = rig_recorded(1, GP_ATOM_STEP, true);
 	char text[GP_REPLAY_TEXT_SIZE] = "";
+	int rc;
 	rig_up(r);
 	steps_run(r, 0, 1);
-	struct buffer b = dump(r);
-	struct gp_engine_config cfg = r->cfg;
-	struct gp_replay *replay;
-	cfg.take = take;
-	cfg.give = give;
-	cr_assert_eq(gp_flight_open(&file, b.bytes, b.len, text), 0);
-	cr_assert_eq(gp_replay_create(&replay, &file, &cfg, text), 0, "%s", text);
+	struct forge f = forge_new(r);
+	struct gp_replay *replay = forge_begin(&f, take, &rc, text);
+	cr_assert(replay, "%s", text);
 	gp_replay_unguard(replay);
-	while (gp_replay_round(replay))
-		;
+	forge_run(replay);
 	cr_assert_not(gp_replay_result(replay)->differs, "%s", gp_replay_result(replay)->text);
 	gp_replay_destroy(replay);
 	gp_replay_destroy(NULL);
-	free(b.bytes);
+	forge_free(&f);
 	rig_free(r);
 }

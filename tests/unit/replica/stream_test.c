@@ -484,15 +484,22 @@ Test(stream, an_offer_comes_after_the_data)
 	stream_rig_free(r);
 }
 
+// The first frames of a job wait in the primary's pipe.
+static struct stream_rig *begun(void)
+{
+	struct stream_rig *r = paired(1, 1);
+	stream_base(r, 0);
+	stream_connect(r);
+	stream_move(r, &r->backup, &r->primary, SIZE_MAX);
+	stream_move(r, &r->primary, &r->backup, SIZE_MAX);
+	stream_move(r, &r->backup, &r->primary, SIZE_MAX);
+	return r;
+}
+
 Test(stream, damage_of_any_byte_is_noticed)
 {
 	for (uint32_t n = 0; n < 400; n++) {
-		struct stream_rig *r = paired(1, 1);
-		stream_base(r, 0);
-		stream_connect(r);
-		stream_move(r, &r->backup, &r->primary, SIZE_MAX);
-		stream_move(r, &r->primary, &r->backup, SIZE_MAX);
-		stream_move(r, &r->backup, &r->primary, SIZE_MAX);
+		struct stream_rig *r = begun();
 		size_t len = gp_stream_pipe_len(&r->primary.out);
 		cr_assert_gt(len, 400);
 		size_t at = history_random(&r->random, (uint32_t)len) * (n + 1) % len;
@@ -511,14 +518,9 @@ Test(stream, damage_of_any_byte_is_noticed)
 Test(stream, frames_lost_or_doubled_are_noticed)
 {
 	for (uint32_t doubled = 0; doubled < 2; doubled++) {
-		struct stream_rig *r = paired(1, 1);
+		struct stream_rig *r = begun();
 		struct gp_stream_error err;
 		size_t size, used;
-		stream_base(r, 0);
-		stream_connect(r);
-		stream_move(r, &r->backup, &r->primary, SIZE_MAX);
-		stream_move(r, &r->primary, &r->backup, SIZE_MAX);
-		stream_move(r, &r->backup, &r->primary, SIZE_MAX);
 		const uint8_t *at = gp_stream_pipe_data(&r->primary.out);
 		cr_assert_eq(gp_stream_frame_size(at, GP_STREAM_HEAD_SIZE, &size, &err), 0);
 		if (doubled)
