@@ -5,6 +5,7 @@
 #include "progress.h"
 #include "trainer.h"
 #include "views.h"
+#include "whole_step.h"
 
 #include <errno.h>
 #include <math.h>
@@ -130,17 +131,29 @@ static void rank_add(struct local *l, const struct gw_view *views, uint32_t coun
 		l->loss += loss / views[0].ranks_count;
 }
 
-static void local_step(struct local *l)
+static void whole_apply(struct local *l, const struct gw_view *view)
 {
 	struct gw_trainer *t = &l->trainer;
-	const struct gw_view *views = &l->all;
-	uint32_t count = 1;
+	struct gw_run tensors[GW_TENSORS_MAX];
+	struct gw_whole w = {.tensors = tensors,
+		.tensors_count = t->model.tensors_count,
+		.block = t->opts->block,
+		.params = t->params,
+		.state = l->state,
+		.grad = l->sum,
+		.count = t->model.params_count,
+		.weight = (float)view->ranks_count,
+		.step = l->step + 1};
 
-	if (t->opts->views_path) // the server counts the initial parameters as step 0
-		views = gw_views_find(&l->views, l->step + 1, &count);
-	l->loss = 0;
-	for (uint32_t rank = 0; rank < t->opts->world; rank++)
-		rank_add(l, views, count, rank);
+	for (size_t i = 0; i < w.tensors_count; i++)
+		tensors[i] = (struct gw_run){t->model.tensors[i].at, t->model.tensors[i].count};
+	gw_whole_apply(&t->opts->optimizer, &w);
+}
+
+static void spans_apply(struct local *l, const struct gw_view *views, uint32_t count)
+{
+	struct gw_trainer *t = &l->trainer;
+
 	for (uint32_t v = 0; v < count; v++)
 		for (uint32_t s = 0; s < views[v].spans_count; s++) {
 			const struct gw_update u = {.params = t->params,
@@ -154,6 +167,23 @@ static void local_step(struct local *l)
 
 			gw_optimizer_apply(&t->opts->optimizer, &u);
 		}
+}
+
+static void local_step(struct local *l)
+{
+	struct gw_trainer *t = &l->trainer;
+	const struct gw_view *views = &l->all;
+	uint32_t count = 1;
+
+	if (t->opts->views_path) // the server counts the initial parameters as step 0
+		views = gw_views_find(&l->views, l->step + 1, &count);
+	l->loss = 0;
+	for (uint32_t rank = 0; rank < t->opts->world; rank++)
+		rank_add(l, views, count, rank);
+	if (gw_is_whole(&t->opts->optimizer)) // of atomicity step: the view of one is that of all
+		whole_apply(l, &views[0]);
+	else
+		spans_apply(l, views, count);
 	l->step++;
 }
 

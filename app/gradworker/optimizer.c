@@ -3,14 +3,13 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LANES 16
 
 static const char *const kind_names[] = {
-	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", NULL};
+	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", "lamb", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
 
 static const struct {
@@ -33,6 +32,7 @@ static const struct {
 	REAL(l2),
 	REAL(gamma),
 	REAL(lr_min),
+	REAL(clip_norm),
 #undef REAL
 };
 
@@ -99,8 +99,8 @@ int gw_optimizer_parse(struct gw_optimizer *o, const char *text, struct gw_error
 		return gw_error_set(err, -EINVAL,
 			"--optimizer: '%.*s' is none of them (see --help)", (int)len, text);
 	o->kind = (enum gw_optimizer_kind)kind;
-	o->epsilon = kind == GW_ADAGRAD ? 1e-10f : 1e-8f;
-	if (kind == GW_ADAMW)
+	o->epsilon = kind == GW_ADAGRAD ? 1e-10f : kind == GW_LAMB ? 1e-6f : 1e-8f;
+	if (kind == GW_ADAMW || kind == GW_LAMB)
 		o->weight_decay = 0.01f;
 	for (text += len; *text; text += len) {
 		const char *key = text + 1; // behind the comma
@@ -118,7 +118,7 @@ int gw_optimizer_parse(struct gw_optimizer *o, const char *text, struct gw_error
 
 // ---- the numbers of a step
 
-static double power(double x, uint64_t n)
+double gw_power(double x, uint64_t n)
 {
 	double p = 1;
 
@@ -140,7 +140,7 @@ static double cosine(double turn) // cos(pi * turn), 0 <= turn <= 1
 	return turn > 0.5 ? -c : c;
 }
 
-static double rate(const struct gw_optimizer *o, uint32_t step)
+double gw_rate(const struct gw_optimizer *o, uint32_t step)
 {
 	double lr = (double)o->lr, low = (double)o->lr_min;
 	uint32_t k = step - 1;
@@ -149,7 +149,7 @@ static double rate(const struct gw_optimizer *o, uint32_t step)
 		return lr * (k + 1.0) / o->warmup_steps;
 	k -= o->warmup_steps;
 	if (o->schedule == GW_STEP)
-		return lr * power((double)o->gamma, k / o->schedule_steps);
+		return lr * gw_power((double)o->gamma, k / o->schedule_steps);
 	if (o->schedule == GW_COSINE && k >= o->schedule_steps)
 		return low;
 	if (o->schedule == GW_COSINE)
@@ -175,10 +175,10 @@ struct adam {
 static struct adam adam_of(const struct gw_optimizer *o, uint32_t step)
 {
 	double beta1 = (double)o->beta1, beta2 = (double)o->beta2;
-	float decay = (float)rate(o, step) * o->weight_decay;
+	float decay = (float)gw_rate(o, step) * o->weight_decay;
 
-	return (struct adam){.size = (float)(rate(o, step) / (1 - power(beta1, step))),
-		.root = (float)(1 / sqrt(1 - power(beta2, step))),
+	return (struct adam){.size = (float)(gw_rate(o, step) / (1 - gw_power(beta1, step))),
+		.root = (float)(1 / sqrt(1 - gw_power(beta2, step))),
 		.rest1 = (float)(1 - beta1),
 		.rest2 = (float)(1 - beta2),
 		.keep = 1.0f - decay};
@@ -222,7 +222,7 @@ void gw_optimizer_begin(const struct gw_optimizer *o, float *state, size_t count
 void gw_optimizer_apply(const struct gw_optimizer *o, const struct gw_update *u)
 {
 	const struct adam a = adam_of(o, u->step);
-	const float lr = (float)rate(o, u->step), inverse = (float)(1 / rate(o, u->step));
+	const float lr = (float)gw_rate(o, u->step), inverse = (float)(1 / gw_rate(o, u->step));
 
 	for (size_t i = u->at; i < u->at + u->span; i++) {
 		float g = u->sum[i] / u->weight, *w = &u->params[i], *s = &u->state[i];
@@ -244,17 +244,23 @@ void gw_optimizer_apply(const struct gw_optimizer *o, const struct gw_update *u)
 	}
 }
 
-void gw_clamp(float *values, size_t count, float norm_max)
+double gw_squares(const float *values, size_t count)
 {
-	double lane[LANES] = {0}, norm;
-	float scale;
+	double lane[LANES] = {0};
 
 	for (size_t i = 0; i < count; i++)
 		lane[i % LANES] += (double)values[i] * (double)values[i];
 	for (size_t half = LANES / 2; half; half /= 2)
 		for (size_t j = 0; j < half; j++)
 			lane[j] += lane[j + half];
-	norm = sqrt(lane[0]);
+	return lane[0];
+}
+
+void gw_clamp(float *values, size_t count, float norm_max)
+{
+	double norm = sqrt(gw_squares(values, count));
+	float scale;
+
 	if (!(norm > (double)norm_max))
 		return;
 	scale = (float)((double)norm_max / norm);

@@ -8,6 +8,7 @@
 
 #include "error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ enum gw_optimizer_kind {
 	GW_ADAM,
 	GW_ADAMW,
 	GW_FTRL,
+	GW_LAMB, // whole_step.h
 };
 enum gw_schedule { GW_CONSTANT, GW_STEP, GW_COSINE };
 
@@ -29,7 +31,7 @@ struct gw_optimizer {
 	enum gw_optimizer_kind kind;
 	enum gw_schedule schedule;
 	float lr, momentum, weight_decay, beta1, beta2, epsilon, initial_accumulator, ftrl_beta, l1,
-		l2, gamma, lr_min;
+		l2, gamma, lr_min, clip_norm;
 	uint32_t warmup_steps, schedule_steps;
 };
 
@@ -52,8 +54,14 @@ struct gw_update {
 };
 void gw_optimizer_apply(const struct gw_optimizer *o, const struct gw_update *u);
 
-// A gradient's norm over a block: 16 lanes of f64, folded by halves; above `norm_max` each value is
-// multiplied by norm_max / norm.
+// The learning rate of an update, and x to the n as the server computes it.
+double gw_rate(const struct gw_optimizer *o, uint32_t step);
+double gw_power(double x, uint64_t n);
+
+// The squares of a block summed: 16 lanes of f64, folded by halves.
+double gw_squares(const float *values, size_t count);
+// A gradient's norm over a block is the root of that; above `norm_max` each value is multiplied by
+// norm_max / norm.
 void gw_clamp(float *values, size_t count, float norm_max);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "dataset.h"
 #include "launcher.h"
+#include "whole_step.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -69,10 +70,11 @@ static const char HELP[] =
 	"  --views FILE         with --local only: sum in each step the ranks that the server's\n"
 	"                       record (jobs[].views_log) names; without --steps to its end\n"
 	"  --optimizer NAME[,KEY=VALUE]...   with --local only, as in the server's configuration:\n"
-	"                       sgd, momentum, nesterov, adagrad, adam, adamw, ftrl\n"
+	"                       sgd, momentum, nesterov, adagrad, adam, adamw, ftrl, lamb\n"
 	"                       (default momentum,lr=0.1)\n"
 	"  --lr X --momentum X --weight-decay X   the same, for some keys\n"
-	"  --norm-max X --block N   with --local only: clamp gradients over blocks of N elements\n"
+	"  --norm-max X --block N   with --local only: clamp gradients over blocks of N elements;\n"
+	"                       lamb and the key clip_norm need --block too: norms are summed so\n"
 	"  --version, --help\n"
 	"The last line on stdout begins with 'gradworker: ok', 'gradworker: eval' or\n"
 	"'gradworker: error:'. Exit status 0, 1 for an error, 2 for wrong usage.\n";
@@ -457,8 +459,10 @@ static int local_check(struct parse *p)
 	if (!p->flags.has_world)
 		return gw_error_set(p->err, -EINVAL, "--local: --world N is missing");
 	p->o->world = p->flags.world;
-	if ((p->o->norm_max > 0) != (p->o->block > 0))
-		return gw_error_set(p->err, -EINVAL, "--norm-max and --block go together");
+	bool whole = gw_is_whole(&p->o->optimizer);
+	if ((p->o->norm_max > 0 || whole) != (p->o->block > 0))
+		return gw_error_set(p->err, -EINVAL, "%s and --block go together",
+			whole ? "--optimizer lamb or clip_norm" : "--norm-max");
 	if (!p->o->steps && !p->o->epochs && !p->o->views_path)
 		return gw_error_set(p->err, -EINVAL, "--local: give --steps N or --epochs N");
 	return 0;

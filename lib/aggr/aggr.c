@@ -89,15 +89,33 @@ void gp_aggr_sum(
 		contrib_add(dst, &c[r], elems, scratch);
 }
 
-double gp_aggr_norm(const struct gp_contrib *c, uint32_t elems, float *scratch)
+static double squares_sum(const uint8_t *values, uint32_t elems)
 {
 	double lane[AGGR_LANES];
 	GP_ASSERT(elems <= GP_CODEC_ELEMS_MAX);
-	kernels_get()->squares(lane, contrib_dense(c, elems, scratch), elems);
+	kernels_get()->squares(lane, values, elems);
 	for (uint32_t half = AGGR_LANES / 2; half > 0; half /= 2)
 		for (uint32_t j = 0; j < half; j++)
 			lane[j] += lane[j + half];
-	return sqrt(lane[0]);
+	return lane[0];
+}
+
+double gp_aggr_norm(const struct gp_contrib *c, uint32_t elems, float *scratch)
+{
+	return sqrt(squares_sum(contrib_dense(c, elems, scratch), elems));
+}
+
+double gp_aggr_squares(const float *values, uint32_t elems)
+{
+	return squares_sum((const uint8_t *)values, elems);
+}
+
+void gp_aggr_times(float *dst, const float *src, uint32_t elems, float factor)
+{
+	if (factor == 1.0f)
+		memcpy(dst, src, sizeof(float) * elems);
+	else
+		kernels_get()->scaled_copy(dst, (const uint8_t *)src, elems, factor);
 }
 
 float gp_aggr_clamp(double norm, float norm_max)

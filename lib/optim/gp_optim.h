@@ -6,7 +6,7 @@
 //
 // First, for every kind, with a read version w_read (delay compensation after Zheng et al. 2017,
 // "Asynchronous Stochastic Gradient Descent with Delay Compensation", eq. 10) and lambda > 0; then
-// with a weight_decay wd that is not 0 (coupled decay; adamw and ftrl do not do this line):
+// with a weight_decay wd that is not 0 (coupled decay; adamw, lamb and ftrl do not do this line):
 //   g = g + ((lambda * g) * g) * (w - w_read)
 //   g = g + wd * w
 // Then, with the learning rate lr = schedule(step) * lr_scale (initial states in brackets):
@@ -22,6 +22,9 @@
 //             w_out = w - (a * m_out) / (sqrt(v_out) * r + epsilon)
 //             a = (schedule(step) / (1 - beta1^step)) * lr_scale     r = 1 / sqrt(1 - beta2^step)
 //   adamw     as adam with w replaced by w * (1 - lr * wd) in the last line (decoupled decay)
+//   lamb      m_out and v_out as adam
+//             u = (a * m_out) / (sqrt(v_out) * r + epsilon) + wd * w    a = 1 / (1 - beta1^step)
+//             w_out = w - (lr * ratio) * u, in two halves: see gp_optim_lamb_end
 //   ftrl      h = lr_scale * g    n_out = n + h * h [n = initial_accumulator]
 //             z_out = (z + h) - ((sqrt(n_out) - sqrt(n)) * q) * w [z = 0]   q = 1 / schedule(step)
 //             w_out = 0 where |z_out| <= l1, else
@@ -29,10 +32,12 @@
 // Sources: torch.optim of PyTorch 1.13 for sgd to nesterov (SGD, dampening 0; Polyak 1964,
 // Sutskever et al. 2013), adagrad (Duchi et al. 2011), adam (Kingma and Ba 2015) and adamw
 // (Loshchilov and Hutter 2019); FBGEMM's exact row-wise Adagrad; McMahan et al. 2013, "Ad Click
-// Prediction", algorithm 1 (its alpha is lr). ftrl makes parameters from z alone: initial ones
+// Prediction", algorithm 1 (its alpha is lr); lamb: You et al. 2019, "Large Batch Optimization for
+// Deep Learning: Training BERT in 76 minutes" (arXiv 1904.00962), algorithm 2 with phi(z) = z and a
+// tensor as its layer. ftrl makes parameters from z alone: initial ones
 // other than 0 last one step. Defaults are those of the configuration: momentum 0.9, beta1 0.9,
-// beta2 0.999, epsilon 1e-8 (adagrad 1e-10), weight_decay 0 (adamw 0.01), initial_accumulator 0,
-// ftrl_beta 1, l1 = l2 = 0.
+// beta2 0.999, epsilon 1e-8 (adagrad 1e-10, lamb 1e-6), weight_decay 0 (adamw and lamb 0.01),
+// initial_accumulator 0, ftrl_beta 1, l1 = l2 = 0.
 //
 // Arithmetic: every operation above is rounded to binary32 on its own, left operand as written,
 // with no fused multiply-add; sqrt and division are those of IEEE 754. The sum of a row: sixteen
@@ -61,6 +66,7 @@ enum gp_optim_kind {
 	GP_OPTIM_ADAM,
 	GP_OPTIM_ADAMW,
 	GP_OPTIM_FTRL,
+	GP_OPTIM_LAMB,
 	GP_OPTIM_COUNT,
 };
 
@@ -89,9 +95,9 @@ struct gp_optim_params {
 	float lr;
 	float momentum; // momentum, nesterov
 	float weight_decay;
-	float beta1; // adam, adamw
+	float beta1; // adam, adamw, lamb
 	float beta2;
-	float epsilon;		   // adagrad, rowwise_adagrad, adam, adamw
+	float epsilon;		   // adagrad, rowwise_adagrad, adam, adamw, lamb
 	float initial_accumulator; // adagrad, rowwise_adagrad, ftrl
 	float ftrl_beta;
 	float l1; // ftrl
@@ -126,8 +132,8 @@ struct gp_optim_plan {
 	float decay; // coupled
 	float momentum, epsilon, lambda;
 	float beta1, beta2, rest1, rest2, root; // adam: 1 - beta1, 1 - beta2, r
-	float lr_decay, decoupled;		// adamw: lr of the schedule, weight_decay
-	float inverse, ftrl_beta, l1, l2;	// ftrl: q
+	float lr_decay, decoupled;	  // adamw: lr of the schedule; adamw, lamb: weight_decay
+	float inverse, ftrl_beta, l1, l2; // ftrl: q
 };
 
 // The name in configuration files and its kind; NULL and -EINVAL for unknown ones.
@@ -158,7 +164,13 @@ void gp_optim_plan_init(struct gp_optim_plan *n, const struct gp_optim_params *p
 void gp_optim_plan_narrow(struct gp_optim_plan *n);
 // One step of one block, with the plan of its step.
 void gp_optim_run(const struct gp_optim_plan *n, const struct gp_optim_block *b);
-// Both: for callers with one block a step.
+// lamb's second half. gp_optim_run writes u in place of w_out; when the norms of a whole tensor are
+// known, of w before the step and of u, this makes w_out of each of its blocks: `b` with u as grad
+// and the ratio of the tensor as lr_scale; its state is not looked at. A norm is the root of the
+// sums of squares of the tensor's blocks (gp_aggr.h) added in binary64 in their order.
+float gp_optim_lamb_ratio(double squares_w, double squares_u) GP_MUST_CHECK;
+void gp_optim_lamb_end(const struct gp_optim_params *p, const struct gp_optim_block *b);
+// Both of plan and run: for callers with one block a step.
 void gp_optim_apply(const struct gp_optim_params *p, const struct gp_optim_block *b);
 
 // Uses the kernels of that level from now on: for tests and measurements. -ENOTSUP when this

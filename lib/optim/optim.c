@@ -2,6 +2,7 @@
 #include "optim_priv.h"
 
 #include <errno.h>
+#include <float.h>
 #include <stdatomic.h>
 
 static const struct kind {
@@ -17,6 +18,7 @@ static const struct kind {
 	[GP_OPTIM_ADAM] = {"adam", 2, {"exp_avg", "exp_avg_sq"}},
 	[GP_OPTIM_ADAMW] = {"adamw", 2, {"exp_avg", "exp_avg_sq"}},
 	[GP_OPTIM_FTRL] = {"ftrl", 2, {"z", "n"}},
+	[GP_OPTIM_LAMB] = {"lamb", 2, {"exp_avg", "exp_avg_sq"}},
 };
 
 static const struct optim_kernels *const kernels_by_level[GP_SIMD_LEVELS] = {
@@ -95,7 +97,7 @@ uint32_t gp_optim_row_state(enum gp_optim_kind kind, uint32_t elems)
 
 static bool adam_like(enum gp_optim_kind kind)
 {
-	return kind == GP_OPTIM_ADAM || kind == GP_OPTIM_ADAMW;
+	return kind == GP_OPTIM_ADAM || kind == GP_OPTIM_ADAMW || kind == GP_OPTIM_LAMB;
 }
 
 static bool adagrad_like(enum gp_optim_kind kind)
@@ -228,6 +230,21 @@ void gp_optim_run(const struct gp_optim_plan *n, const struct gp_optim_block *b)
 		  (b->state && b->state_out && (b->state == b->state_out) == in_place));
 	GP_ASSERT(n->states < 2 || b->stride >= b->elems);
 	n->kernel(n, b);
+}
+
+float gp_optim_lamb_ratio(double squares_w, double squares_u)
+{
+	double w = sqrt(squares_w), u = sqrt(squares_u);
+	if (!(w > 0 && u > 0 && isfinite(w) && isfinite(u)))
+		return 1.0f;
+	double ratio = w / u;
+	return (float)GP_MIN(GP_MAX(ratio, 0x1p-149), (double)FLT_MAX);
+}
+
+void gp_optim_lamb_end(const struct gp_optim_params *p, const struct gp_optim_block *b)
+{
+	struct gp_optim_params sgd = {.kind = GP_OPTIM_SGD, .lr = p->lr, .schedule = p->schedule};
+	gp_optim_apply(&sgd, b);
 }
 
 void gp_optim_apply(const struct gp_optim_params *p, const struct gp_optim_block *b)

@@ -33,6 +33,7 @@ extern const struct optim_kernels optim_kernels_avx512;
 	OPTIM_KERNEL(adam, GP_OPTIM_ADAM)                                                          \
 	OPTIM_KERNEL(adamw, GP_OPTIM_ADAMW)                                                        \
 	OPTIM_KERNEL(ftrl, GP_OPTIM_FTRL)                                                          \
+	OPTIM_KERNEL(lamb, GP_OPTIM_LAMB)                                                          \
 	const struct optim_kernels table = {.apply = {                                             \
 						    [GP_OPTIM_SGD] = sgd,                          \
 						    [GP_OPTIM_MOMENTUM] = momentum,                \
@@ -42,6 +43,7 @@ extern const struct optim_kernels optim_kernels_avx512;
 						    [GP_OPTIM_ADAM] = adam,                        \
 						    [GP_OPTIM_ADAMW] = adamw,                      \
 						    [GP_OPTIM_FTRL] = ftrl,                        \
+						    [GP_OPTIM_LAMB] = lamb,                        \
 					    }};
 
 // Everything of a plan but its kernel.
@@ -88,17 +90,19 @@ static inline void optim_ftrl_element(
 	b->w_out[i] = fabsf(z) <= n->l1 ? 0.0f : (copysignf(n->l1, z) - z) / below;
 }
 
-static inline void optim_adam_element(const struct gp_optim_plan *n, const struct gp_optim_block *b,
-	const struct optim_rates *r, float g, uint32_t i, const bool decoupled)
+static inline __attribute__((always_inline)) void optim_adam_element(const struct gp_optim_plan *n,
+	const struct gp_optim_block *b, const struct optim_rates *r, float g, uint32_t i,
+	const enum gp_optim_kind kind)
 {
 	const float *v = b->state + b->stride;
 	float m_out = gp_fadd(gp_fmul(n->beta1, b->state[i]), gp_fmul(n->rest1, g));
 	float v_out = gp_fadd(gp_fmul(n->beta2, v[i]), gp_fmul(gp_fmul(n->rest2, g), g));
-	float w = decoupled ? gp_fmul(b->w[i], r->keep) : b->w[i];
+	float w = kind == GP_OPTIM_ADAMW ? gp_fmul(b->w[i], r->keep) : b->w[i];
 	float below = gp_fadd(gp_fmul(sqrtf(v_out), n->root), n->epsilon);
+	float along = gp_fmul(r->lr, m_out) / below;
 	b->state_out[i] = m_out;
 	b->state_out[b->stride + i] = v_out;
-	b->w_out[i] = w - gp_fmul(r->lr, m_out) / below;
+	b->w_out[i] = kind == GP_OPTIM_LAMB ? gp_fadd(along, gp_fmul(n->decoupled, w)) : w - along;
 }
 
 // Element i. `kind` is constant at every call, so its branches fold away.
@@ -121,7 +125,7 @@ static inline __attribute__((always_inline)) void optim_element(const struct gp_
 	} else if (kind == GP_OPTIM_FTRL) {
 		optim_ftrl_element(n, b, g, i);
 	} else {
-		optim_adam_element(n, b, r, g, i, kind == GP_OPTIM_ADAMW);
+		optim_adam_element(n, b, r, g, i, kind);
 	}
 }
 

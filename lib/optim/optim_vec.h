@@ -159,20 +159,24 @@ static inline void vec_ftrl(
 	vec_store(b->w_out + i, vec_zero_within(z, l1, w));
 }
 
-static inline void vec_adam(const struct gp_optim_plan *n, const struct gp_optim_block *b,
-	const struct optim_rates *r, vec g, uint32_t i, const bool decoupled)
+static inline __attribute__((always_inline)) void vec_adam(const struct gp_optim_plan *n,
+	const struct gp_optim_block *b, const struct optim_rates *r, vec g, uint32_t i,
+	const enum gp_optim_kind kind)
 {
 	vec m = vec_mul(vec_set(n->beta1), vec_load(b->state + i));
 	vec m_out = vec_add(m, vec_mul(vec_set(n->rest1), g));
 	vec v = vec_mul(vec_set(n->beta2), vec_load(b->state + b->stride + i));
 	vec v_out = vec_add(v, vec_mul(vec_mul(vec_set(n->rest2), g), g));
 	vec w = vec_load(b->w + i);
-	if (decoupled)
+	if (kind == GP_OPTIM_ADAMW)
 		w = vec_mul(w, vec_set(r->keep));
 	vec below = vec_add(vec_mul(vec_sqrt(v_out), vec_set(n->root)), vec_set(n->epsilon));
 	vec_store(b->state_out + i, m_out);
 	vec_store(b->state_out + b->stride + i, v_out);
-	vec_store(b->w_out + i, vec_sub(w, vec_div(vec_mul(vec_set(r->lr), m_out), below)));
+	vec along = vec_div(vec_mul(vec_set(r->lr), m_out), below);
+	vec_store(b->w_out + i, kind == GP_OPTIM_LAMB
+					? vec_add(along, vec_mul(vec_set(n->decoupled), w))
+					: vec_sub(w, along));
 }
 
 // `kind` is constant at every call, so its branches fold away.
@@ -197,7 +201,7 @@ static inline __attribute__((always_inline)) void vec_elements(const struct gp_o
 	} else if (kind == GP_OPTIM_FTRL) {
 		vec_ftrl(n, b, g, i);
 	} else {
-		vec_adam(n, b, r, g, i, kind == GP_OPTIM_ADAMW);
+		vec_adam(n, b, r, g, i, kind);
 	}
 }
 

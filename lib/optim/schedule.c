@@ -66,7 +66,8 @@ static void plan_adam(struct gp_optim_plan *n, const struct gp_optim_params *p, 
 {
 	uint64_t t = updates(step);
 	double beta1 = (double)p->beta1, beta2 = (double)p->beta2;
-	n->lr = (float)(rate(p, step) / (1 - power(beta1, t)));
+	double size = p->kind == GP_OPTIM_LAMB ? 1 : rate(p, step);
+	n->lr = (float)(size / (1 - power(beta1, t)));
 	n->root = (float)(1 / sqrt(1 - power(beta2, t)));
 	n->beta1 = p->beta1;
 	n->beta2 = p->beta2;
@@ -87,7 +88,11 @@ void optim_plan_numbers(struct gp_optim_plan *n, const struct gp_optim_params *p
 		n->decoupled = p->weight_decay;
 		n->decay = 0;
 	}
-	if (p->kind == GP_OPTIM_ADAM || p->kind == GP_OPTIM_ADAMW)
+	if (p->kind == GP_OPTIM_LAMB) {
+		n->decoupled = p->weight_decay;
+		n->decay = 0;
+	}
+	if (p->kind == GP_OPTIM_ADAM || p->kind == GP_OPTIM_ADAMW || p->kind == GP_OPTIM_LAMB)
 		plan_adam(n, p, step);
 	if (p->kind == GP_OPTIM_FTRL) {
 		n->inverse = (float)(1 / rate(p, step));

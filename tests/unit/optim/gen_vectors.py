@@ -41,6 +41,8 @@ CASES = [
     ("sgd", {"lr": 0.1, "schedule": 2, "every": 20, "lr_min": 0.001, "first": 16, "warmup": 3}),
     ("momentum", {"lr": 0.1, "mu": 0.5, "schedule": 2, "every": 4, "first": 3}),
     ("adamw", {"lr": 0.01, **ADAM, "wd": 0.1, "schedule": 2, "every": 9, "first": 2}),
+    ("lamb", {"lr": 0.001, **ADAM, "eps": 1e-6, "wd": 0.01}),
+    ("lamb", {"lr": 0.02, **ADAM, "eps": 1e-6, "b2": 0.99, "schedule": 1, "every": 2, "gamma": 0.5}),
 ]
 
 
@@ -76,6 +78,25 @@ def adam(p, w, s, g, t, decoupled):
     return w - (size * m) / (np.sqrt(v) * F(1 / math.sqrt(1 - b2 ** t)) + p["eps"]), [m, v]
 
 
+def norm(values):
+    lanes = np.zeros(16)
+    for i, x in enumerate(values):
+        lanes[i % 16] += float(x) * float(x)
+    for half in (8, 4, 2, 1):
+        lanes[:half] += lanes[half:2 * half]
+    return math.sqrt(lanes[0])
+
+
+def lamb(p, w, s, g, t):
+    """You et al. 2019, algorithm 2; the block is a whole layer, phi(z) = z."""
+    b1, b2 = float(p["b1"]), float(p["b2"])
+    m = p["b1"] * s[0] + F(1 - b1) * g
+    v = p["b2"] * s[1] + (F(1 - b2) * g) * g
+    root = np.sqrt(v) * F(1 / math.sqrt(1 - b2 ** t))
+    u = (F(1 / (1 - b1 ** t)) * m) / (root + p["eps"]) + p["wd"] * w
+    return w - (F(rate(p, t)) * F(norm(w) / norm(u))) * u, [m, v]
+
+
 def ftrl(p, w, s, g, t):
     h, q = p["scale"] * g, F(1 / rate(p, t))
     n = s[1] + h * h
@@ -88,7 +109,7 @@ def step(kind, p, w, read, s, g, t):
     lr = F(rate(p, t)) * p["scale"]
     if p["lam"] != 0:
         g = g + ((p["lam"] * g) * g) * (w - read)
-    if p["wd"] != 0 and kind != "adamw":
+    if p["wd"] != 0 and kind not in ("adamw", "lamb"):
         g = g + p["wd"] * w
     if kind == "sgd":
         return w - lr * g, s
@@ -102,6 +123,8 @@ def step(kind, p, w, read, s, g, t):
         total = s[0].copy()
         total[0] = s[0][0] + row_sum(g * g) / F(len(g))
         return w - (lr / (np.sqrt(total[0]) + p["eps"])) * g, [total, s[1]]
+    if kind == "lamb":
+        return lamb(p, w, s, g, t)
     return ftrl(p, w, s, g, t) if kind == "ftrl" else adam(p, w, s, g, t, kind == "adamw")
 
 

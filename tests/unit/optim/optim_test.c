@@ -17,7 +17,7 @@ static float as_float(uint32_t bits)
 
 Test(optim, names_and_states)
 {
-	static const uint32_t states[GP_OPTIM_COUNT] = {0, 1, 1, 1, 0, 2, 2, 2};
+	static const uint32_t states[GP_OPTIM_COUNT] = {0, 1, 1, 1, 0, 2, 2, 2, 2};
 	for (int kind = 0; kind < GP_OPTIM_COUNT; kind++) {
 		cr_assert_eq(gp_optim_parse(gp_optim_name(kind)), kind);
 		cr_assert_eq(gp_optim_states(kind), states[kind]);
@@ -26,7 +26,7 @@ Test(optim, names_and_states)
 		cr_assert_eq(gp_optim_row_state(kind, 7),
 			gp_optim_is_rowwise(kind) ? 1 : 7 * states[kind]);
 	}
-	cr_assert_eq(gp_optim_parse("lamb"), -EINVAL);
+	cr_assert_eq(gp_optim_parse("rmsprop"), -EINVAL);
 	cr_assert_null(gp_optim_name(GP_OPTIM_COUNT));
 	cr_assert_str_eq(gp_optim_state_name(GP_OPTIM_ADAM, 1), "exp_avg_sq");
 }
@@ -73,6 +73,8 @@ Test(optim, check_names_what_is_wrong)
 		BAD(ADAM, "beta2", beta2, NAN),
 		BAD(ADAMW, "beta2", beta2, -0.5f),
 		BAD(ADAMW, "epsilon", epsilon, NAN),
+		BAD(LAMB, "beta1", beta1, 1),
+		BAD(LAMB, "epsilon", epsilon, 0),
 		BAD(FTRL, "lr", lr, 0),
 		BAD(FTRL, "l1", l1, -1),
 		BAD(FTRL, "l1 or l2", l2, INFINITY),
@@ -153,6 +155,42 @@ static void vector_fill(uint32_t number, float *w, float grad[VECTOR_STEPS][VECT
 	}
 }
 
+static double squares(const float *v)
+{
+	double lane[16] = {0};
+	for (uint32_t i = 0; i < VECTOR_ELEMS; i++)
+		lane[i % 16] += (double)v[i] * (double)v[i];
+	for (uint32_t half = 8; half > 0; half /= 2)
+		for (uint32_t j = 0; j < half; j++)
+			lane[j] += lane[j + half];
+	return lane[0];
+}
+
+// The block is a whole tensor.
+static void lamb_end(const struct gp_optim_params *p, const float *w, float *out, uint32_t step)
+{
+	float update[VECTOR_ELEMS];
+	memcpy(update, out, sizeof(update));
+	gp_optim_lamb_end(p, &(struct gp_optim_block){.grad = update,
+				     .w = w,
+				     .w_out = out,
+				     .elems = VECTOR_ELEMS,
+				     .stride = VECTOR_ELEMS,
+				     .step = step,
+				     .lr_scale = gp_optim_lamb_ratio(squares(w), squares(update))});
+}
+
+Test(optim, the_ratio_of_lamb)
+{
+	cr_assert_eq(gp_optim_lamb_ratio(4, 16), 0.5f);
+	cr_assert_eq(gp_optim_lamb_ratio(0, 1), 1.0f, "parameters of zero may move");
+	cr_assert_eq(gp_optim_lamb_ratio(1, 0), 1.0f);
+	cr_assert_eq(gp_optim_lamb_ratio(INFINITY, 1), 1.0f);
+	cr_assert_eq(gp_optim_lamb_ratio(1, NAN), 1.0f);
+	cr_assert_gt(gp_optim_lamb_ratio(1e-300, 1e300), 0.0f);
+	cr_assert(isfinite(gp_optim_lamb_ratio(1e300, 1e-300)));
+}
+
 // All steps of one vector, old and new versions in turn, as the engine does.
 static void vector_run(uint32_t number)
 {
@@ -180,6 +218,8 @@ static void vector_run(uint32_t number)
 					   .step = v->ints[0] + step,
 					   .lr_scale = as_float(v->keys[11])});
 		cr_assert_arr_eq(kept, w[old], sizeof(kept), "the old version stays");
+		if (p.kind == GP_OPTIM_LAMB)
+			lamb_end(&p, w[old], w[!old], v->ints[0] + step);
 	}
 	cr_assert_arr_eq(w[old], v->w_out, sizeof(v->w_out), "%s w", v->kind);
 	uint32_t floats = gp_optim_row_state(p.kind, VECTOR_ELEMS);
