@@ -146,6 +146,7 @@ flag8("welcome.flags.mean", "Mean", 1)
 flag8("welcome.flags.deterministic", "Deterministic", 2)
 flag8("welcome.flags.standby", "Standby", 4)
 flag8("welcome.flags.stale_refused", "Stale contributions are refused", 8)
+flag8("welcome.flags.whole", "No result before the commit", 16)
 field("uint32", "welcome.next_step", "Next step")
 field("uint32", "welcome.heartbeat_us", "Heartbeat (us)")
 field("uint32", "welcome.timeout_us", "Time-out (us)")
@@ -285,7 +286,8 @@ local FLAG_BITS = {
 		fields["join.flags.goes_on"],
 		fields["join.flags.results"] },
 	["welcome.flags"] = { fields["welcome.flags.mean"], fields["welcome.flags.deterministic"],
-		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"] },
+		fields["welcome.flags.standby"], fields["welcome.flags.stale_refused"],
+		fields["welcome.flags.whole"] },
 	["layout.flags"] = { fields["layout.flags.initialised"] },
 	["commit.entry.flags"] = { fields["commit.entry.flags.member"],
 		fields["commit.entry.flags.yours"], fields["commit.entry.flags.late"] },

@@ -99,6 +99,7 @@ void job_config_fill(
 		.codec = codec_hint(j),
 		.sparse_max = (uint8_t)j->sparse_max,
 		.norm_max = j->norm_max,
+		.clip_norm = j->kind == GP_JOB_TRAIN ? j->optimizer.clip_norm : 0,
 		.workers = j->workers,
 		.workers_min = j->workers_min,
 		.slots = j->slots,

@@ -77,14 +77,15 @@ void cc_block_answered(struct gp_ccore *c, uint32_t block)
 	cc_block_set(c, block, CC_ACCEPTED);
 }
 
-static bool is_passed(const struct cc_block *b)
+static bool is_passed(const struct cc_block *b, bool later)
 {
-	return b->state >= CC_RESULT || (b->state == CC_ACCEPTED && !b->want);
+	return b->state >= CC_RESULT || (b->state == CC_ACCEPTED && (!b->want || later));
 }
 
 void cc_low_advance(struct gp_ccore *c, struct cc_lane *l)
 {
-	while (l->low < l->places && is_passed(&c->blocks[l->low * c->lanes_count + l->idx]))
+	bool later = cc_results_later(c);
+	while (l->low < l->places && is_passed(&c->blocks[l->low * c->lanes_count + l->idx], later))
 		l->low++;
 	if (l->low > l->busy_from)
 		l->busy_until = 0;

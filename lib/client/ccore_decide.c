@@ -39,6 +39,17 @@ static void commit_block(struct gp_ccore *c, uint32_t block, uint32_t view)
 	c->uncollected++;
 }
 
+// The step's results are there now, all of them.
+static void results_fetch(struct gp_ccore *c)
+{
+	c->collecting = true;
+	for (uint32_t i = 0; i < c->lanes_count; i++) {
+		c->lanes[i].low = 0;
+		c->lanes[i].asked = 0;
+		c->lanes[i].pull_at = c->now;
+	}
+}
+
 static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
 {
 	if (cc_is_apart(c)) {
@@ -55,6 +66,8 @@ static void decided_commit(struct gp_ccore *c, const struct gp_commit_entry *e)
 	u->view = e->view;
 	for (uint32_t i = 0; i < u->blocks_count; i++)
 		commit_block(c, u->first_block + i, e->view);
+	if (cc_results_later(c))
+		results_fetch(c);
 	for (uint32_t i = 0; i < c->lanes_count; i++)
 		cc_low_advance(c, &c->lanes[i]);
 }

@@ -25,6 +25,12 @@ static inline bool cc_is_async(const struct gp_ccore *c)
 {
 	return c->w.consistency > GP_CONSIST_BSP;
 }
+// There is no result of the step in hand before its commit: what is accepted holds nothing back,
+// and results are fetched when the commit is known.
+static inline bool cc_results_later(const struct gp_ccore *c)
+{
+	return (c->w.flags & GP_WELCOME_WHOLE) && c->mode == CC_STEP && !c->collecting;
+}
 // Of commits of many ranks: asynchronous jobs have one unit.
 static inline uint8_t cc_atomicity(const struct gp_ccore *c)
 {

@@ -130,7 +130,7 @@ static uint64_t repair_tick(struct gp_ccore *c, struct cc_lane *l)
 
 uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l)
 {
-	if (l->waiting == 0 || c->generation_wanted || c->read.open)
+	if (l->waiting == 0 || c->generation_wanted || c->read.open || cc_results_later(c))
 		return GP_CCORE_NEVER;
 	if (c->now < l->pull_at)
 		return l->pull_at;

@@ -117,7 +117,7 @@ static bool batch_send(struct gp_ccore *c, struct cc_lane *l, const struct batch
 	uint32_t fixed = GP_WIRE_HEADER_SIZE + b->bytes;
 	struct gp_header h = {
 		.type = GP_WIRE_PUSH,
-		.flags = want ? GP_WIRE_F_WANT : 0,
+		.flags = want && !cc_results_later(c) ? GP_WIRE_F_WANT : 0,
 		.pad = gp_wire_pad(cc_lower(c), 0, b->sections, c->limit - fixed),
 		.step = c->round_step,
 		.sections = (uint8_t)b->sections,

@@ -3,6 +3,8 @@
 // The rows of the capacity proof. Each function adds the rows of one resource.
 #include "gp_capacity.h"
 
+#include "config_priv.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -22,6 +24,7 @@
 #define TABLE_HEADER	   64			// of a block, and of a version
 #define TABLE_SPARE	   16			// of a version: its place in the ring of spare ones
 #define STAGED_HEADER	   12			// of a block of a push that waits for its commit
+#define WHOLE_BLOCK	   24			// of a block whose update waits for the whole step
 #define EMBED_BYTES	   (1u << 20)		// an allowance for what an embed job has beside
 #define BLOCK_OVERHEAD	   (40 + 8 + 108) // IPv6, UDP, and what a datagram holds beside its block
 
@@ -90,7 +93,8 @@ uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements)
 		states = gp_optim_states(gp_config_optim(&j->optimizer).kind);
 	uint64_t version = TABLE_HEADER + TABLE_SPARE + (1 + states) * sizeof(float) * elements;
 	return gp_config_group_versions(j) * version + GP_CONFIG_GROUP_BLOCKS * TABLE_HEADER +
-	       GP_CONFIG_GROUP_BLOCKS * async_block_bytes(j, elements);
+	       GP_CONFIG_GROUP_BLOCKS * async_block_bytes(j, elements) +
+	       GP_CONFIG_GROUP_BLOCKS * (gp_config_is_whole(j) ? WHOLE_BLOCK : 0);
 }
 
 static struct gp_capacity_row *row_add(struct gp_capacity *cap, const char *unit, const char *keys,

@@ -260,7 +260,11 @@ static int optimizer_check(const struct check *k)
 	bool adagrad = o->name == GP_OPTIMIZER_ADAGRAD || o->name == GP_OPTIMIZER_ROWWISE_ADAGRAD;
 	if (adagrad && !gp_config_given(k, "jobs[].optimizer.epsilon"))
 		o->epsilon = 1e-10f;
-	if (o->name == GP_OPTIMIZER_ADAMW && !gp_config_given(k, "jobs[].optimizer.weight_decay"))
+	bool lamb = o->name == GP_OPTIMIZER_LAMB;
+	if (lamb && !gp_config_given(k, "jobs[].optimizer.epsilon"))
+		o->epsilon = 1e-6f;
+	bool decays = lamb || o->name == GP_OPTIMIZER_ADAMW;
+	if (decays && !gp_config_given(k, "jobs[].optimizer.weight_decay"))
 		o->weight_decay = 0.01f;
 	const struct gp_optim_params p = gp_config_optim(o);
 	const char *why;
@@ -298,6 +302,8 @@ static int job_check(const struct check *k)
 		rc = gp_config_consistency_check(k);
 	if (rc == 0)
 		rc = gp_config_embed_check(k);
+	if (rc == 0)
+		rc = gp_config_whole_check(k);
 	if (rc != 0)
 		return rc;
 	if (j->workers_min > j->workers)

@@ -159,6 +159,11 @@ bool gp_config_consistency_takes(
 bool gp_config_optimizer_takes(
 	const struct gp_config_optimizer *o, const struct row *r, char why[GP_CONFIG_WHY_SIZE]);
 
+// What needs the gradient of the whole step is asked for only where there is such a thing; when
+// kind, consistency and atomicity are in place.
+int gp_config_whole_check(const struct check *k) GP_MUST_CHECK;
+bool gp_config_is_whole(const struct gp_config_job *j) GP_MUST_CHECK;
+
 // Whether `r` means something to a job of this kind.
 bool gp_config_embed_takes(enum gp_job_kind kind, const struct row *r);
 // tables.c: after this an embed job is one that lib/engine takes.

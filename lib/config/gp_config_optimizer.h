@@ -15,6 +15,7 @@ enum gp_optimizer {
 	GP_OPTIMIZER_ADAMW,
 	GP_OPTIMIZER_FTRL,
 	GP_OPTIMIZER_ROWWISE_ADAGRAD, // kind embed only
+	GP_OPTIMIZER_LAMB,	      // kind train, consistency bsp, atomicity step
 	GP_OPTIMIZER_COUNT,
 };
 enum gp_schedule { GP_SCHEDULE_CONSTANT, GP_SCHEDULE_STEP, GP_SCHEDULE_COSINE };
@@ -32,6 +33,7 @@ struct gp_config_optimizer {
 	float l1;
 	float l2;
 	float delay_compensation;
+	float clip_norm; // of a step's gradient; 0: none
 	enum gp_schedule schedule;
 	uint32_t warmup_steps;
 	uint32_t schedule_steps;

@@ -8,7 +8,7 @@
 #define BIT(v)	(1u << (v))
 #define EVERY	(BIT(GP_OPTIMIZER_COUNT) - 1)
 #define MOMENTA (BIT(GP_OPTIMIZER_MOMENTUM) | BIT(GP_OPTIMIZER_NESTEROV))
-#define ADAMS	(BIT(GP_OPTIMIZER_ADAM) | BIT(GP_OPTIMIZER_ADAMW))
+#define ADAMS	(BIT(GP_OPTIMIZER_ADAM) | BIT(GP_OPTIMIZER_ADAMW) | BIT(GP_OPTIMIZER_LAMB))
 #define FTRL	BIT(GP_OPTIMIZER_FTRL)
 #define GRADS	(BIT(GP_OPTIMIZER_ADAGRAD) | BIT(GP_OPTIMIZER_ROWWISE_ADAGRAD))
 #define PLANNED (BIT(GP_SCHEDULE_STEP) | BIT(GP_SCHEDULE_COSINE))
@@ -24,9 +24,9 @@ static const struct {
 	{"jobs[].optimizer.momentum", "momentum and nesterov", NULL, MOMENTA, ALWAYS},
 	{"jobs[].optimizer.weight_decay", "all but ftrl, which has l2", NULL, EVERY & ~FTRL,
 		ALWAYS},
-	{"jobs[].optimizer.beta1", "adam and adamw", NULL, ADAMS, ALWAYS},
-	{"jobs[].optimizer.beta2", "adam and adamw", NULL, ADAMS, ALWAYS},
-	{"jobs[].optimizer.epsilon", "adagrad, adam and adamw", NULL, ADAMS | GRADS, ALWAYS},
+	{"jobs[].optimizer.beta1", "adam, adamw and lamb", NULL, ADAMS, ALWAYS},
+	{"jobs[].optimizer.beta2", "adam, adamw and lamb", NULL, ADAMS, ALWAYS},
+	{"jobs[].optimizer.epsilon", "adagrad, adam, adamw and lamb", NULL, ADAMS | GRADS, ALWAYS},
 	{"jobs[].optimizer.initial_accumulator", "adagrad and ftrl", NULL, FTRL | GRADS, ALWAYS},
 	{"jobs[].optimizer.ftrl_beta", "ftrl", NULL, FTRL, ALWAYS},
 	{"jobs[].optimizer.l1", "ftrl", NULL, FTRL, ALWAYS},
@@ -61,6 +61,34 @@ bool gp_config_optimizer_takes(
 	return true;
 }
 
+int gp_config_whole_check(const struct check *k)
+{
+	const struct gp_config_job *j = k->job;
+	if (j->kind == GP_JOB_REDUCE)
+		return 0;
+	bool lamb = j->optimizer.name == GP_OPTIMIZER_LAMB;
+	const char *path = lamb ? "jobs[].optimizer.name" : "jobs[].optimizer.clip_norm";
+	const char *what = lamb ? "lamb" : "a limit";
+	if (!lamb && j->optimizer.clip_norm == 0)
+		return 0;
+	if (j->kind != GP_JOB_TRAIN)
+		return REFUSE(k, path, "%s is for kind train; this job is of kind %s", what,
+			gp_job_kind_name(j->kind));
+	if (j->consistency != GP_CONSISTENCY_BSP)
+		return REFUSE(k, path, "%s is for consistency bsp; this job's is %s", what,
+			gp_consistency_name(j->consistency));
+	if (j->atomicity != GP_ATOMICITY_STEP)
+		return REFUSE(k, path, "%s is for atomicity step; this job's is %s", what,
+			gp_atomicity_name(j->atomicity));
+	return 0;
+}
+
+bool gp_config_is_whole(const struct gp_config_job *j)
+{
+	return j->kind == GP_JOB_TRAIN &&
+	       (j->optimizer.clip_norm > 0 || j->optimizer.name == GP_OPTIMIZER_LAMB);
+}
+
 struct gp_optim_params gp_config_optim(const struct gp_config_optimizer *o)
 {
 	static const enum gp_optim_kind kinds[] = {[GP_OPTIMIZER_SGD] = GP_OPTIM_SGD,
@@ -70,7 +98,8 @@ struct gp_optim_params gp_config_optim(const struct gp_config_optimizer *o)
 		[GP_OPTIMIZER_ADAM] = GP_OPTIM_ADAM,
 		[GP_OPTIMIZER_ADAMW] = GP_OPTIM_ADAMW,
 		[GP_OPTIMIZER_FTRL] = GP_OPTIM_FTRL,
-		[GP_OPTIMIZER_ROWWISE_ADAGRAD] = GP_OPTIM_ROWWISE_ADAGRAD};
+		[GP_OPTIMIZER_ROWWISE_ADAGRAD] = GP_OPTIM_ROWWISE_ADAGRAD,
+		[GP_OPTIMIZER_LAMB] = GP_OPTIM_LAMB};
 	static const enum gp_optim_schedule_kind schedules[] = {
 		[GP_SCHEDULE_CONSTANT] = GP_OPTIM_CONSTANT,
 		[GP_SCHEDULE_STEP] = GP_OPTIM_STEP,

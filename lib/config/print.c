@@ -68,8 +68,10 @@ static bool job_row_applies(const struct row *r, const struct gp_config_job *j)
 	char why[GP_CONFIG_WHY_SIZE];
 	if (!gp_config_embed_takes(j->kind, r))
 		return false;
+	if (!gp_config_consistency_takes(j->consistency, r, why))
+		return false;
 	if (strncmp(r->path, "jobs[].optimizer", strlen("jobs[].optimizer")) != 0)
-		return gp_config_consistency_takes(j->consistency, r, why);
+		return true;
 	if (j->kind == GP_JOB_REDUCE)
 		return false;
 	return gp_config_optimizer_takes(&j->optimizer, r, why);

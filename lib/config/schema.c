@@ -26,8 +26,8 @@ static const char *const nonfinite_names[] = {"refuse", "drop_worker", "zero", N
 // As lib/codec and gradworker call them.
 static const char *const codec_names[] = {
 	"f32", "bf16", "f16", "int8", "sign", "topk", "topk_bf16", "topk_f16", "auto", NULL};
-static const char *const optimizer_names[] = {
-	"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw", "ftrl", "rowwise_adagrad", NULL};
+static const char *const optimizer_names[] = {"sgd", "momentum", "nesterov", "adagrad", "adam",
+	"adamw", "ftrl", "rowwise_adagrad", "lamb", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
 
 #define KIB 1024.0
@@ -355,23 +355,24 @@ const struct row gp_config_rows[] = {
 		 "tables."},
 	{"jobs[].optimizer.name", VALUE_ENUM, JOB(optimizer.name), .def = "sgd",
 	 .names = optimizer_names, .help = "The rule that turns gradients into updates; `rowwise_adagrad` "
-		 "keeps one number for a row and is for embed."},
+		 "keeps one number for a row and is for embed; `lamb` needs all of a step and is for train "
+		 "jobs of consistency bsp and atomicity step."},
 	{"jobs[].optimizer.lr", VALUE_FLOAT, JOB(optimizer.lr), .def = "0", .min = 0, .max = 1000,
 	 .def_doc = "none: required for train and embed", .help = "Learning rate."},
 	{"jobs[].optimizer.momentum", VALUE_FLOAT, JOB(optimizer.momentum), .def = "0", .min = 0,
 	 .max = 0.9999, .def_doc = "0.9 for momentum and nesterov",
 	 .help = "Share of the last update that is kept; not for sgd."},
 	{"jobs[].optimizer.weight_decay", VALUE_FLOAT, JOB(optimizer.weight_decay), .def = "0",
-	 .def_doc = "0; 0.01 for adamw", .min = 0, .max = 1,
-	 .help = "Share of the parameter added to its gradient; with adamw, times the learning rate, taken "
+	 .def_doc = "0; 0.01 for adamw and lamb", .min = 0, .max = 1,
+	 .help = "Share of the parameter added to its gradient, with lamb to its update; with adamw, times the learning rate, taken "
 		 "from the parameter itself."},
 	{"jobs[].optimizer.beta1", VALUE_FLOAT, JOB(optimizer.beta1), .def = "0.9", .min = 0,
-	 .max = 0.99999, .help = "Share kept of adam's mean of gradients."},
+	 .max = 0.99999, .help = "Share kept of adam's and lamb's mean of gradients."},
 	{"jobs[].optimizer.beta2", VALUE_FLOAT, JOB(optimizer.beta2), .def = "0.999", .min = 0,
-	 .max = 0.9999999, .help = "Share kept of adam's mean of their squares."},
+	 .max = 0.9999999, .help = "Share kept of adam's and lamb's mean of their squares."},
 	{"jobs[].optimizer.epsilon", VALUE_FLOAT, JOB(optimizer.epsilon), .def = "1e-08", .min = 1e-30,
-	 .max = 1, .def_doc = "1e-08; 1e-10 for adagrad",
-	 .help = "Added to the root that adagrad and adam divide by."},
+	 .max = 1, .def_doc = "1e-08; 1e-10 for adagrad, 1e-06 for lamb",
+	 .help = "Added to the root that adagrad, adam and lamb divide by."},
 	{"jobs[].optimizer.initial_accumulator", VALUE_FLOAT, JOB(optimizer.initial_accumulator),
 	 .def = "0", .min = 0, .max = 1e6,
 	 .help = "What the sum of squares of adagrad and ftrl begins as."},
@@ -384,6 +385,10 @@ const struct row gp_config_rows[] = {
 	{"jobs[].optimizer.delay_compensation", VALUE_FLOAT, JOB(optimizer.delay_compensation),
 	 .def = "0", .min = 0, .max = 1000,
 	 .help = "Lambda of DC-ASGD, in asynchronous jobs: g + lambda g g (w now - w when it was read)."},
+	{"jobs[].optimizer.clip_norm", VALUE_FLOAT, JOB(optimizer.clip_norm), .def = "0", .min = 0,
+	 .max = 1e30, .help = "Train jobs of consistency bsp and atomicity step: a step's gradient, mean or sum, "
+		 "whose L2 norm over all tensors is larger counts scaled down to it; 0: no limit. Results of a "
+		 "step then come when all of it is there."},
 	{"jobs[].optimizer.schedule", VALUE_ENUM, JOB(optimizer.schedule), .def = "constant",
 	 .names = schedule_names,
 	 .help = "Learning rate by step: `constant`; `step`: times `gamma` every `schedule_steps`; "

@@ -90,7 +90,8 @@ static int tables_check(const struct check *k)
 
 static const char *const only_embed[] = {"jobs[].tables[]", "jobs[].push_max"};
 static const char *const not_embed[] = {"jobs[].norm_max", "jobs[].mean", "jobs[].staleness.max",
-	"jobs[].staleness.policy", "jobs[].optimizer.delay_compensation", "jobs[].tensors_max"};
+	"jobs[].staleness.policy", "jobs[].optimizer.delay_compensation",
+	"jobs[].optimizer.clip_norm", "jobs[].tensors_max"};
 
 static bool is_among(const char *path, const char *const *paths, uint32_t count)
 {

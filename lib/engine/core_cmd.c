@@ -4,6 +4,7 @@
 #include "backup.h"
 #include "embed.h"
 #include "flight.h"
+#include "whole.h"
 
 // Per ring and burst, so that a busy ring cannot starve the port.
 #define CMDS_PER_BURST 64
@@ -75,6 +76,8 @@ static void from_core(struct gp_core *c, const struct cmd *cmd)
 	jc->busy = true;
 	if (cmd->type == CMD_DECISION)
 		apply_decision(c, jc, &cmd->decision);
+	else if (cmd->type == CMD_FACTOR || cmd->type == CMD_MORE)
+		whole_command(c, jc, cmd);
 	else
 		home_command(c, jc, cmd);
 }
@@ -108,11 +111,11 @@ static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 {
 	if (core_is_async(jc))
 		return async_tell_home(c, jc) + cut_tell(c, jc);
+	uint32_t sent = jc->whole ? whole_tell(c, jc) : 0;
 	if (jc->done_count == 0)
-		return cut_tell(c, jc);
+		return sent + cut_tell(c, jc);
 	struct gp_ring *home = c->to_core[jc->job->home_core];
 	struct cmd cmd = {.core = (uint8_t)c->idx, .job = jc->job->cfg->id, .view = jc->view};
-	uint32_t sent = 0;
 	while (jc->done_count > 0) {
 		cmd.type = CMD_PART_DONE;
 		cmd.unit = jc->done_queue[jc->done_first];

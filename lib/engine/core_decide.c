@@ -4,6 +4,7 @@
 #include "flight.h"
 
 #include "engine_priv.h"
+#include "whole.h"
 
 static void apply_commit(struct gp_core *c, struct job_core *jc, const struct gp_decision *d)
 {
@@ -46,6 +47,8 @@ static void apply_view(struct gp_core *c, struct job_core *jc, const struct gp_d
 		struct gp_block *b = &jc->table.blocks[i];
 		gp_table_abort(&jc->table, b, jc->committed[b->unit]);
 	}
+	if (jc->whole)
+		whole_abort(jc);
 	for (uint32_t u = 0; u < jc->job->units_count; u++) {
 		if (jc->unit_done[u] > 0)
 			gp_counter_add(&c->stats.units_aborted, 1);

@@ -3,6 +3,7 @@
 // Hello (stateless: a cookie proves the address, the size proves the path MTU both ways) and join.
 // A join that opens a session goes to the control thread; one that attaches is answered here.
 #include "engine_priv.h"
+#include "whole.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
@@ -80,7 +81,8 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 		.flags = (uint8_t)((cfg->mean ? GP_WELCOME_MEAN : 0) |
 				   (cfg->deterministic ? GP_WELCOME_DETERMINISTIC : 0) |
 				   (engine_is_standby(e) ? GP_WELCOME_STANDBY : 0) |
-				   (cfg->stale == GP_STALE_REFUSE ? GP_WELCOME_STALE_REFUSED : 0)),
+				   (cfg->stale == GP_STALE_REFUSE ? GP_WELCOME_STALE_REFUSED : 0) |
+				   (cfg_is_whole(cfg) ? GP_WELCOME_WHOLE : 0)),
 		.next_step = atomic_load_explicit(&st->generation, memory_order_relaxed) + 1,
 		.heartbeat_us = (uint32_t)(cfg->timeout_ns / (1000 * HEARTBEATS_PER_TIMEOUT)),
 		.timeout_us = (uint32_t)(cfg->timeout_ns / 1000),

@@ -4,6 +4,7 @@
 // and to the workers, and notices silent members.
 #include "backup.h"
 #include "flight.h"
+#include "whole.h"
 
 #define REJOIN_TIMEOUTS	 8 // time-outs after which a new leader goes on with those who came
 #define SCAN_INTERVAL_NS UINT64_C(10000000) // between looks for silent members
@@ -242,6 +243,9 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 		else
 			(void)gp_consist_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
 		return;
+	case CMD_MEASURED:
+		whole_measured(jc, cmd);
+		return;
 	case CMD_CUT_SEEN:
 		if (h->cut_active && cmd->step == h->cut_step)
 			h->cut_seen++;
@@ -393,7 +397,8 @@ uint32_t home_tick(struct gp_core *c, struct job_core *jc)
 	if (h->async)
 		async_home_tick(c, jc);
 	cut_check(c, jc);
-	uint32_t work = decisions_deliver(c, jc);
+	uint32_t work = h->whole ? whole_home_tick(c, jc) : 0;
+	work += decisions_deliver(c, jc);
 	decisions_announce(c, jc);
 	status_publish(c, jc);
 	return work;

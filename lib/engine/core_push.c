@@ -4,6 +4,7 @@
 // there the block is summed once, in rank order, and the optimizer runs into a shadow version.
 #include "embed.h"
 #include "engine_priv.h"
+#include "whole.h"
 
 #include <stdio.h>
 
@@ -141,8 +142,8 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 {
 	const struct gp_job *j = jc->job;
 	const struct gp_block *b = &jc->table.blocks[slot->local];
-	bool initial = slot_is_initial(jc, slot);
-	float *sum = job_trains(j) && !initial ? c->scratch : gp_version_values(v);
+	bool initial = slot_is_initial(jc, slot), updates = job_trains(j) && !initial && !jc->whole;
+	float *sum = updates ? c->scratch : gp_version_values(v);
 
 	if (!initial)
 		contribs_clamp(c, jc, n, b->elems);
@@ -163,7 +164,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	if (initial)
 		gp_optim_state_init(&j->cfg->optim, gp_version_state(&jc->table, v, 0),
 			jc->table.elems_max, jc->table.elems_max);
-	if (!job_trains(j) || initial)
+	if (!updates)
 		return;
 	struct gp_version *old =
 		gp_block_visible(&jc->table.blocks[slot->local], jc->committed[b->unit]);
@@ -190,7 +191,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	gp_optim_run(&jc->plan, &ob);
 }
 
-static void unit_block_done(struct job_core *jc, uint32_t unit)
+void unit_block_done(struct job_core *jc, uint32_t unit)
 {
 	if (++jc->unit_done[unit] < jc->unit_blocks[unit])
 		return;
@@ -207,14 +208,22 @@ static bool slot_complete(struct gp_core *c, struct job_core *jc, struct slot *s
 	struct gp_block *b = &jc->table.blocks[slot->local];
 	if (slot->step != jc->generation + 1)
 		return false;
+	bool waits = jc->whole && !slot_is_initial(jc, slot);
+	if (waits) // so that it needs no third version beside the one that comes
+		gp_table_settle(&jc->table, b);
 	struct gp_version *v = gp_table_take(&jc->table);
 	if (!v)
 		return false;
 	version_compute(c, jc, slot, v, slot_gather(c, jc, slot));
-	gp_table_publish(&jc->table, b, v);
-	send_slot(c, jc, slot, v);
-	slot_close(c, jc, slot);
-	unit_block_done(jc, b->unit);
+	if (waits) {
+		whole_hold(c, jc, slot->local, v);
+		slot_close(c, jc, slot);
+	} else {
+		gp_table_publish(&jc->table, b, v);
+		send_slot(c, jc, slot, v);
+		slot_close(c, jc, slot);
+		unit_block_done(jc, b->unit);
+	}
 	low_advance(jc);
 	gp_counter_add(&c->stats.blocks_completed, 1);
 	return true;

@@ -13,6 +13,9 @@ enum cmd_type {
 	CMD_DECISION,	   // home -> core; home -> control, which records it
 	CMD_CUT_SEEN,	   // core -> home: step
 	CMD_CUT_ENDED,	   // core -> home: step
+	CMD_MEASURED,	   // core -> home: step, view, round as unit (whole.h)
+	CMD_FACTOR,	   // home -> core: step, view, tensor as unit, the factor's bits as rank
+	CMD_MORE,	   // core -> itself: the next piece of step, view
 	CMD_APPLIED,	   // core -> home: a staged commit, its number as step
 	CMD_BIND,	   // control -> core: session's address
 	CMD_REPLY,	   // control -> core: send this frame

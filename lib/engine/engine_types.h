@@ -151,6 +151,7 @@ struct job_core {
 	struct gp_optim_plan plan; // of the last step computed; kernel NULL: none yet
 	struct async_core *async;  // NULL: a synchronous job
 	struct embed_core *embed;  // NULL: no embed job
+	struct whole_core *whole;  // NULL: a block's update needs no other block's
 	struct nack_watch nack;
 };
 
@@ -165,6 +166,7 @@ struct barrier {
 struct home {
 	struct gp_consist consist;
 	struct async_home *async;		     // NULL: a synchronous job
+	struct whole_home *whole;		     // NULL: see struct job_core
 	uint32_t delivered[GP_ENGINE_CORES_MAX + 2]; // decisions given to each core, to control and
 						     // to the replicating thread
 	uint32_t announced;			     // decisions sent to members

@@ -62,6 +62,9 @@ struct gp_job_config {
 	uint8_t nonfinite, sparse_max; // enum gp_nonfinite_policy; results (percent of dense)
 	uint32_t codec;		       // that workers are asked to use, as in LAYOUT; 0: f32
 	float norm_max; // a contribution's to a block counts scaled down to it; 0 = no limit
+	// Train jobs of consistency bsp and atomicity step: the mean gradient of a step counts
+	// scaled down to this norm over all tensors; 0 = no limit.
+	float clip_norm;
 	uint32_t workers;
 	uint32_t workers_min;
 	uint32_t slots;	 // open blocks per core, a power of two

@@ -5,6 +5,7 @@
 // bytes.
 #include "embed.h"
 #include "engine_priv.h"
+#include "whole.h"
 
 #include <errno.h>
 
@@ -82,8 +83,9 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 	for (uint32_t i = 0; i < cores; i++)
 		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i) +
 			async_core_size(cfg, core_blocks(l.blocks_count, cores, i), block_elems) +
-			embed_core_size(e, cfg, core_blocks(l.blocks_count, cores, i));
-	return size + async_home_size(e, cfg);
+			embed_core_size(e, cfg, core_blocks(l.blocks_count, cores, i)) +
+			whole_core_size(cfg, core_blocks(l.blocks_count, cores, i), count);
+	return size + async_home_size(e, cfg) + whole_home_size(cfg, count);
 }
 
 static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena,
@@ -112,6 +114,8 @@ static int core_create(struct gp_job *j, struct job_core *jc, uint32_t core, str
 	int rc = gp_table_init(&jc->table, arena, &t, &j->engine->grace);
 	if (rc == 0)
 		rc = async_core_create(jc, arena);
+	if (rc == 0)
+		rc = whole_core_create(jc, j->tensors_count, arena);
 	return rc ? rc : embed_core_create(j, jc, core, arena);
 }
 
@@ -188,7 +192,8 @@ struct gp_job *job_create(struct gp_engine *e, const struct gp_job_config *cfg,
 		.workers_min = cfg->workers_min,
 		.resumable = cfg->replicated,
 	};
-	if (gp_consist_init(&j->home->consist, &cc, arena) != 0 || async_home_create(j, arena) != 0)
+	if (gp_consist_init(&j->home->consist, &cc, arena) != 0 ||
+		async_home_create(j, arena) != 0 || whole_home_create(j, arena) != 0)
 		return NULL;
 	return j;
 }

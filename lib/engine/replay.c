@@ -3,6 +3,8 @@
 // The timeline of a replay: rounds of cores in the order of their times, compared as they go.
 #include "replay_priv.h"
 
+#include "whole.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -156,6 +158,18 @@ static void push(struct gp_replay *r, struct gp_ring *ring, const struct cmd *cm
 		differ(r, core, rec, "more commands in one round than a ring has places");
 }
 
+// Of a core to itself, or of home to a core: updates that need the whole step.
+static bool whole_is_legal(const struct gp_replay *r, uint32_t core, const struct flight_command *x)
+{
+	const struct gp_job *j =
+		x->job <= GP_ENGINE_JOBS_MAX ? gp_rcu_dereference(&r->e->jobs[x->job]) : NULL;
+	if (!j || !j->home->whole || !r->e->cores[core].jobs[x->job])
+		return false;
+	if (x->type == CMD_MORE)
+		return x->core == core;
+	return x->core == j->home_core && (x->unit == WHOLE_ALL || x->unit < j->tensors_count);
+}
+
 static bool command_legal(const struct gp_replay *r, uint32_t core, const struct flight_command *x)
 {
 	if (x->type < CMD_PART_DONE || x->type > COMMANDS_LAST || x->type == CMD_DECISION ||
@@ -163,6 +177,8 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 		return false;
 	if (x->core != UINT8_MAX && x->core >= r->cfg.cores_count)
 		return false;
+	if (x->type == CMD_FACTOR || x->type == CMD_MORE)
+		return whole_is_legal(r, core, x);
 	if (session_idx(x->session) >= r->cfg.sessions_max)
 		return false;
 	if (x->type == CMD_BIND)
@@ -176,6 +192,8 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 		return false;
 	if (x->type == CMD_PART_DONE) // asynchronous: of a rank
 		return x->unit < (cfg_is_async(j->cfg) ? j->cfg->workers : j->units_count);
+	if (x->type == CMD_MEASURED)
+		return j->home->whole && x->core < r->cfg.cores_count;
 	bool of_async = x->type == CMD_APPLIED || x->type == CMD_POINT_SEEN;
 	return !of_async || (cfg_is_async(j->cfg) && x->core < r->cfg.cores_count);
 }

@@ -81,6 +81,7 @@ enum gp_wire_welcome_flags {
 	GP_WELCOME_DETERMINISTIC = 2,
 	GP_WELCOME_STANDBY = 4,
 	GP_WELCOME_STALE_REFUSED = 8, // contributions that come too late are dropped
+	GP_WELCOME_WHOLE = 16,	      // there is no result before its step is committed
 };
 enum gp_wire_join_flags {
 	GP_JOIN_READER = 1,

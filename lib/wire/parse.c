@@ -18,7 +18,8 @@ _Static_assert((GP_WIRE_PAD_MAX & (GP_WIRE_PAD_MAX + 1)) == 0, "as a mask");
 #define ELEMENTS_MAX  (UINT64_C(1) << 48)
 #define DTYPE_F32     1
 #define WELCOME_FLAGS                                                                              \
-	(GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC | GP_WELCOME_STANDBY | GP_WELCOME_STALE_REFUSED)
+	(GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC | GP_WELCOME_STANDBY |                         \
+		GP_WELCOME_STALE_REFUSED | GP_WELCOME_WHOLE)
 
 struct rule {
 	uint8_t flags_allowed;

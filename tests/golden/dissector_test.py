@@ -34,7 +34,7 @@ EXPECTED = {
                     "join.session": ["0x00070009"]},
     "welcome": {"type": ["4"], "credit": ["16706"], "welcome.cores": ["2"], "welcome.home": ["1"],
                 "welcome.base_port": ["9700"], "welcome.kind": ["2"], "welcome.atomicity": ["3"],
-                "welcome.flags.mean": ["1"], "welcome.flags.standby": ["0"],
+                "welcome.flags.mean": ["1"], "welcome.flags.standby": ["0"], "welcome.flags.whole": ["1"],
                 "welcome.timeout_us": ["5000000"], "welcome.window": ["48"],
                 "welcome.incarnation": ["0x7172737475767778"]},
     "welcome_async": {"welcome.consistency": ["5"], "welcome.flags.stale_refused": ["1"],

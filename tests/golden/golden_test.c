@@ -142,7 +142,7 @@ Test(golden, welcome)
 		.kind = GP_KIND_TRAIN,
 		.atomicity = GP_ATOM_STEP,
 		.consistency = GP_CONSIST_BSP,
-		.flags = GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC,
+		.flags = GP_WELCOME_MEAN | GP_WELCOME_DETERMINISTIC | GP_WELCOME_WHOLE,
 		.next_step = 0x11121315,
 		.heartbeat_us = 500000,
 		.timeout_us = 5000000,

@@ -116,7 +116,7 @@ def join():
 
     v = Vector("welcome", "session opened, two cores, home is the second")
     server(v, 4)
-    welcome_body(v, 3, 1, 3, (0, 0))
+    welcome_body(v, 3, 1, 19, (0, 0))
     yield v
 
     v = Vector("welcome_async", "an adaptive job that drops late contributions and bounds time-outs")

@@ -2,6 +2,7 @@
 #include "model.h"
 #include "ledger.h"
 #include "rng.h"
+#include "whole_step.h"
 
 #include <gp_wire.h>
 
@@ -37,6 +38,10 @@ void model_init(struct model *m, const struct sim_opts *o)
 	};
 	if (m->exact)
 		m->lr = 1.0f;
+	m->lamb = o->lamb;
+	m->states = m->lamb ? 2 : 1;
+	if (m->lamb)
+		m->lr = 0.01f;
 	// Values stay small, also where a codec keeps most of a gradient back for many steps.
 	m->feedback = (o->codec == CODEC_F32 ? 0.25f : 0.001f) / (float)o->workers;
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
@@ -48,6 +53,7 @@ void model_init(struct model *m, const struct sim_opts *o)
 				m->dim[t] * GP_MIN(1 + m->elems[t] / m->dim[t], MODEL_ROWS_MAX);
 		m->elems_total += m->elems[t];
 	}
+	m->clip = o->clip_percent > 0 ? whole_clip(m, o->clip_percent) : 0;
 }
 
 void model_initial(const struct model *m, uint32_t rank, float *params)
@@ -74,20 +80,21 @@ void model_gradient(const struct model *m, uint32_t rank, uint32_t step, uint32_
 		grad[i] = noise(key, i) + m->feedback * params[i];
 }
 
-void model_apply(const struct model *m, const float *sums, float weights, float *params,
-	float *state, uint32_t count)
+void model_update(
+	const struct model *m, const float *grad, float *params, float *state, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		float sum = m->mean ? sums[i] / weights : sums[i];
-		if (!m->train) {
-			params[i] = sum;
-			continue;
-		}
-		float g = sum;
+		float g = grad[i];
 		if (m->weight_decay != 0.0f)
 			g = g + m->weight_decay * params[i];
 		state[i] = m->momentum * state[i] + g;
 		float d = m->nesterov ? g + m->momentum * state[i] : state[i];
 		params[i] = params[i] - m->lr * d;
 	}
+}
+
+void model_mean(const struct model *m, float *sums, float weights, uint32_t count)
+{
+	for (uint32_t i = 0; i < count && m->mean; i++)
+		sums[i] = sums[i] / weights;
 }

@@ -13,6 +13,10 @@
 #define MODEL_DIM_MAX	  12  // embed: of a row
 #define MODEL_ROWS_MAX	  512 // of a table
 
+#define LAMB_BETA1   0.9f
+#define LAMB_BETA2   0.999f
+#define LAMB_EPSILON 1e-6f
+
 struct model {
 	uint64_t seed;
 	bool train; // else reduce
@@ -21,7 +25,10 @@ struct model {
 	const struct sim_opts *o;
 	float lr, momentum, weight_decay;
 	bool nesterov;
-	float feedback; // of what a worker holds on what it contributes
+	bool lamb;
+	float clip;	 // 0: no gradient is clipped
+	uint32_t states; // arrays
+	float feedback;	 // of what a worker holds on what it contributes
 	uint32_t tensors_count;
 	uint32_t elems[MODEL_TENSORS_MAX];
 	uint32_t from[MODEL_TENSORS_MAX]; // first element, among those of all tensors
@@ -36,9 +43,11 @@ float model_weight(const struct model *m, uint32_t rank);
 // What `rank` contributes to tensor `t` at `step` when it holds `params` (of that tensor).
 void model_gradient(const struct model *m, uint32_t rank, uint32_t step, uint32_t t,
 	const float *params, float *grad);
-// `count` elements of one step: sums[i] is what all contributed; params (train: the generation
-// before, then this one; reduce: the result) and the momentum buffer in place.
-void model_apply(const struct model *m, const float *sums, float weights, float *params,
-	float *state, uint32_t count);
+// `count` elements of one step of a train job whose gradient, as it counts, is `grad`; params and
+// the momentum buffer in place, from the step before to this one. Not for lamb (whole_step.h).
+void model_update(
+	const struct model *m, const float *grad, float *params, float *state, uint32_t count);
+// What all contributed, `sums`, becomes what counts: in a mean, over the weights.
+void model_mean(const struct model *m, float *sums, float weights, uint32_t count);
 
 #endif

@@ -84,6 +84,8 @@ struct sim_opts {
 	// the job
 	bool train;
 	bool embed; // its tensors are tables
+	bool lamb;
+	uint32_t clip_percent; // of the norm that a step usually has; 0: none is clipped
 	uint32_t kept_percent;
 	bool mean;
 	uint8_t atomicity;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "oracle.h"
 #include "sent.h"
+#include "whole_step.h"
 
 #include <gp_wire.h>
 
@@ -25,9 +26,14 @@ static float *row(const struct oracle *k, uint32_t step)
 	return k->values + (size_t)(step - k->base) * k->m->elems_total;
 }
 
+static size_t state_elems(const struct oracle *k)
+{
+	return (size_t)k->m->states * k->m->elems_total;
+}
+
 static float *state_row(const struct oracle *k, uint32_t step)
 {
-	return k->states + (size_t)(step - k->base) * k->m->elems_total;
+	return k->states + (size_t)(step - k->base) * state_elems(k);
 }
 
 static uint32_t *made(const struct oracle *k, uint32_t step, uint32_t unit)
@@ -73,6 +79,8 @@ static void restored_fill(struct oracle *k)
 	model_initial(k->m, SIM_WORKERS_MAX, row(k, k->base));
 	for (uint32_t i = 0; i < k->m->elems_total; i++)
 		k->state[i] = row(k, k->base)[i] * 0.125f;
+	for (uint32_t i = 0; i < k->m->elems_total && k->m->lamb; i++) // squares
+		k->state[k->m->elems_total + i] = fabsf(k->state[i]);
 	for (uint32_t u = 0; u < k->units_count; u++)
 		*made(k, k->base, u) = 1;
 }
@@ -88,7 +96,7 @@ void oracle_start(struct oracle *k, const struct sim_opts *o, const struct model
 	k->generation = o->restored ? o->first_step : o->train ? UINT32_MAX : 0;
 	k->rows = GP_MIN(o->steps + 8, VALUES_MAX / m->elems_total);
 	k->made = calloc((size_t)k->rows * k->units_count, sizeof(*k->made));
-	k->state = calloc(m->elems_total, sizeof(float));
+	k->state = calloc(state_elems(k), sizeof(float));
 	GP_ASSERT(k->values && k->made && k->state);
 	for (uint32_t u = 0; u < k->units_count; u++)
 		k->units[u].committed = k->generation;
@@ -204,11 +212,11 @@ static void block_initial(struct oracle *k, const struct oracle_block *b)
 	memcpy(row(k, k->base) + b->from, all + b->from, sizeof(float) * b->elems);
 }
 
-static void block_compute(struct oracle *k, const struct oracle_block *b, uint32_t step)
+// What counts of all contributions to the block.
+static void block_mean(const struct oracle *k, const struct oracle_block *b, float *sums)
 {
-	float sums[16384], weights = 0;
+	float weights = 0;
 	bool first = true;
-	GP_ASSERT(b->elems <= GP_ARRAY_SIZE(sums));
 	gp_ranks_foreach(r, &k->members)
 	{
 		const float *v = k->sent[r].values + b->from;
@@ -221,10 +229,30 @@ static void block_compute(struct oracle *k, const struct oracle_block *b, uint32
 				sums[i] = sums[i] + v[i];
 		first = false;
 	}
-	float *out = row(k, step) + b->from;
-	if (k->m->train)
-		memcpy(out, row(k, step - 1) + b->from, sizeof(float) * b->elems);
-	model_apply(k->m, sums, weights, out, k->state + b->from, b->elems);
+	model_mean(k->m, sums, weights, b->elems);
+}
+
+static void block_compute(struct oracle *k, const struct oracle_block *b, uint32_t step)
+{
+	float *out = row(k, step) + b->from, mean[16384];
+	GP_ASSERT(b->elems <= GP_ARRAY_SIZE(mean));
+	block_mean(k, b, k->m->train ? mean : out);
+	if (!k->m->train)
+		return;
+	memcpy(out, row(k, step - 1) + b->from, sizeof(float) * b->elems);
+	model_update(k->m, mean, out, k->state + b->from, b->elems);
+}
+
+// The step of a job whose updates need all of it, which is one unit.
+static void step_compute(struct oracle *k, uint32_t step)
+{
+	float *means = malloc(sizeof(float) * k->m->elems_total);
+	GP_ASSERT(means);
+	for (uint32_t b = 0; b < k->blocks_count; b++)
+		block_mean(k, &k->blocks[b], means + k->blocks[b].from);
+	memcpy(row(k, step), row(k, step - 1), sizeof(float) * k->m->elems_total);
+	whole_compute(k, step, means, row(k, step));
+	free(means);
 }
 
 void oracle_commit(struct oracle *k, uint32_t unit, uint32_t step, uint32_t view, uint32_t ranks)
@@ -245,19 +273,22 @@ void oracle_commit(struct oracle *k, uint32_t unit, uint32_t step, uint32_t view
 		oracle_broken(k, "step %u is beyond the history", step);
 	u->committed = step;
 	k->commits++;
+	bool whole = (k->m->lamb || k->m->clip > 0) && !initial;
 	for (uint32_t b = u->first; b < u->first + u->count && !k->why[0] && !k->off; b++) {
 		if (initial)
 			block_initial(k, &k->blocks[b]);
-		else if (contributed(k, unit, step, &k->blocks[b]))
+		else if (contributed(k, unit, step, &k->blocks[b]) && !whole)
 			block_compute(k, &k->blocks[b], step);
 	}
+	if (whole && !k->why[0] && !k->off)
+		step_compute(k, step);
 	if (in_rows(k, step))
 		*made(k, step, unit) = view;
 	if (++k->units_next == k->units_count) {
 		k->units_next = 0;
 		k->generation++;
 		if (k->states)
-			memcpy(state_row(k, step), k->state, sizeof(float) * k->m->elems_total);
+			memcpy(state_row(k, step), k->state, sizeof(float) * state_elems(k));
 		if (k->o->consistency != GP_CONSIST_BSP)
 			ledger_begin(&k->ledger, k->generation, row(k, step), step);
 	}
@@ -267,7 +298,7 @@ void oracle_keep(struct oracle *k)
 {
 	static float *states;
 	if (!states)
-		states = malloc(sizeof(float) * VALUES_MAX);
+		states = malloc(sizeof(float) * 2 * VALUES_MAX);
 	GP_ASSERT(states && k->commits == 0);
 	k->states = states;
 }
@@ -279,9 +310,9 @@ void oracle_rewind(struct oracle *k, uint32_t step)
 	memset(k->made + (size_t)first * k->units_count, 0,
 		sizeof(*k->made) * k->units_count * (k->rows - first));
 	if (step == UINT32_MAX)
-		memset(k->state, 0, sizeof(float) * k->m->elems_total);
+		memset(k->state, 0, sizeof(float) * state_elems(k));
 	else
-		memcpy(k->state, state_row(k, step), sizeof(float) * k->m->elems_total);
+		memcpy(k->state, state_row(k, step), sizeof(float) * state_elems(k));
 	for (uint32_t u = 0; u < k->units_count; u++)
 		k->units[u].committed = step;
 	k->generation = step;

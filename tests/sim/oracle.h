@@ -43,8 +43,9 @@ struct oracle {
 	uint32_t rows;
 	float *values;	// [rows][elems_total]
 	uint32_t *made; // [rows][units_count]: view in which it was committed; 0: not yet
-	float *state;	// momentum
-	float *states;	// [rows][elems_total] of each generation; NULL: nothing is taken back
+	float *state;	// [states][elems_total]: momentum, or those of lamb
+	float *states;	// [rows][states][elems_total] of each generation; NULL: nothing is taken
+			// back
 	uint32_t blocks_count;
 	uint32_t units_count;
 	uint32_t units_next; // committed at generation + 1
@@ -88,7 +89,7 @@ void oracle_check_mixed(
 	struct oracle *k, const float *seen, uint32_t step, const char *who, uint32_t idx);
 void oracle_check_block(struct oracle *k, const float *seen, uint32_t elems, uint32_t step,
 	uint32_t block, const char *who, uint32_t idx);
-// Values and momentum of the first generation of a restored job.
+// Values and state of the first generation of a restored job.
 const float *oracle_restored(const struct oracle *k, const float **state);
 
 #endif

@@ -68,6 +68,11 @@ static void opts_choose(struct pair_sim *s)
 		s->o.timeout_ns = PLAIN_NS;
 	else if (!s->periodic)
 		pair_async_choose(s);
+	bool may = s->o.train && s->o.consistency <= GP_CONSIST_BSP && !s->plain;
+	if (may && s->o.atomicity == GP_ATOM_STEP) {
+		s->o.lamb = draw(seed, 40, 3) == 0;
+		s->o.clip_percent = draw(seed, 41, 2) ? 30 + draw(seed, 42, 120) : 0;
+	}
 	model_init(&s->model, &s->o);
 }
 
@@ -122,9 +127,15 @@ static void job_make(struct pair_sim *s)
 		.timeout_ns = s->o.timeout_ns,
 		.recorded = true,
 		.replicated = !s->periodic,
-		.optim = {.kind = s->model.nesterov ? GP_OPTIM_NESTEROV : GP_OPTIM_MOMENTUM,
+		.clip_norm = s->model.clip,
+		.optim = {.kind = s->model.lamb	      ? GP_OPTIM_LAMB
+				  : s->model.nesterov ? GP_OPTIM_NESTEROV
+						      : GP_OPTIM_MOMENTUM,
 			.lr = s->model.lr,
 			.momentum = s->model.momentum,
+			.beta1 = LAMB_BETA1,
+			.beta2 = LAMB_BETA2,
+			.epsilon = LAMB_EPSILON,
 			.weight_decay = s->model.weight_decay}};
 	pair_async_job(s);
 }

@@ -178,7 +178,7 @@ static uint64_t memory_max(const struct sim *s)
 	if (s->model.exact) // pushes that are staged, two of each rank
 		versions += 4 * (uint64_t)s->oracle.blocks_count * o->workers;
 	return (512 << 10) + (o->embed ? rows_memory(s) : 0) +
-	       versions * (128 + 8 * (uint64_t)elems) +
+	       versions * (160 + (4 + 4 * s->model.states) * (uint64_t)elems) +
 	       (uint64_t)o->cores * o->slots * (64 + 48 * (uint64_t)o->workers) +
 	       (uint64_t)s->oracle.units_count * 1024;
 }
@@ -212,11 +212,16 @@ static void job_config(struct sim *s)
 		.memory_max = memory_max(s),
 		.timeout_ns = o->timeout_ns,
 		.cut_interval = o->cut_interval,
+		.clip_norm = s->model.clip,
 		.optim = {.kind = s->model.exact      ? GP_OPTIM_SGD
+				  : s->model.lamb     ? GP_OPTIM_LAMB
 				  : s->model.nesterov ? GP_OPTIM_NESTEROV
 						      : GP_OPTIM_MOMENTUM,
 			.lr = s->model.lr,
 			.momentum = s->model.exact ? 0.0f : s->model.momentum,
+			.beta1 = LAMB_BETA1,
+			.beta2 = LAMB_BETA2,
+			.epsilon = LAMB_EPSILON,
 			.weight_decay = s->model.exact ? 0.0f : s->model.weight_decay},
 	};
 	if (o->embed)
@@ -238,6 +243,8 @@ static bool restore(struct sim *s)
 			.dims = &dims[t],
 			.values = values + s->model.from[t],
 			.states = {state + s->model.from[t]}};
+		if (s->model.lamb)
+			tensors[t].states[1] = state + s->model.elems_total + s->model.from[t];
 		if (s->o->embed)
 			rows_restore(s, t, values + s->model.from[t], &tensors[t]);
 	}

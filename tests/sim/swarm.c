@@ -64,6 +64,7 @@ enum draw {
 	D_FAULT, // and those that follow: whether fault i is there
 	D_FAULT_HOW = D_FAULT + 64,
 	D_EMBED = D_FAULT_HOW + 64,
+	D_WHOLE = D_EMBED + 128,
 };
 
 static uint64_t draw(const struct sim_opts *o, uint32_t what)
@@ -203,6 +204,15 @@ static void mode_choose(struct sim_opts *o, const struct sim_limits *l)
 	embed_choose(o, l);
 }
 
+// Of those jobs that may: updates that need the gradient of the whole step.
+static void whole_choose(struct sim_opts *o)
+{
+	if (o->consistency != GP_CONSIST_BSP || !o->train || o->atomicity != GP_ATOM_STEP)
+		return;
+	o->lamb = below(o, D_WHOLE, 3) == 0;
+	o->clip_percent = below(o, D_WHOLE + 1, 2) ? (uint32_t)spread(o, D_WHOLE + 2, 30, 150) : 0;
+}
+
 static void length_choose(struct sim_opts *o, const struct sim_limits *l)
 {
 	o->steps = l->steps ? l->steps : STEPS_MAX;
@@ -275,6 +285,7 @@ void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits
 	cluster_choose(o, l);
 	job_choose(o, l);
 	mode_choose(o, l);
+	whole_choose(o);
 	length_choose(o, l);
 	faults_measure(o);
 }
@@ -328,7 +339,8 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 		"of "
 		"%u, payload %u,\n  codec %s, %s, slots %u, window %u, ring %u, cut every %u, "
 		"time-out "
-		"%llu ms, first step %u\n  %u datagrams, %u steps, ppm: loss %u burst %u dup %u "
+		"%llu ms, first step %u%s, clipped at %u %%\n  %u datagrams, %u steps, ppm: loss "
+		"%u burst %u dup %u "
 		"old %u reorder %u corrupt %u malformed %u nan %u, delay to %llu us, event %llu "
 		"us\n"
 		"  faults: ",
@@ -339,10 +351,10 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 		atoms[o->atomicity], o->workers, o->workers_min, o->readers, o->cores, o->tensors,
 		o->elems_max, o->payload_max, gp_codec_name(o->codec), o->mean ? "mean" : "sum",
 		o->slots, o->window, o->ring_size, o->cut_interval,
-		(unsigned long long)(o->timeout_ns / MS), o->first_step, o->datagrams, o->steps,
-		o->loss_ppm, o->burst_ppm, o->dup_ppm, o->old_ppm, o->reorder_ppm, o->corrupt_ppm,
-		o->malformed_ppm, o->nan_ppm, (unsigned long long)(o->delay_max_ns / US),
-		(unsigned long long)(o->event_ns / US));
+		(unsigned long long)(o->timeout_ns / MS), o->first_step, o->lamb ? ", lamb" : "",
+		o->clip_percent, o->datagrams, o->steps, o->loss_ppm, o->burst_ppm, o->dup_ppm,
+		o->old_ppm, o->reorder_ppm, o->corrupt_ppm, o->malformed_ppm, o->nan_ppm,
+		(unsigned long long)(o->delay_max_ns / US), (unsigned long long)(o->event_ns / US));
 	sim_faults_print(f, o->faults);
 	fprintf(f, "\n");
 }

@@ -292,15 +292,21 @@ Test(refuse, contradictions)
 	NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, workers: 1,\n"        \
 				   "     optimizer: {" keys "}}\n"
 
+#define OPTIMIZER_OF(job, keys)                                                                    \
+	NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, " job                 \
+				   " workers: 1,\n"                                                \
+				   "     optimizer: {" keys "}}\n"
+
 Test(refuse, optimizers_that_cannot_be)
 {
 	static const struct refusal table[] = {
 		{OPTIMIZER("lr: 1, name: rmsprop"),
 			"t.yaml:6:31: jobs[0].optimizer.name: rmsprop is not one of"},
 		{OPTIMIZER("lr: 1, beta1: 0.5"), "t.yaml:6:25: jobs[0].optimizer.beta1: is for "
-						 "adam and adamw; the optimizer is sgd"},
+						 "adam, adamw and lamb; the optimizer is sgd"},
 		{OPTIMIZER("lr: 1, name: momentum, epsilon: 0.5"),
-			"t.yaml:6:41: jobs[0].optimizer.epsilon: is for adagrad, adam and adamw"},
+			"t.yaml:6:41: jobs[0].optimizer.epsilon: is for adagrad, adam, adamw and "
+			"lamb"},
 		{OPTIMIZER("lr: 1, name: ftrl, weight_decay: 0.5"),
 			"t.yaml:6:37: jobs[0].optimizer.weight_decay: is for all but ftrl, which "
 			"has l2"},
@@ -324,6 +330,24 @@ Test(refuse, optimizers_that_cannot_be)
 			"t.yaml:6:6: jobs[0].optimizer: cannot be: lr of ftrl"},
 		{OPTIMIZER("lr: 1, name: adam, beta2: 1"),
 			"t.yaml:6:44: jobs[0].optimizer.beta2: 1 is out of range 0..0.9999999"},
+		{OPTIMIZER_OF("consistency: ssp,", "lr: 1, clip_norm: 1"),
+			"t.yaml:6:25: jobs[0].optimizer.clip_norm: is for consistency bsp; this "
+			"job's is "
+			"ssp"},
+		{OPTIMIZER_OF("atomicity: tensor,", "lr: 1, clip_norm: 1"),
+			"t.yaml:6:25: jobs[0].optimizer.clip_norm: a limit is for atomicity step; "
+			"this "
+			"job's is tensor"},
+		{OPTIMIZER_OF("consistency: asp,", "lr: 1, name: lamb"),
+			"t.yaml:6:25: jobs[0].optimizer.name: lamb is for consistency bsp; this "
+			"job's is "
+			"asp"},
+		{OPTIMIZER_OF("atomicity: block,", "lr: 1, name: lamb"),
+			"t.yaml:6:25: jobs[0].optimizer.name: lamb is for atomicity step; this "
+			"job's is "
+			"block"},
+		{OPTIMIZER("lr: 1, clip_norm: -1"),
+			"t.yaml:6:36: jobs[0].optimizer.clip_norm: -1 is out of range"},
 	};
 	CHECK(table);
 }

@@ -69,7 +69,10 @@ Test(replay_forged, commands_that_no_core_takes)
 	FORGE(&f, JOINED, struct flight_command, session, 0xffff, "is not legal");
 	FORGE(&f, DONE, struct flight_command, unit, 1, "is not legal");
 	FORGE(&f, DONE, struct flight_command, unit, UINT32_MAX, "is not legal");
-	FORGE(&f, DONE, struct flight_command, type, CMD_APPLIED, "command 5 is not legal");
+	FORGE(&f, DONE, struct flight_command, type, CMD_APPLIED, "command 8 is not legal");
+	FORGE(&f, DONE, struct flight_command, type, CMD_MEASURED, "command 5 is not legal");
+	FORGE(&f, DONE, struct flight_command, type, CMD_FACTOR, "command 6 is not legal");
+	FORGE(&f, DONE, struct flight_command, type, CMD_MORE, "command 7 is not legal");
 	FORGE(&f, READY, struct flight_command, type, CMD_MEMBER_JOIN, "is not legal");
 	// Of a job without a layout, or from another release: passed over, so a join is missing.
 	FORGE(&f, JOINED, struct flight_command, job, 2, "");
