@@ -255,12 +255,18 @@ static void rank_goes_on(struct job_core *jc, uint32_t rank)
 		gp_ranks_add(&jc->async->tell, rank);
 }
 
+// What it brought whole stays counted, the rest is gone with it.
+static void rank_leaves(struct job_core *jc, uint32_t rank)
+{
+	const struct rank_core *rk = &jc->async->ranks[rank];
+	rank_reset(jc, rank, cfg_is_staged(jc->job->cfg) ? rk->clock + 1 : rk->low_step);
+}
+
 // What those who stay have brought stays too: it meets nobody else's.
 static void apply_view(struct job_core *jc, const struct gp_decision *d)
 {
 	struct async_core *a = jc->async;
-	gp_ranks_foreach(r, &jc->members) if (!gp_ranks_has(&d->members, r))
-		rank_reset(jc, r, a->ranks[r].low_step);
+	gp_ranks_foreach(r, &jc->members) if (!gp_ranks_has(&d->members, r)) rank_leaves(jc, r);
 	gp_ranks_foreach(r, &d->members) if (gp_ranks_has(&d->others, r))
 		rank_reset(jc, r, d->step);
 	a->fastest = d->step;

@@ -319,6 +319,28 @@ Test(async, a_snapshot_reads_one_cut_and_tells_the_clocks)
 	}
 }
 
+Test(async, a_snapshot_knows_how_far_a_rank_was_that_has_left)
+{
+	for (uint8_t atomicity = GP_ATOM_BLOCK; atomicity <= GP_ATOM_STEP; atomicity += 2) {
+		struct rig *r = async_new(GP_CONSIST_ASP, atomicity, 2);
+		r->cfg.cores_count = 2;
+		async_up(r);
+		for (uint32_t step = 1; step <= 3; step++)
+			for (uint32_t i = 0; i < 2; i++)
+				push_step(&r->w[i], step);
+		worker_leave(&r->w[1]);
+		rig_run(r);
+		push_step(&r->w[0], 4);
+		cr_assert_eq(gp_registrar_cut(r->reg, 1), 0);
+		rig_run(r);
+		cr_assert_eq(r->cuts_ready, 1);
+		bool direct = atomicity == GP_ATOM_BLOCK; // as above: the next may be begun
+		cr_assert_eq(gp_engine_clock(r->e, 0, 0), direct ? 5 : 4);
+		cr_assert_eq(gp_engine_clock(r->e, 0, 1), direct ? 4 : 3);
+		rig_free_busy(r);
+	}
+}
+
 Test(async, a_restored_job_begins_no_step_twice)
 {
 	struct rig *r = async_new(GP_CONSIST_SSP, GP_ATOM_BLOCK, 2);
