@@ -31,9 +31,9 @@ static void leader_promote_print(const json_t *result, FILE *out)
 	char text[FIELD_SIZE];
 
 	fprintf(out, "this node leads epoch %s\n", field_format(result, "epoch", FORM_PLAIN, text));
-	fputs("workers that were given its address and --reconnect-ms come by themselves; set\n"
-	      "node.role: primary before it is started again\n",
-		out);
+	fputs("workers that were given its address and --reconnect-ms come by themselves\n", out);
+	if (json_is_false(json_object_get(result, "starts_by_record")))
+		fputs("set node.role: primary before it is started again\n", out);
 }
 
 // The operator's word is asked for here too: a server of another release may not.

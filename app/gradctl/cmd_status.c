@@ -128,6 +128,31 @@ static void jobs_print(const json_t *jobs, FILE *out)
 	table_print_fini(&t, out);
 }
 
+// Of a pair that replicates every commit.
+static void pair_print(const json_t *replica, FILE *out)
+{
+	char text[FIELD_SIZE];
+	const char *job;
+	json_t *step;
+
+	fprintf(out, "replica: paired %s, ", field_format(replica, "paired", FORM_PLAIN, text));
+	fprintf(out, "connected %s, ", field_format(replica, "connected", FORM_PLAIN, text));
+	fprintf(out, "heard over the link %s ago, ",
+		field_format(replica, "link_ms", FORM_MS, text));
+	fprintf(out, "over the data port %s ago\n",
+		field_format(replica, "beat_ms", FORM_MS, text));
+	json_object_foreach(json_object_get(replica, "held"), job, step)
+	{
+		snprintf(text, sizeof(text), "%s", job);
+		text_clean(text);
+		fprintf(out, "replica: job %s held through ", text);
+		fprintf(out, "%s\n",
+			json_is_integer(step) ? field_format(json_object_get(replica, "held"), job,
+							FORM_PLAIN, text)
+					      : "nothing");
+	}
+}
+
 static void safety_print(const json_t *snapshot, const json_t *replica, FILE *out)
 {
 	char text[FIELD_SIZE];
@@ -139,12 +164,17 @@ static void safety_print(const json_t *snapshot, const json_t *replica, FILE *ou
 		if (strcmp(field_format(snapshot, "last_error", FORM_PLAIN, text), "-") != 0)
 			fprintf(out, "snapshot error: %s\n", text);
 	}
-	if (json_is_object(replica)) {
+	if (json_is_string(json_object_get(replica, "mode"))) {
+		pair_print(replica, out);
+	} else if (json_is_object(replica)) {
 		fprintf(out, "replica: connected %s, ",
 			field_format(replica, "connected", FORM_PLAIN, text));
 		fprintf(out, "step %s, ", field_format(replica, "step", FORM_PLAIN, text));
 		fprintf(out, "verified %s\n", field_format(replica, "verified", FORM_PLAIN, text));
 	}
+	if (json_is_string(json_object_get(replica, "last_error")))
+		fprintf(out, "replica error: %s\n",
+			field_format(replica, "last_error", FORM_PLAIN, text));
 }
 
 static void status_print(const json_t *result, FILE *out)

@@ -10,7 +10,10 @@ int ctl_snapshot_now(
 	(void)result;
 	if (n->cfg.node.role != GP_ROLE_PRIMARY) {
 		gp_ctl_error_set(err, "not_primary",
-			"a replica makes no snapshots: ask the primary, it ships them here");
+			n->pair.used ? "a backup writes no snapshots, it holds every commit: ask "
+				       "the node that leads"
+				     : "a replica makes no snapshots: ask the primary, it ships "
+				       "them here");
 		return -ENOTSUP;
 	}
 	int rc = snapshots_request(n, req, json_string_value(json_object_get(args, "name")), err);

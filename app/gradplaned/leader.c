@@ -203,8 +203,8 @@ static void promotion_swapped(struct node *n, enum gp_lead_answer answer)
 	const struct gp_lead_record *r = &l->rules.mine.record;
 	if (answer == GP_LEAD_COMMITTED)
 		promotion_end(n,
-			json_pack("{s:I,s:i}", "epoch", (json_int_t)r->epoch, "primary",
-				(int)r->primary),
+			json_pack("{s:I,s:i,s:b}", "epoch", (json_int_t)r->epoch, "primary",
+				(int)r->primary, "starts_by_record", n->pair.used),
 			NULL, NULL);
 	else if (answer == GP_LEAD_REFUSED)
 		promotion_end(n, NULL, "changed",

@@ -72,6 +72,8 @@ void lead_answer(struct gp_lead *l, enum lead_outcome outcome, const struct gp_l
 			l->course.endpoints_count ? l->endpoints[l->course.question.endpoint].text
 						  : "",
 			l->course.endpoints_count ? ": " : "", why);
+	else if (outcome != LEAD_FAILED)
+		l->status.last_error[0] = '\0'; // it answers again
 	// Not from inside the kind: it may have to end its connection first.
 	event_active(l->turn, EV_TIMEOUT, 0);
 }

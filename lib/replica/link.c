@@ -149,6 +149,7 @@ void link_greeted(struct conn *c, const struct gp_stream_hello *peer)
 	l->ready_told = false;
 	l->backoff_ms = l->opts.backoff_ms_min;
 	l->status.connections++;
+	l->status.last_error[0] = '\0'; // it is over
 	gp_info("replication link: node %u at %s is connected, version %s", peer->node, c->addr,
 		peer->product);
 	gp_stream_set_feeder(c->stream, l->feeder);

@@ -184,6 +184,7 @@ static int peer_end(struct peer *p, const struct frame *f, struct gp_snapshot_er
 		gp_warn("replica receiver: %s", prune_err.text);
 	hold_set(r, m.job, m.step, m.digest);
 	r->status.verified_count++;
+	r->status.last_error[0] = '\0'; // it is over
 	if (r->on_snapshot)
 		r->on_snapshot(r->arg, path, m.job, m.step, m.digest);
 	p->state = PEER_IDLE;

@@ -298,6 +298,7 @@ static int result_take(
 	// It was below the one that is wanted.
 	ship->waiting |= m.step != ship->entry.step;
 	s->status.verified_count++;
+	s->status.last_error[0] = '\0'; // it is over
 	s->backoff_ms = s->backoff_ms_min;
 	gp_snapshot_close(s->snap);
 	s->snap = NULL;

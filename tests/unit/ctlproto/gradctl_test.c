@@ -118,6 +118,31 @@ static int sample_stop(
 	return GP_CTL_LATER;
 }
 
+// A node of a pair that replicates every commit, and a job of which nothing is new.
+static int pair_status(
+	struct gp_ctl_request *req, const json_t *args, json_t **result, struct gp_ctl_error *err)
+{
+	(void)req, (void)args, (void)err;
+	return give(result,
+		"{\"name\":\"a\",\"replica\":{\"mode\":\"sync\",\"connected\":false,\"paired\":"
+		"true,"
+		"\"held\":{\"mnist\":7,\"other\":null},\"link_ms\":1500,\"beat_ms\":null,"
+		"\"last_error\":\"gone\"}}");
+}
+
+static int pair_snapshot(
+	struct gp_ctl_request *req, const json_t *args, json_t **result, struct gp_ctl_error *err)
+{
+	(void)req, (void)args, (void)err;
+	return give(result,
+		"{\"path\":\"/snap/12\",\"snapshots\":[{\"path\":\"/snap/12\",\"unchanged\":true},"
+		"{\"path\":\"/snap/9\",\"step\":9,\"content\":\"full\",\"bytes\":1024,"
+		"\"wall_ms\":35}]}");
+}
+
+static const struct gp_ctl_command pairs[] = {
+	{"status", pair_status}, {"snapshot now", pair_snapshot}, {0}};
+
 static const struct gp_ctl_command samples[] = {{"status", sample_status}, {"job show", sample_job},
 	{"snapshot now", sample_snapshot}, {"stop", sample_stop}, {0}};
 
@@ -202,6 +227,29 @@ Test(gradctl, text_and_json)
 	fixture_fini(&f);
 }
 
+Test(gradctl, a_pair_and_a_job_that_has_not_changed)
+{
+	struct fixture f;
+	struct run r;
+	int pid;
+
+	fixture_init(&f, pairs);
+	pid = fixture_serve(&f);
+	run(&r, "--socket %s status", f.path);
+	cr_assert_eq(r.status, 0, "%s", r.text);
+	cr_assert(strstr(r.text, "replica: paired yes, connected no, heard over the link 1.5 s "
+				 "ago, over the data port - ago\n"
+				 "replica: job mnist held through 7\n"
+				 "replica: job other held through nothing\n"
+				 "replica error: gone\n"),
+		"%s", r.text);
+	text_check(&f, "snapshot now",
+		"nothing changed since /snap/12\n"
+		"snapshot of step 9: /snap/9, full, 1.0 KiB, took 35.0 ms\n");
+	fixture_serve_end(pid);
+	fixture_fini(&f);
+}
+
 #define ODD_FIELDS                                                                                 \
 	"{\"name\":{},\"pid\":\"x\",\"uptime_s\":-1,\"cores\":[null,{}],\"port\":{},"              \
 	"\"jobs\":[1],\"snapshot\":{},\"replica\":{},\"tensors\":[{\"dims\":[\"a\",null]},[]],"    \
@@ -270,6 +318,12 @@ Test(gradctl, usage)
 		cr_assert_eq(r.status, 2, "%s: %s", bad[i], r.text);
 		cr_assert(strstr(r.text, "gradctl --help"), "%s: %s", bad[i], r.text);
 	}
+	run(&r, "snapshot");
+	cr_assert_eq(r.status, 2);
+	cr_assert(strstr(r.text, "snapshot now\n") &&
+			  strstr(r.text, "snapshot export SNAPSHOT FILE\n"),
+		"%s", r.text);
+	cr_assert_null(strstr(r.text, "leader"), "%s", r.text);
 	run(&r, "--help");
 	cr_assert_eq(r.status, 0);
 	cr_assert(strstr(r.text, "usage: gradctl") && strstr(r.text, "job show NAME"));
