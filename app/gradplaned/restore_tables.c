@@ -6,6 +6,7 @@
 #include <gp_log.h>
 
 #include <errno.h>
+#include <stdio.h>
 
 const char *restore_advice(int rc)
 {
@@ -22,22 +23,50 @@ static const struct gp_config_table *table_find(const struct gp_config_job *job,
 	return NULL;
 }
 
+#define VALUE_SIZE 32
+
+struct difference {
+	const char *key;
+	char was[VALUE_SIZE], is[VALUE_SIZE];
+};
+
+static bool differs(struct difference *d, const char *key, const char *was, const char *is)
+{
+	d->key = key;
+	snprintf(d->was, sizeof(d->was), "%s", was);
+	snprintf(d->is, sizeof(d->is), "%s", is);
+	return strcmp(d->was, d->is) != 0;
+}
+
+static bool counts_differ(struct difference *d, const char *key, uint64_t was, uint64_t is)
+{
+	d->key = key;
+	snprintf(d->was, sizeof(d->was), "%lu", was);
+	snprintf(d->is, sizeof(d->is), "%lu", is);
+	return was != is;
+}
+
+static bool scales_differ(struct difference *d, float was, float is)
+{
+	d->key = "initial_scale";
+	snprintf(d->was, sizeof(d->was), "%g", (double)was);
+	snprintf(d->is, sizeof(d->is), "%g", (double)is);
+	return was != is;
+}
+
 // Rows that were never pushed read as what they will be made as: that may not change under a job.
-static const char *table_differs(const struct gp_snapshot_tensor *t,
+static bool table_differs(struct difference *d, const struct gp_snapshot_tensor *t,
 	const struct gp_snapshot_table *x, const struct gp_config_table *c)
 {
 	static const char *const initials[] = {[GP_INITIAL_ZEROS] = "zeros",
 		[GP_INITIAL_UNIFORM] = "uniform",
 		[GP_INITIAL_NORMAL] = "normal"};
-	if (t->dims[1] != c->dim)
-		return "dim";
-	if (strcmp(x->initial, initials[c->initial]) != 0)
-		return "initial";
-	if (c->initial == GP_INITIAL_ZEROS)
-		return NULL;
-	if ((float)x->initial_scale != c->initial_scale)
-		return "initial_scale";
-	return x->seed != c->seed ? "seed" : NULL;
+	if (counts_differ(d, "dim", t->dims[1], c->dim) ||
+		differs(d, "initial", x->initial, initials[c->initial]))
+		return true;
+	return c->initial != GP_INITIAL_ZEROS &&
+	       (scales_differ(d, (float)x->initial_scale, c->initial_scale) ||
+		       counts_differ(d, "seed", x->seed, c->seed));
 }
 
 bool restore_tables_fit(const struct gp_snapshot_meta *m, const struct gp_config_job *job)
@@ -50,11 +79,18 @@ bool restore_tables_fit(const struct gp_snapshot_meta *m, const struct gp_config
 	for (uint32_t i = 0; i < m->tensors_count; i++) {
 		const struct gp_snapshot_tensor *t = &m->tensors[i];
 		const struct gp_config_table *c = table_find(job, t->name);
-		const char *key = c ? table_differs(t, &m->embed->tables[i], c) : "name";
-		if (key) {
-			gp_error("job %s: table %s of the snapshot: jobs[].tables[].%s is another "
-				 "one in the configuration",
-				job->name, t->name, key);
+		struct difference d;
+		if (!c) {
+			gp_error("job %s: the snapshot has a table %s, and the configuration none "
+				 "of that name (jobs[].tables[].name)",
+				job->name, t->name);
+			return false;
+		}
+		if (table_differs(&d, t, &m->embed->tables[i], c)) {
+			gp_error("job %s: table %s: jobs[].tables[].%s is %s in the snapshot and "
+				 "%s in the configuration: set it to what it was, or begin anew "
+				 "with snapshot.restore: none",
+				job->name, t->name, d.key, d.was, d.is);
 			return false;
 		}
 		if (t->dims[0] > c->rows_max) {

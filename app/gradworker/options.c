@@ -171,7 +171,7 @@ struct parse {
 	struct gw_options *o;
 	struct gw_error *err;
 	struct gw_launch flags; // rank and world as flags say
-	bool eval, local, has_optimizer, has_reconnect;
+	bool eval, local, has_optimizer, has_reconnect, has_data;
 };
 
 static const char *option_name(int id)
@@ -325,6 +325,7 @@ static int plain_parse(struct parse *p, int id, const char *text)
 		return 0;
 	case OPT_DATA:
 		o->data = text;
+		p->has_data = true;
 		return 0;
 	case OPT_DUMP_PARAMS:
 		o->dump_path = text;
@@ -528,6 +529,9 @@ static int whole_check(struct parse *p)
 		return gw_error_set(p->err, -EINVAL,
 			"--task sections has no --local, and a batch of at most %u",
 			GW_TASK_BATCH_MAX);
+	if (o->task == GW_TASK_SECTIONS && !p->has_data)
+		return gw_error_set(p->err, -EINVAL,
+			"--task sections needs --data FILE, which scripts/sections-data makes");
 	if (o->dense && o->task != GW_TASK_SECTIONS)
 		return gw_error_set(p->err, -EINVAL, "--dense is for --task sections");
 	return p->local ? local_check(p) : remote_check(p);

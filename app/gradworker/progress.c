@@ -80,3 +80,13 @@ void gw_progress_fini(struct gw_progress *p)
 		fputc('\n', stderr);
 	p->is_open = false;
 }
+
+void gw_idle_tell(const struct gw_options *opts, uint32_t own_steps, uint32_t step)
+{
+	if (own_steps == 0 && !gw_stop_wanted(opts))
+		fprintf(stderr,
+			"gradworker: rank %u did nothing: the job has done %u steps, and --steps "
+			"or --epochs, which count from the job's beginning, end at or before "
+			"that\n",
+			opts->rank, step);
+}

@@ -35,5 +35,7 @@ void gw_progress_init(struct gw_progress *p, const struct gw_options *opts, uint
 void gw_progress_step(struct gw_progress *p, const struct gw_progress_now *now);
 // Ends the line on the terminal.
 void gw_progress_fini(struct gw_progress *p);
+// A worker that took no step ends as one that did; says why.
+void gw_idle_tell(const struct gw_options *opts, uint32_t own_steps, uint32_t step);
 
 #endif

@@ -314,6 +314,7 @@ static int remote_train(struct remote *r)
 
 static int remote_report(struct remote *r, struct gw_error *err)
 {
+	gw_idle_tell(r->trainer.opts, r->own_done, r->done);
 	const struct gw_trainer *t = &r->trainer;
 	double wall_s = (double)(gw_now_ns() - t->start_ns) * 1e-9;
 	struct gp_client_stats stats;
@@ -349,6 +350,16 @@ int gw_remote_train(const struct gw_options *opts, struct gw_error *err)
 	return rc;
 }
 
+// The server names the tensor; what to do about it only its user knows.
+static int model_refused(
+	const struct gw_options *opts, const struct gp_client_error *failure, struct gw_error *err)
+{
+	return gw_error_set(err, -EINVAL,
+		"%.300s: the job is of another model than --model %s: give the one that its "
+		"workers have",
+		failure->text, opts->model);
+}
+
 // One generation of all tensors, into `params`.
 static int newest_pull(const struct gw_options *opts, const struct gw_model *model, float *params,
 	uint32_t *generation, struct gw_error *err)
@@ -361,9 +372,12 @@ static int newest_pull(const struct gw_options *opts, const struct gw_model *mod
 	tensor_pointers(model, params, pointers);
 	if (!rc)
 		rc = tensors_register(client, model, opts->timeout_ms, &failure);
+	bool other_model = rc == -EINVAL && client;
 	if (!rc)
 		rc = gp_client_pull_all(client, pointers, generation, opts->timeout_ms, &failure);
 	gp_client_destroy(client);
+	if (other_model)
+		return model_refused(opts, &failure, err);
 	return rc ? failure_report(&failure, rc, err) : 0;
 }
 

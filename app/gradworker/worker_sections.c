@@ -263,6 +263,7 @@ static void report(const struct task *t)
 	struct gp_client_stats stats;
 	double steps = t->own_steps > 0 ? t->own_steps : 1;
 
+	gw_idle_tell(t->opts, t->own_steps, gp_client_step(t->client) - 1);
 	gp_client_stats(t->client, &stats);
 	printf("gradworker: ok task=sections rank=%u steps=%u loss=%.4f rows_per_step=%.1f "
 	       "pushed_per_step=%.0f wire_per_step=%.0f dense_per_step=%.0f retransmits=%" PRIu64

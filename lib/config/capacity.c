@@ -216,8 +216,7 @@ static void memory_rows(const struct gp_config *c, const struct totals *t, struc
 	r = row_add(cap, "bytes", "recorder.cells", cells * RECORDER_CELL, GP_CAPACITY_UNLIMITED);
 	row_text(r, "memory of the flight recorder",
 		"%" PRIu64 " cores x %u cells x %u, and a quarter for heartbeats; recorder.mode %s",
-		cores, c->recorder.cells, RECORDER_CELL,
-		c->recorder.mode == GP_RECORDER_OFF ? "off" : "on");
+		cores, c->recorder.cells, RECORDER_CELL, gp_recorder_mode_name(c->recorder.mode));
 	r = row_add(cap, "bytes", "jobs[].memory_max", t->memory, GP_CAPACITY_UNLIMITED);
 	row_text(r, "memory of all jobs",
 		"sum of memory_max, taken from the machine when workers register");

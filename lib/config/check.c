@@ -71,8 +71,9 @@ static int node_check(const struct check *k)
 {
 	if (!k->c->node.insecure)
 		return REFUSE(k, "node.insecure",
-			"is false, but packet authentication is not available yet: say true on a "
-			"network where every sender is trusted, else do not run this node");
+			"is false (allowed: true): packet authentication is not available yet: say "
+			"true on a network where every sender is trusted, else do not run this "
+			"node");
 	if (k->c->eal.memory % (1u << 20) != 0)
 		return REFUSE(k, "eal.memory", "is not a whole number of MiB");
 	if (k->c->cores.udp_port + k->c->cores.count - 1 > 65535)

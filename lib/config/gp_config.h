@@ -259,6 +259,7 @@ const char *gp_atomicity_name(enum gp_atomicity v);
 const char *gp_consistency_name(enum gp_consistency v);
 const char *gp_optimizer_name(enum gp_optimizer v);
 const char *gp_schedule_name(enum gp_schedule v);
+const char *gp_recorder_mode_name(enum gp_recorder_mode v);
 
 // The optimizer of a job that was loaded, as lib/optim takes it.
 struct gp_optim_params gp_config_optim(const struct gp_config_optimizer *o);

@@ -276,7 +276,8 @@ const struct row gp_config_rows[] = {
 	{"jobs[].consistency", VALUE_ENUM, JOB(consistency), .def = "bsp", .names = consistency_names,
 	 .help = "When a rank goes on: `bsp` with every live rank; `ssp` while it is at most "
 		 "`staleness.bound` steps ahead of the slowest; `asp` at once; `quorum` with `quorum.min` "
-		 "ranks; `adaptive`: as ssp, with a bound that follows the measured waiting."},
+		 "ranks; `adaptive`: as ssp, with a bound that follows the measured waiting. A job of kind "
+		 "embed is not bsp: give ssp, asp or adaptive."},
 	{"jobs[].deterministic", VALUE_BOOL, JOB(deterministic), .def = "true",
 	 .def_doc = "true; false for all but bsp", .help = "Sum in rank order: the same gradients give the "
 		 "same bytes. Only for bsp."},
@@ -504,6 +505,12 @@ const char *gp_atomicity_name(enum gp_atomicity v)
 {
 	GP_ASSERT(v <= GP_ATOMICITY_STEP);
 	return atomicity_names[v];
+}
+
+const char *gp_recorder_mode_name(enum gp_recorder_mode v)
+{
+	GP_ASSERT(v <= GP_RECORDER_PAYLOADS);
+	return recorder_names[v];
 }
 
 const char *gp_consistency_name(enum gp_consistency v)

@@ -148,8 +148,8 @@ Test(refuse, other_values)
 			"t.yaml:1:14: node.name: 70 characters are too many, at most 63"},
 		{"eal: {memory: 64}\n",
 			"t.yaml:1:15: eal.memory: 64 has no unit: write KiB, MiB or GiB"},
-		{"eal: {memory: 64MB}\n",
-			"t.yaml:1:15: eal.memory: 64MB is not a size (allowed: 32MiB.."},
+		{"eal: {memory: 64MB}\n", "t.yaml:1:15: eal.memory: 64MB is not a size in KiB, MiB "
+					  "or GiB (allowed: 32MiB.."},
 		{"eal: {memory: 64 MiB}\n", "t.yaml:1:15: eal.memory: 64 MiB is not a size"},
 		{"eal: {memory: 99999999999999GiB}\n",
 			"t.yaml:1:15: eal.memory: 99999999999999GiB is out"},
@@ -246,7 +246,8 @@ Test(refuse, contradictions)
 {
 	static const struct refusal table[] = {
 		{"node: {name: a, insecure: false}\n" PORT_OK ADDRESS_OK JOBS_OK,
-			"t.yaml:1:17: node.insecure: is false, but packet authentication is not "
+			"t.yaml:1:17: node.insecure: is false (allowed: true): packet "
+			"authentication is not "
 			"available"},
 		{ALL_OK "eal: {memory: 65537KiB}\n",
 			"t.yaml:6:7: eal.memory: is not a whole number"},
@@ -402,7 +403,8 @@ Test(refuse, consistencies_that_cannot_be)
 		{TRAIN("consistency: quorum, quorum: {min: 2}, workers_min: 3"),
 			"t.yaml:7:45: jobs[0].workers_min: 3 is more than quorum.min, which is 2"},
 		{TRAIN("consistency: quorum, quorum: {min: 2, wait: none}"),
-			"t.yaml:7:50: jobs[0].quorum.wait: none is not a time (allowed: "
+			"t.yaml:7:50: jobs[0].quorum.wait: none is not a time in us, ms or s "
+			"(allowed: "
 			"0us..60s, auto)"},
 		{TRAIN("consistency: ssp, cuts: {max: 2}"),
 			"t.yaml:7:36: jobs[0].cuts.max: 2 is out of range 3..8"},
