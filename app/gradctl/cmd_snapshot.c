@@ -3,15 +3,31 @@
 // `snapshot now` asks the server; `list` and `verify` read the directory.
 #include "snapshots.h"
 
-static void snapshot_now_print(const json_t *result, FILE *out)
+static void written_print(const json_t *result, FILE *out)
 {
 	char text[FIELD_SIZE];
 
+	if (json_is_true(json_object_get(result, "unchanged"))) {
+		field_format(result, "path", FORM_PLAIN, text);
+		fprintf(out, "nothing changed since %s\n", text);
+		return;
+	}
 	fprintf(out, "snapshot of step %s: ", field_format(result, "step", FORM_PLAIN, text));
 	fprintf(out, "%s, ", field_format(result, "path", FORM_PLAIN, text));
 	fprintf(out, "%s, ", field_format(result, "content", FORM_PLAIN, text));
 	fprintf(out, "%s, ", field_format(result, "bytes", FORM_BYTES, text));
 	fprintf(out, "took %s\n", field_format(result, "wall_ms", FORM_MS, text));
+}
+
+static void snapshot_now_print(const json_t *result, FILE *out)
+{
+	const json_t *all = json_object_get(result, "snapshots");
+	const json_t *one;
+	size_t i;
+
+	if (!json_is_array(all))
+		written_print(result, out);
+	json_array_foreach(all, i, one) written_print(one, out);
 }
 
 // ---- list

@@ -28,6 +28,11 @@ static int export_run(const struct command *k, const struct options *o, char **w
 
 	if (count != 2)
 		return usage_error(k->name, " needs a snapshot and a file");
+	if (!o->force && access(words[1], F_OK) == 0) {
+		fprintf(stderr, "gradctl: %s: %s exists: name another file, or say --force\n",
+			k->name, words[1]);
+		return EXIT_REFUSED;
+	}
 	rc = snapshots_find(o, words[0], dir, &e);
 	if (rc != EXIT_OK)
 		return rc;

@@ -19,6 +19,7 @@ struct options {
 	const char *socket;
 	bool json;
 	bool states;	     // export optimizer state too
+	bool force;	     // export over a file that exists
 	bool peer_is_fenced; // the operator's word, for leader promote
 	uint32_t timeout_ms; // 0: the command's own
 	const char *flags[FLAGS_COUNT];

@@ -54,6 +54,7 @@ static void help_print(void)
 		printf("  %-18s %s (%s)\n", usage, flags[i].help, flags[i].of);
 	}
 	printf("  --states           optimizer state too (snapshot export)\n"
+	       "  --force            also over a file that exists (snapshot export)\n"
 	       "  --peer-is-fenced   the other node is off and stays off (leader promote)\n"
 	       "SNAPSHOT is a name (fashion-0000000100), a step, a path, or latest.\n"
 	       "\noptions\n"
@@ -101,6 +102,7 @@ static int options_parse(struct options *o, int argc, char **argv)
 		{"output", required_argument, NULL, FLAG_FIRST + FLAG_OUTPUT},
 		{"dir", required_argument, NULL, FLAG_FIRST + FLAG_DIR},
 		{"states", no_argument, NULL, 'S'},
+		{"force", no_argument, NULL, 'O'},
 		{"peer-is-fenced", no_argument, NULL, 'F'},
 		{0},
 	};
@@ -111,6 +113,8 @@ static int options_parse(struct options *o, int argc, char **argv)
 			o->socket = optarg;
 		} else if (c == 'S') {
 			o->states = true;
+		} else if (c == 'O') {
+			o->force = true;
 		} else if (c == 'F') {
 			o->peer_is_fenced = true;
 		} else if (c == 'j') {
@@ -155,6 +159,27 @@ static const struct command *command_find(char **words, size_t count, size_t *us
 			return commands[i];
 	}
 	return NULL;
+}
+
+// Those of a group, as of `snapshot`, or all.
+static int command_missing(const char *group)
+{
+	size_t len = group ? strlen(group) : 0;
+	size_t of_group = 0;
+
+	for (size_t i = 0; i < GP_ARRAY_SIZE(commands); i++) {
+		const char *name = commands[i]->name;
+
+		if (!group || strncmp(name, group, len) != 0 || name[len] != ' ')
+			continue;
+		if (of_group++ == 0)
+			fprintf(stderr,
+				"gradctl: which of these? gradctl --help says what they do\n");
+		fprintf(stderr, "  %s%s\n", name, commands[i]->words ? commands[i]->words : "");
+	}
+	if (of_group > 0)
+		return EXIT_USAGE;
+	return group ? usage_error("no command ", group) : usage_error("which command?", "");
 }
 
 int result_print(const struct command *k, const json_t *result, bool json)
@@ -281,11 +306,9 @@ int main(int argc, char **argv)
 		return rc;
 	words = argv + optind;
 	count = (size_t)(argc - optind);
-	if (count == 0)
-		return usage_error("which command?", "");
 	k = command_find(words, count, &used);
 	if (!k)
-		return usage_error("no command ", words[0]);
+		return command_missing(count > 0 ? words[0] : NULL);
 	if (k->run)
 		return command_run_here(k, &o, words + used, count - used);
 	if (k->operand && count == used)

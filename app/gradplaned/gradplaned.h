@@ -90,6 +90,7 @@ int lcore_run(void *lcore);
 struct restored {
 	struct gp_snapshot *snapshot; // NULL: none
 	struct gp_restore_tensor *tensors;
+	uint32_t refused; // snapshots that were looked at and cannot be used
 };
 
 // The generation in `s`, as the engine takes it; its pointers lie in `s` and in *tensors, which the
@@ -106,6 +107,9 @@ void restore_table_fill(const struct gp_snapshot *s, uint32_t table, bool rowwis
 	struct gp_restore_tensor *out, struct gp_restore_rows *rows);
 // Finds and proves what each job starts from, as snapshot.restore says; sets the node's epoch.
 int restore_open(struct node *n) GP_MUST_CHECK;
+// Once it is known who leads: a primary does not begin anew where there are snapshots that cannot
+// be used, said.
+int restore_check(const struct node *n) GP_MUST_CHECK;
 // Gives it to the engine.
 int restore_apply(struct node *n) GP_MUST_CHECK;
 void restore_close(struct node *n, uint32_t job_idx);

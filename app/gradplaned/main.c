@@ -95,7 +95,7 @@ static int node_run(struct node *n)
 	n->started = clock_now();
 	pair_init(n);
 	if (!machine_allows(&n->cfg) || directory_prepare(n) != 0 || restore_open(n) != 0 ||
-		leader_open(n) != 0 || views_open(n) != 0)
+		leader_open(n) != 0 || restore_check(n) != 0 || views_open(n) != 0)
 		return status;
 	signals_block();
 	if (port_up(n) != 0)

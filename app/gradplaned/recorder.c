@@ -113,6 +113,7 @@ int recorder_dump(struct node *n, const char *path, uint32_t cause, char *path_o
 		snprintf(path_out, PATH_MAX, "%s", path);
 		return dump(n, path_out, cause, "");
 	}
+	machine_directory_make(c->directory); // what it is in
 	if (mkdir(c->directory, 0755) != 0 && errno != EEXIST)
 		return -errno;
 	int rc = -EEXIST;

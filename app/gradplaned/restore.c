@@ -124,7 +124,8 @@ static int named_open(struct node *n)
 
 static void on_refused(void *arg, const char *path, const char *why)
 {
-	(void)arg;
+	struct restored *r = arg;
+	r->refused++;
 	gp_warn("snapshot %s is not used: %s", path, why);
 }
 
@@ -135,13 +136,13 @@ static int newest_open(struct node *n)
 		if (n->cfg.jobs[i].kind == GP_JOB_REDUCE)
 			continue;
 		int rc = gp_snapshot_latest(n->cfg.snapshot.directory, n->cfg.jobs[i].name,
-			on_refused, NULL, &n->restored[i].snapshot, &err);
+			on_refused, &n->restored[i], &n->restored[i].snapshot, &err);
 		if (rc == 0)
 			continue;
 		n->restored[i].snapshot = NULL;
-		if (rc == -ENOENT) {
+		if (rc == -ENOENT && n->restored[i].refused == 0) {
 			gp_info("job %s: no snapshot to start from", n->cfg.jobs[i].name);
-		} else {
+		} else if (rc != -ENOENT) {
 			gp_error("job %s: %s", n->cfg.jobs[i].name, err.text);
 			return rc;
 		}
@@ -177,6 +178,22 @@ int restore_open(struct node *n)
 	return rc;
 }
 
+int restore_check(const struct node *n)
+{
+	int rc = 0;
+	for (uint32_t i = 0; n->cfg.node.role == GP_ROLE_PRIMARY && i < n->cfg.jobs_count; i++) {
+		const struct restored *r = &n->restored[i];
+		if (r->snapshot || r->refused == 0)
+			continue;
+		gp_error("job %s: it has %u snapshots in %s, and none can be used, for the reasons "
+			 "above: to begin anew would be to lose it. Put a good copy of one back, "
+			 "or say snapshot.restore: none to begin anew",
+			n->cfg.jobs[i].name, r->refused, n->cfg.snapshot.directory);
+		rc = -EINVAL;
+	}
+	return rc;
+}
+
 void restore_close(struct node *n, uint32_t job_idx)
 {
 	struct restored *r = &n->restored[job_idx];
@@ -187,8 +204,10 @@ void restore_close(struct node *n, uint32_t job_idx)
 
 // A replica serves it at once. A primary counts it as its newest snapshot, which the replica may
 // still lack.
-static void restored_note(struct node *n, uint32_t idx, const char *path, uint32_t step)
+static void restored_note(
+	struct node *n, uint32_t idx, const char *path, const struct gp_restore *x)
 {
+	uint32_t step = x->step;
 	if (n->cfg.node.role == GP_ROLE_REPLICA) {
 		n->replica.loaded = true;
 		n->replica.loaded_step = step;
@@ -198,6 +217,7 @@ static void restored_note(struct node *n, uint32_t idx, const char *path, uint32
 	struct snapshot_job *j = &n->snapshots.jobs[idx];
 	j->written = true;
 	j->last_step = step;
+	j->last_decision = x->decision;
 	snprintf(j->last_path, sizeof(j->last_path), "%s", path);
 	n->snapshots.last_valid = true;
 	n->snapshots.last_idx = idx;
@@ -220,7 +240,7 @@ static int job_restore(struct node *n, uint32_t idx)
 		return rc;
 	}
 	gp_info("job %s: starts from %s, step %u", job->name, path, step);
-	restored_note(n, idx, path, step);
+	restored_note(n, idx, path, &x);
 	return 0;
 }
 

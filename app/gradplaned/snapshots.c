@@ -112,6 +112,7 @@ static void task_succeeded(struct node *n, const struct snapshot_task *t)
 	const char *name = n->cfg.jobs[t->job_idx].name;
 	j->written = true;
 	j->last_step = t->step;
+	j->last_decision = t->decision;
 	j->last_incremental = t->incremental;
 	j->aborts = 0;
 	j->last_bytes = t->bytes;
@@ -245,13 +246,15 @@ void snapshots_cut_ready(struct node *n, uint16_t job, uint32_t step, uint32_t d
 
 // ---- requests
 
-// In an asynchronous job there may be pushes behind the newest cut.
+// In an asynchronous job there may be pushes behind the newest cut, and cuts without a push.
 static bool job_has_newest(const struct node *n, uint32_t idx, const struct gp_job_view *v)
 {
 	const struct snapshot_job *j = &n->snapshots.jobs[idx];
-	if (v->consistency != GP_CONSIST_BSP)
+	if (!j->written || access(j->last_path, R_OK) != 0)
 		return false;
-	return j->written && j->last_step == v->generation && access(j->last_path, R_OK) == 0;
+	if (v->consistency == GP_CONSIST_BSP)
+		return j->last_step == v->generation;
+	return !gp_engine_has_changed(n->engine, idx, j->last_step, j->last_decision);
 }
 
 // Adds job idx to what w waits for; a generation that is on disk already is the answer.
@@ -262,7 +265,9 @@ static void wait_add(struct node *n, struct snapshot_wait *w, uint32_t idx)
 	if (v.kind == GP_KIND_REDUCE || !v.ready || !v.initialised)
 		return;
 	if (job_has_newest(n, idx, &v)) {
-		json_array_append_new(w->done, newest_json(n, idx));
+		json_t *newest = newest_json(n, idx);
+		json_object_set_new(newest, "unchanged", json_true());
+		json_array_append_new(w->done, newest);
 		return;
 	}
 	w->jobs |= UINT64_C(1) << idx;

@@ -43,6 +43,7 @@ struct snapshot_job {
 	bool last_incremental;
 	uint32_t aborts; // in a row, because the memory of its cut ran out
 	uint32_t last_step;
+	uint32_t last_decision;
 	uint32_t waiting_step;
 	uint32_t waiting_decision;
 	uint64_t last_bytes;

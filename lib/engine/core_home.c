@@ -100,6 +100,7 @@ static void status_publish(struct gp_core *c, struct job_core *jc)
 	atomic_store_explicit(
 		&st->clock_max, gp_async_clock_max(&h->consist), memory_order_relaxed);
 	atomic_store_explicit(&st->bound, async_bound(jc), memory_order_relaxed);
+	atomic_store_explicit(&st->last_commit, h->async->last_commit, memory_order_relaxed);
 }
 
 // ---- cuts

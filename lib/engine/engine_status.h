@@ -19,8 +19,9 @@ struct job_status {
 	_Atomic uint32_t bound; // present staleness bound, GP_WIRE_BOUND_NONE
 	_Atomic uint32_t clock_min;
 	_Atomic uint32_t clock_max;
-	_Atomic uint32_t gated;	 // the release gate is closed
-	_Atomic uint32_t backed; // control writes: generation that the backup holds
+	_Atomic uint32_t last_commit; // asynchronous: decision
+	_Atomic uint32_t gated;	      // the release gate is closed
+	_Atomic uint32_t backed;      // control writes: generation that the backup holds
 };
 
 #endif

@@ -231,6 +231,11 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 // before.
 uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank);
 
+// Asynchronous jobs: whether anything of the job changed after the cut that made this generation by
+// this decision.
+bool gp_engine_has_changed(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t generation, uint32_t decision);
+
 struct gp_rank_view {
 	uint32_t rank;
 	bool joined;

@@ -132,6 +132,27 @@ uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t r
 	return clock;
 }
 
+// A step that is not committed may have changed blocks already.
+bool gp_engine_has_changed(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t generation, uint32_t decision)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	const struct job_status *st = &e->status[job_idx];
+	GP_ASSERT(j && cfg_is_async(j->cfg));
+	if (gp_before(decision, atomic_load_explicit(&st->last_commit, memory_order_relaxed)))
+		return true;
+	if (cfg_is_staged(j->cfg))
+		return false;
+	for (uint32_t block = 0; block < j->blocks_count; block++) {
+		const struct gp_table *t = &j->cores[job_owner(j, block)].table;
+		const struct gp_block *b = &t->blocks[job_local(j, block)];
+		const struct gp_version *v = atomic_load_explicit(&b->cur, memory_order_acquire);
+		if (v && gp_before(generation, v->step))
+			return true;
+	}
+	return false;
+}
+
 const float *gp_engine_block(const struct gp_engine *e, uint32_t job_idx, uint32_t block,
 	uint32_t step, uint32_t array, uint32_t *elems)
 {

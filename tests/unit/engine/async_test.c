@@ -341,6 +341,31 @@ Test(async, a_snapshot_knows_how_far_a_rank_was_that_has_left)
 	}
 }
 
+// Reads make cuts without a change, and half a step changes blocks without a commit.
+Test(async, what_has_changed_since_a_cut_is_known)
+{
+	for (uint8_t atomicity = GP_ATOM_BLOCK; atomicity <= GP_ATOM_STEP; atomicity += 2) {
+		struct rig *r = async_new(GP_CONSIST_ASP, atomicity, 2);
+		bool direct = atomicity == GP_ATOM_BLOCK;
+		r->cfg.cores_count = 2;
+		async_up(r);
+		push_step(&r->w[0], 1);
+		uint32_t generation = granted(&r->w[0], 1, 2), decision = rig_job(r).decision;
+		cr_assert_not(gp_engine_has_changed(r->e, 0, generation, decision));
+		granted(&r->w[0], 2, 2);
+		worker_leave(&r->w[1]);
+		rig_run(r);
+		cr_assert_not(gp_engine_has_changed(r->e, 0, generation, decision));
+		worker_push_block(&r->w[0], 2, 1, false);
+		rig_run(r);
+		cr_assert_eq(gp_engine_has_changed(r->e, 0, generation, decision), direct);
+		worker_push_all(&r->w[0], 2, false);
+		rig_run(r);
+		cr_assert(gp_engine_has_changed(r->e, 0, generation, decision));
+		rig_free_busy(r);
+	}
+}
+
 Test(async, a_restored_job_begins_no_step_twice)
 {
 	struct rig *r = async_new(GP_CONSIST_SSP, GP_ATOM_BLOCK, 2);

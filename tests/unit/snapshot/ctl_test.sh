@@ -36,7 +36,8 @@ ctl verify 25 | grep -q '^run-1-0000000025: ok$' || fail "verify 25"
 ctl export latest "$DIR/plain.safetensors" --states
 if /usr/bin/python3 -c 'import torch' 2>/dev/null; then
 	/usr/bin/python3 "$LOAD_TORCH" "$DIR/plain.safetensors" 29
-	ctl export 27 "$DIR/plain.safetensors"
+	refused "exists: name another file" export 27 "$DIR/plain.safetensors"
+	ctl export --force 27 "$DIR/plain.safetensors"
 	/usr/bin/python3 "$LOAD_TORCH" "$DIR/plain.safetensors" 27
 	! /usr/bin/python3 "$LOAD_TORCH" "$DIR/plain.safetensors" 28 2>/dev/null || fail "it cannot fail"
 else
