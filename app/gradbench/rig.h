@@ -57,7 +57,6 @@ struct rig_xport {
 	uint32_t answers_free, answers_count;
 	struct rig_sent *flight; // not yet confirmed
 	uint32_t flight_mask, flight_head, flight_tail, flight_max;
-	uint64_t results, others;
 };
 
 struct rig_worker {

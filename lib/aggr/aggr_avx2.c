@@ -12,8 +12,9 @@ static inline __m256 src_load(const uint8_t *src, uint32_t at)
 	return _mm256_loadu_ps((const float *)(const void *)(src + 4 * (size_t)at));
 }
 
-// `regs` is constant at every call, so the loops over it unroll and the tile stays in registers;
-// they lie at constant distances from one place in each payload.
+// `regs` is constant at every call, so the loops over it unroll and the tile stays in registers
+// (told so of the middle one too, gcc unrolls that over the contributions and copies the tile at
+// each turn); they lie at constant distances from one place in each payload.
 static inline __attribute__((always_inline)) uint32_t tile_sum(
 	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t at, const uint32_t regs)
 {
@@ -24,9 +25,8 @@ static inline __attribute__((always_inline)) uint32_t tile_sum(
 		sum[i] = src_load(src, i * LANES);
 	for (const struct gp_contrib *end = c + count; ++c < end;) {
 		src = aggr_at(c, at);
-#pragma GCC unroll 8
 		for (uint32_t i = 0; i < regs; i++)
-			sum[i] = gp_fadd8(sum[i], src_load(src, i * LANES));
+			sum[i] = gp_fadd8_of(sum[i], src + 4 * (size_t)i * LANES);
 	}
 	dst += at;
 #pragma GCC unroll 8

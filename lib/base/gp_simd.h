@@ -66,6 +66,13 @@ static inline __m256 gp_fadd8(__m256 a, __m256 b)
 	return r;
 }
 
+// The same with an addend in memory, at any address.
+static inline __m256 gp_fadd8_of(__m256 a, const void *b)
+{
+	__asm__("vaddps %1, %0, %0" : "+x"(a) : "m"(*(const __m256_u *)b));
+	return a;
+}
+
 static inline __m256 gp_fmul8(__m256 a, __m256 b)
 {
 	__m256 r;
@@ -80,6 +87,12 @@ static inline __m512 gp_fadd16(__m512 a, __m512 b)
 	__m512 r;
 	__asm__("vaddps %2, %1, %0" : "=v"(r) : "v"(a), "v"(b));
 	return r;
+}
+
+static inline __m512 gp_fadd16_of(__m512 a, const void *b)
+{
+	__asm__("vaddps %1, %0, %0" : "+v"(a) : "m"(*(const __m512_u *)b));
+	return a;
 }
 
 static inline __m512 gp_fmul16(__m512 a, __m512 b)

@@ -29,37 +29,51 @@ static inline __m512i keys16(__m512 v)
 	return _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32((int)CODEC_KEY_MASK));
 }
 
-// Every contribution is looked through for NaN and infinity when it arrives: the largest magnitude
-// as an integer, which is above all finite ones then.
-// `lines` is constant at every call.
-static inline __attribute__((always_inline)) const uint8_t *lines_max(
-	const uint8_t *payload, __m512i max[2], const uint32_t lines)
+// The largest magnitude as an integer, which is above all finite ones where one is not finite.
+static bool keys_finite(const uint8_t *payload, uint32_t count)
 {
-	const __m512i key = _mm512_set1_epi32((int)CODEC_KEY_MASK);
+	__m512i max = _mm512_setzero_si512();
+	uint32_t i = 0;
+	for (; i + 16 <= count; i += 16)
+		max = _mm512_max_epu32(max, keys16(load16(payload + 4 * (size_t)i)));
+	if (i < count)
+		max = _mm512_max_epu32(
+			max, keys16(load16_in(tail16(count - i), payload + 4 * (size_t)i)));
+	return _mm512_cmpge_epu32_mask(max, _mm512_set1_epi32((int)CODEC_EXP_MASK)) == 0;
+}
+
+// `lines` is constant at every call.
+static inline __attribute__((always_inline)) const uint8_t *lines_sum(
+	const uint8_t *payload, __m512 sum[4], const uint32_t lines)
+{
 #pragma GCC unroll 8
-	for (uint32_t i = 0; i < lines; i++) {
-		__m512i v = _mm512_loadu_si512(payload + 64 * (size_t)i);
-		max[i % 2] = _mm512_max_epu32(max[i % 2], _mm512_and_si512(v, key));
-	}
+	for (uint32_t i = 0; i < lines; i++)
+		sum[i % 4] = gp_fadd16_of(sum[i % 4], payload + 64 * (size_t)i);
 	return payload + 64 * (size_t)lines;
 }
 
+// Every contribution is looked through for NaN and infinity when it arrives. No sum with one of
+// them is finite, so one addition for each line tells that all are finite; only where the sum is
+// not, because it is too large or really, the values are looked at one by one.
 static bool f32_finite(const uint8_t *payload, uint32_t count)
 {
-	__m512i max[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+	const uint8_t *p = payload;
+	__m512 sum[4] = {
+		_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
 	uint32_t lines = count / 16;
 	for (; lines >= 8; lines -= 8)
-		payload = lines_max(payload, max, 8);
+		p = lines_sum(p, sum, 8);
 	if (lines & 4)
-		payload = lines_max(payload, max, 4);
+		p = lines_sum(p, sum, 4);
 	if (lines & 2)
-		payload = lines_max(payload, max, 2);
+		p = lines_sum(p, sum, 2);
 	if (lines & 1)
-		payload = lines_max(payload, max, 1);
+		p = lines_sum(p, sum, 1);
 	if (count % 16 > 0)
-		max[1] = _mm512_max_epu32(max[1], keys16(load16_in(tail16(count % 16), payload)));
-	max[0] = _mm512_max_epu32(max[0], max[1]);
-	return _mm512_cmpge_epu32_mask(max[0], _mm512_set1_epi32((int)CODEC_EXP_MASK)) == 0;
+		sum[3] = gp_fadd16(sum[3], load16_in(tail16(count % 16), p));
+	sum[0] = gp_fadd16(gp_fadd16(sum[0], sum[1]), gp_fadd16(sum[2], sum[3]));
+	const __m512i exp = _mm512_set1_epi32((int)CODEC_EXP_MASK);
+	return _mm512_cmpge_epu32_mask(keys16(sum[0]), exp) == 0 || keys_finite(payload, count);
 }
 
 // ---- bf16

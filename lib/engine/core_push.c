@@ -149,7 +149,8 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 		contribs_clamp(c, jc, n, b->elems);
 	// The header before the values: the answer reads it, and must not wait until all of those
 	// have found their way into the cache.
-	v->weight = n > 0 ? GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX) : 0; // finite
+	float weight = n > 0 ? gp_aggr_weights(c->contribs, n) : 0;
+	v->weight = GP_MIN(weight, FLT_MAX); // finite
 	v->step = slot->step;
 	v->view = jc->view;
 	v->elems = b->elems;

@@ -36,58 +36,50 @@ static inline void header_fill(
 	}
 }
 
-static void ack_fill(struct gp_core *c, struct core_session *cs, struct gp_ack *a)
+static inline void ack_put(
+	struct gp_core *c, struct core_session *cs, uint8_t *data, uint32_t sections)
 {
-	*a = (struct gp_ack){
+	const struct gp_ack ack = {
 		.largest = cs->largest,
 		.bits = cs->bits,
 		.delay_us = (uint32_t)GP_MIN((c->now - cs->largest_time) / 1000, UINT32_MAX),
 		.flags = cs->largest_ok,
 	};
+	gp_wire_put_ack(data, sections, &ack);
 	cs->ack_pending = 0;
 }
 
-// Inline for results, so that their header never is a struct in memory.
-static inline __attribute__((always_inline)) bool answer_make(struct gp_core *c,
-	struct core_session *cs, const struct job_core *jc, struct gp_header *h, struct answer *a)
+static inline struct gp_frame *frame_alloc(struct gp_core *c)
 {
 	struct gp_frame *f = c->xport->ops->alloc(c->xport);
-	if (!f) {
+	if (!f)
 		gp_counter_add(&c->stats.tx_no_frame, 1);
+	return f;
+}
+
+bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
+	struct gp_header *h, struct answer *a)
+{
+	struct gp_frame *f = frame_alloc(c);
+	if (!f)
 		return false;
-	}
 	header_fill(c, cs, jc, h);
 	uint32_t at = gp_wire_begin(f->data, f->room, h);
-	if (h->flags & GP_WIRE_F_ACK) {
-		struct gp_ack ack;
-		ack_fill(c, cs, &ack);
-		gp_wire_put_ack(f->data, h->sections, &ack);
-	}
+	if (h->flags & GP_WIRE_F_ACK)
+		ack_put(c, cs, f->data, h->sections);
 	a->frame = f;
 	a->body = f->data + at;
 	a->room = GP_MIN(f->room, cs->limit) - at;
 	return true;
 }
 
-bool answer_begin(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
-	struct gp_header *h, struct answer *a)
-{
-	return answer_make(c, cs, jc, h, a);
-}
-
-static inline __attribute__((always_inline)) void answer_post(
-	struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
+void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
 {
 	GP_ASSERT(body_len <= a->room);
 	a->frame->len = (uint32_t)(a->body - a->frame->data) + body_len;
 	a->frame->peer = cs->addr;
-	c->xport->ops->send(c->xport, a->frame);
-}
-
-void answer_send(struct gp_core *c, struct core_session *cs, struct answer *a, uint32_t body_len)
-{
 	gp_counter_add(&c->stats.tx_datagrams, 1);
-	answer_post(c, cs, a, body_len);
+	c->xport->ops->send(c->xport, a->frame);
 }
 
 uint32_t answer_limit(const struct core_session *cs)
@@ -104,77 +96,83 @@ uint32_t answer_lower(const struct core_session *cs)
 
 // What the answers to all who get it have in common.
 struct dense {
-	const struct job_core *jc;
 	struct gp_version *v;
-	uint32_t block, len;
-	uint32_t step, view;
-	float weight;
-	uint8_t flags;
+	uint32_t len;
+	uint32_t flags;
 	bool copied;
+	struct gp_wire_like like;
 };
 
-static inline struct dense dense_of(const struct gp_core *c, const struct result *r)
+static void dense_init(struct dense *d, const struct gp_core *c, const struct result *r)
 {
-	return (struct dense){.jc = r->jc,
-		.v = r->v,
+	const struct gp_section s = {
 		.block = job_block(r->jc->job, c, r->local),
-		.len = r->v->elems * (uint32_t)sizeof(float),
-		.step = r->step,
-		.view = r->v->view,
+		.len = (uint16_t)(r->v->elems * sizeof(float)),
+		.run = 1,
+		.codec = GP_CODEC_F32,
 		.weight = r->v->weight,
-		.flags = r->tentative ? GP_WIRE_F_TENTATIVE : 0,
-		// The next generation but one takes this memory whole, and a driver may refer to
-		// what it has sent until it sends more.
-		.copied = engine_is_standby(c->engine)};
+	};
+	const struct gp_header h = {
+		.version = GP_WIRE_VERSION,
+		.type = GP_WIRE_RESULT,
+		.job = r->jc->job->cfg->id,
+		.epoch = engine_epoch(c->engine),
+		.view = r->v->view != 0 ? r->v->view : r->jc->view,
+		.step = r->step,
+		.decision = decision_out(c, r->jc),
+	};
+	d->v = r->v;
+	d->len = s.len;
+	d->flags = r->tentative ? GP_WIRE_F_TENTATIVE : 0;
+	// The next generation but one takes this memory whole, and a driver may refer to what it
+	// has sent until it sends more.
+	d->copied = engine_is_standby(c->engine);
+	gp_wire_like_init(&d->like, &h, &s);
 }
 
-// False: nothing was sent. The caller counts datagrams.
-static inline __attribute__((always_inline)) bool dense_send(
+// 1: sent. The caller counts datagrams.
+static __attribute__((noinline)) uint32_t dense_send(
 	struct gp_core *c, const struct dense *d, struct core_session *cs)
 {
-	uint32_t flags = d->flags, len = d->len;
-	uint32_t fixed = GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE + len;
+	uint32_t flags = d->flags, fixed = (uint32_t)sizeof(d->like) + d->len;
 	if (cs->ack_pending > 0 && fixed + GP_WIRE_ACK_SIZE <= cs->limit) {
 		flags |= GP_WIRE_F_ACK;
 		fixed += GP_WIRE_ACK_SIZE;
 	}
 	if (fixed > cs->limit) // a reader whose path is too small; it was told at join
-		return false;
-	struct gp_header h = {
-		.type = GP_WIRE_RESULT,
+		return 0;
+	struct gp_frame *f = frame_alloc(c);
+	if (!f)
+		return 0;
+	const struct gp_header h = {
 		.flags = (uint8_t)flags,
 		.pad = gp_wire_pad(cs->lower, flags, 1, cs->limit - fixed),
-		.step = d->step,
-		.view = d->view,
-		.sections = 1,
+		.rank = cs->rank,
+		.session = cs->id,
+		.packet = ++cs->tx_packet,
+		.credit = cs->credit,
 	};
-	struct answer a;
-	if (!answer_make(c, cs, d->jc, &h, &a))
-		return false;
-	const struct gp_section s = {
-		.block = d->block,
-		.len = (uint16_t)len,
-		.run = 1,
-		.codec = GP_CODEC_F32,
-		.weight = d->weight,
-	};
-	gp_wire_put_section(a.frame->data, 0, &s);
+	f->len = gp_wire_begin_like(f->data, f->room, &d->like, &h);
+	if (flags & GP_WIRE_F_ACK)
+		ack_put(c, cs, f->data, 1);
 	if (d->copied) {
-		memcpy(a.body, gp_version_values(d->v), len);
-		answer_post(c, cs, &a, len);
-		return true;
+		memcpy(f->data + f->len, gp_version_values(d->v), d->len);
+		f->len += d->len;
+	} else {
+		f->tail = (const uint8_t *)gp_version_values(d->v);
+		f->tail_len = d->len;
+		f->tail_hold = &d->v->hold;
+		d->v->hold.count++;
 	}
-	a.frame->tail = (const uint8_t *)gp_version_values(d->v);
-	a.frame->tail_len = len;
-	a.frame->tail_hold = &d->v->hold;
-	d->v->hold.count++;
-	answer_post(c, cs, &a, 0);
-	return true;
+	f->peer = cs->addr;
+	c->xport->ops->send(c->xport, f);
+	return 1;
 }
 
 void send_dense(struct gp_core *c, const struct result *r)
 {
-	const struct dense d = dense_of(c, r);
+	struct dense d;
+	dense_init(&d, c, r);
 	gp_counter_add(&c->stats.tx_datagrams, dense_send(c, &d, r->cs));
 }
 
@@ -194,7 +192,8 @@ void send_slot(
 		.step = v->step,
 		.tentative = true,
 		.pushed = true};
-	const struct dense d = dense_of(c, &result);
+	struct dense d;
+	dense_init(&d, c, &result);
 	uint32_t sent = 0;
 	gp_ranks_foreach(r, &slot->ranks)
 	{
@@ -216,11 +215,9 @@ void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_he
 {
 	if (GP_WIRE_HEADER_SIZE + 60u + r->text_len > size_max)
 		return;
-	struct gp_frame *f = c->xport->ops->alloc(c->xport);
-	if (!f) {
-		gp_counter_add(&c->stats.tx_no_frame, 1);
+	struct gp_frame *f = frame_alloc(c);
+	if (!f)
 		return;
-	}
 	const struct gp_header h = {
 		.version = GP_WIRE_VERSION,
 		.type = GP_WIRE_REFUSE,

@@ -8,8 +8,9 @@
 // bytes needs none of that proved again as long as these numbers are those of the epoch and of the
 // job's view, since a view does not change but by its number, and the session is alive and of the
 // same address. What is not so, or is refused, goes the long way, which decides everything: the
-// short way takes nothing that the other would not. That it begins so is looked at again at its
-// turn: what came between in the burst may have bound the place to another session.
+// short way takes nothing that the other would not. Nothing that goes the short way changes any of
+// this; after one that went the long way it is looked up anew for those that come next, since that
+// may have bound the place to another session.
 #include "flight.h"
 
 #include "engine_priv.h"
@@ -22,7 +23,7 @@
 #define PLACE_AHEAD    2
 #define VERSIONS_AHEAD 1
 
-// Where a datagram belongs that begins as its session's last; `cs` NULL: it does not.
+// Where a datagram belongs that begins as its session's last; `cs` NULL: it goes the long way.
 struct place {
 	struct core_session *cs;
 	struct job_core *jc;
@@ -45,6 +46,18 @@ static inline void payload_prefetch(const struct gp_frame *f)
 	}
 }
 
+// Whether the session lives, at its old address, and what was proved of its last contribution holds
+// still, in the epoch and the view in hand.
+static inline bool known_holds(const struct gp_core *c, const struct job_core *jc,
+	const struct core_session *cs, const struct gp_frame *f)
+{
+	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	return gp_load32(f->data + 8) == cs->id && s && s->id == cs->id &&
+	       gp_addr_same(&cs->addr, &f->peer) &&
+	       gp_load32(f->data + 12) == engine_epoch(c->engine) && jc->view == cs->known.view &&
+	       !jc->stopping;
+}
+
 // Only header and first section are read.
 static inline void place_find(const struct gp_core *c, const struct gp_frame *f, struct place *at)
 {
@@ -63,16 +76,16 @@ static inline void place_find(const struct gp_core *c, const struct gp_frame *f,
 	uint32_t local = job_local(jc->job, block);
 	if (block >= jc->job->blocks_count || block - local * jc->job->by_cores.d != c->idx)
 		return;
-	at->cs = cs;
 	at->jc = jc;
 	at->step = gp_load32(p + 20);
 	at->local = local;
 	at->slot = slot_of(jc, local, at->step);
 	at->part = &jc->parts[(size_t)(at->slot - jc->slots) * jc->job->cfg->workers + cs->rank];
-	__builtin_prefetch(cs, 1);
 	__builtin_prefetch(at->slot, 1);
 	__builtin_prefetch(at->part, 1);
 	__builtin_prefetch(&jc->table.blocks[local], 1);
+	if (at->step != 0 && known_holds(c, jc, cs, f))
+		at->cs = cs;
 }
 
 static inline bool slot_is_of(const struct slot *s, const struct place *at)
@@ -97,19 +110,6 @@ static inline __attribute__((always_inline)) void states_prefetch(const struct p
 }
 
 // ---- the short way
-
-// Whether it begins as its session's last one still, since what came between may have gone the long
-// way, and the session lives, at its old address, in the epoch and the view in hand.
-static inline bool known_holds(
-	const struct gp_core *c, const struct place *at, const struct gp_frame *f)
-{
-	const struct core_session *cs = at->cs;
-	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
-	return known_begins(&cs->known, f->data) && gp_load32(f->data + 8) == cs->id && s &&
-	       s->id == cs->id && gp_addr_same(&cs->addr, &f->peer) &&
-	       gp_load32(f->data + 12) == engine_epoch(c->engine) &&
-	       at->jc->view == cs->known.view && !at->jc->stopping && at->step != 0;
-}
 
 // Whether the place is admitted and nobody of that rank has been there. What has a slot was
 // admitted, in this view.
@@ -152,10 +152,11 @@ static inline enum gp_verdict push_known(
 	struct job_core *jc = at->jc;
 	struct slot *slot = at->slot;
 	uint32_t rank = cs->rank;
-	struct session_watch *w = watch_line(c, cs->id);
 	struct part part;
-	if (!known_holds(c, at, f) || !watch_is_of(w, cs->id) || !place_awaits(at, rank) ||
-		!known_section(f, jc->table.blocks[at->local].elems, &part))
+	if (!known_section(f, jc->table.blocks[at->local].elems, &part))
+		return GP_VERDICT_OK;
+	struct session_watch *w = watch_line(c, cs->id);
+	if (!watch_is_of(w, cs->id) || !place_awaits(at, rank))
 		return GP_VERDICT_OK;
 	uint64_t packet = gp_load64(f->data + 24);
 	bool want = (f->data[2] & GP_WIRE_F_WANT) != 0;
@@ -181,16 +182,16 @@ static inline enum gp_verdict push_known(
 
 // ---- the burst
 
-// One datagram; its reference is the engine's then.
-static inline enum gp_verdict frame_take(
-	struct gp_core *c, const struct place *at, struct gp_frame *f)
+// One datagram of a burst, in which `ahead` more have been looked up; its reference is the engine's
+// then.
+static enum gp_verdict frame_handle(
+	struct gp_core *c, struct gp_frame **frames, struct place *places, uint32_t ahead)
 {
-	enum gp_verdict v = at->cs ? push_known(c, at, f) : GP_VERDICT_OK;
-	if (v != GP_VERDICT_OK)
-		return v;
-	v = handle_frame(c, f);
+	enum gp_verdict v = handle_frame(c, frames[0]);
 	GP_ASSERT(v >= 0 && v < GP_VERDICT_COUNT);
-	c->xport->ops->release(c->xport, f);
+	c->xport->ops->release(c->xport, frames[0]);
+	for (uint32_t i = 1; i <= ahead; i++)
+		place_find(c, frames[i], &places[i]);
 	return v;
 }
 
@@ -211,7 +212,10 @@ void gp_core_rx(struct gp_core *c, struct gp_frame **frames, uint32_t n, uint64_
 		uint32_t next = i + VERSIONS_AHEAD;
 		bool states = next < n && versions_prefetch(&places[next]);
 		flight_datagram(c, frames[i]);
-		enum gp_verdict v = frame_take(c, &places[i], frames[i]);
+		enum gp_verdict v =
+			places[i].cs ? push_known(c, &places[i], frames[i]) : GP_VERDICT_OK;
+		if (v == GP_VERDICT_OK)
+			v = frame_handle(c, &frames[i], &places[i], GP_MIN(PLACE_AHEAD, n - i - 1));
 		if (states)
 			states_prefetch(&places[next]);
 		flight_verdict(c, v);

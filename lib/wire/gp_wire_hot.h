@@ -104,6 +104,46 @@ static inline void gp_wire_put_section(uint8_t *data, uint32_t i, const struct g
 	gp_storef(p + 12, s->weight);
 }
 
+// Header and section of a datagram that says the same to several, but for flags, pad, the
+// recipient's rank, session and credit and the packet number. In words as they are written: loads
+// wider than the stores before them would wait for these.
+struct gp_wire_like {
+	uint64_t word[(GP_WIRE_HEADER_SIZE + GP_WIRE_SECTION_SIZE) / 8];
+};
+
+static inline void gp_wire_like_init(
+	struct gp_wire_like *l, const struct gp_header *h, const struct gp_section *s)
+{
+	uint32_t weight;
+	memcpy(&weight, &s->weight, sizeof(weight));
+	l->word[0] = (uint64_t)h->job << 32 | (uint64_t)h->type << 8 | h->version;
+	l->word[1] = (uint64_t)h->epoch << 32;
+	l->word[2] = (uint64_t)h->step << 32 | h->view;
+	l->word[3] = 0;
+	l->word[4] = (uint64_t)h->key << 56 | UINT64_C(1) << 48 | h->decision;
+	l->word[5] = (uint64_t)s->run << 48 | (uint64_t)s->len << 32 | s->block;
+	l->word[6] = (uint64_t)weight << 32 | (uint64_t)s->flags << 8 | s->codec;
+}
+
+// As gp_wire_begin for one that begins like `l`, section too; of `h` the rest.
+static inline uint32_t gp_wire_begin_like(
+	uint8_t *data, uint32_t room, const struct gp_wire_like *l, const struct gp_header *h)
+{
+	GP_ASSERT(h->pad <= GP_WIRE_PAD_MAX && !(h->flags & GP_WIRE_F_TAG));
+	uint32_t parts = gp_wire_parts_size(h->flags, 1);
+	GP_ASSERT(parts + h->pad <= room);
+	gp_store64(data, l->word[0] | (uint64_t)h->rank << 48 | (uint32_t)h->pad << 24 |
+				 (uint32_t)h->flags << 16);
+	gp_store64(data + 8, l->word[1] | h->session);
+	gp_store64(data + 16, l->word[2]);
+	gp_store64(data + 24, h->packet);
+	gp_store64(data + 32, l->word[4] | (uint64_t)h->credit << 32);
+	gp_store64(data + 40, l->word[5]);
+	gp_store64(data + 48, l->word[6]);
+	gp_wire_put_zeros(data + parts, h->pad, room - parts);
+	return parts + h->pad;
+}
+
 static inline void gp_wire_put_ack(uint8_t *data, uint32_t sections, const struct gp_ack *a)
 {
 	GP_ASSERT(sections <= GP_WIRE_SECTIONS_MAX);

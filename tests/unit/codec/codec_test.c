@@ -9,6 +9,7 @@
 #include "codec_data.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -248,6 +249,31 @@ Test(codec, finite_finds_one_bad_value_anywhere)
 				cr_assert_eq(gp_codec_finite(id, out, len, 37), clean, "%s at %u",
 					gp_codec_name(id), at);
 			}
+		}
+	}
+}
+
+// Values whose sum is beyond the largest one are finite; infinities that take each other away, and
+// one value that is not among many, are not.
+Test(codec, finite_is_each_value_not_their_sum)
+{
+	enum { elems = 400 };
+	float v[elems];
+	for (int level = 0; level < GP_SIMD_LEVELS; level++) {
+		if (gp_codec_select(level) != 0)
+			continue;
+		for (uint32_t n = 0; n <= elems; n++) {
+			for (uint32_t i = 0; i < n; i++)
+				v[i] = i % 3 == 0 ? -FLT_MAX : FLT_MAX;
+			cr_assert(gp_codec_f32_finite((uint8_t *)v, n), "%u", n);
+			if (n < 2)
+				continue;
+			v[n / 2] = INFINITY;
+			v[n - 1] = -INFINITY;
+			cr_assert_not(gp_codec_f32_finite((uint8_t *)v, n), "%u", n);
+			v[n / 2] = 1.0f;
+			v[n - 1] = NAN;
+			cr_assert_not(gp_codec_f32_finite((uint8_t *)v, n), "%u", n);
 		}
 	}
 }
