@@ -358,5 +358,6 @@ int gp_snapshot_dir_prepare(const char *dir, uint32_t *removed, struct gp_snapsh
 	rc = stages_reap(dir, &count, err);
 	if (removed)
 		*removed = count;
-	return rc;
+	// A name that a writer before could not sync is there, and shall stand once it was seen.
+	return rc == 0 ? snapshot_dir_sync(dir, err) : rc;
 }

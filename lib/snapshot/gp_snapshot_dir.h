@@ -76,7 +76,8 @@ int gp_snapshot_rewind(const char *dir, const char *job, uint32_t step, uint32_t
 int gp_snapshot_dir_lock(
 	const char *dir, bool alone, int *fd, struct gp_snapshot_error *err) GP_MUST_CHECK;
 // Once at start: makes `dir` if only its last part is missing, proves that it can be written, and
-// removes the stages of dead writers. *removed (may be NULL) says how many.
+// removes the stages of dead writers. *removed (may be NULL) says how many. What is there
+// afterwards survives a loss of power, whatever a writer before could not sync.
 int gp_snapshot_dir_prepare(
 	const char *dir, uint32_t *removed, struct gp_snapshot_error *err) GP_MUST_CHECK;
 

@@ -28,6 +28,9 @@ static struct {
 	const char *first; // the call that failed first
 } fault;
 
+static char dir[PATH_MAX];
+static bool names_synced; // since the last rename
+
 static bool fault_due(const char *call)
 {
 	if (!fault.armed)
@@ -76,7 +79,11 @@ ssize_t pread(int fd, void *data, size_t len, off_t at)
 
 int fsync(int fd)
 {
-	return fault_due(__func__) ? -1 : NEXT(fsync)(fd);
+	struct stat this, at;
+	if (fault_due(__func__))
+		return -1;
+	names_synced |= fstat(fd, &this) == 0 && stat(dir, &at) == 0 && this.st_ino == at.st_ino;
+	return NEXT(fsync)(fd);
 }
 
 // A descriptor is gone whatever close says.
@@ -92,11 +99,13 @@ int close(int fd)
 
 int rename(const char *from, const char *to)
 {
+	names_synced = false;
 	return fault_due(__func__) ? -1 : NEXT(rename)(from, to);
 }
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
 {
+	names_synced = false;
 	return fault_due(__func__) ? -1 : NEXT(renameat2)(from_dir, from, to_dir, to, flags);
 }
 
@@ -105,9 +114,9 @@ int fallocate(int fd, int mode, off_t at, off_t len)
 	return fault_due(__func__) ? -1 : NEXT(fallocate)(fd, mode, at, len);
 }
 
-int unlinkat(int dir, const char *name, int flags)
+int unlinkat(int at_dir, const char *name, int flags)
 {
-	return fault_due(__func__) ? -1 : NEXT(unlinkat)(dir, name, flags);
+	return fault_due(__func__) ? -1 : NEXT(unlinkat)(at_dir, name, flags);
 }
 
 void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset)
@@ -117,13 +126,13 @@ void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t offset)
 	return NEXT(mmap)(at, len, prot, flags, fd, offset);
 }
 
-int openat(int dir, const char *name, int flags, ...)
+int openat(int at_dir, const char *name, int flags, ...)
 {
 	va_list args;
 	va_start(args, flags);
 	mode_t mode = va_arg(args, mode_t);
 	va_end(args);
-	return fault_due(__func__) ? -1 : NEXT(openat)(dir, name, flags, mode);
+	return fault_due(__func__) ? -1 : NEXT(openat)(at_dir, name, flags, mode);
 }
 
 // ---- the cases
@@ -143,7 +152,6 @@ static const struct {
 	{"EIO from then on", HOW_ERRNO, EIO, true},
 };
 
-static char dir[PATH_MAX];
 static uint32_t failures;
 
 static void expect(bool ok, const char *about, size_t c, uint32_t turn)
@@ -225,6 +233,7 @@ static bool write_case(size_t c, uint32_t turn, uint32_t level)
 		"interrupted", c, turn);
 	expect(gp_snapshot_dir_prepare(dir, NULL, &err) == 0 && sample_stages(dir) == 0,
 		"a stage stays", c, turn);
+	expect(names_synced, "what a start finds may be gone after a loss of power", c, turn);
 	return reached;
 }
 
