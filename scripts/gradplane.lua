@@ -153,13 +153,16 @@ field("uint32", "welcome.timeout_us", "Time-out (us)")
 field("uint32", "welcome.slots", "Slots")
 field("uint32", "welcome.window", "Window")
 field("uint32", "welcome.decision", "Decision")
-field("uint64", "welcome.server_nonce", "Server nonce", base.HEX)
+field("uint64", "welcome.history", "History", base.HEX)
 field("uint32", "welcome.payload_max", "Largest payload")
 field("uint16", "welcome.world", "World")
 field("uint16", "welcome.rank", "Rank", base.DEC, RANK_NONE)
 field("uint64", "welcome.incarnation", "Incarnation", base.HEX)
 field("uint32", "welcome.rto_min_us", "Shortest time-out (us)")
 field("uint32", "welcome.rto_max_us", "Longest time-out (us)")
+field("uint64", "welcome.history_before", "History before", base.HEX)
+field("uint32", "welcome.history_step", "Up to step")
+field("uint32", "welcome.reserved", "Reserved")
 
 field("uint32", "register.tensors_count", "Tensors in all")
 field("uint32", "register.first", "First")
@@ -449,13 +452,14 @@ local WELCOME = {
 	{ "welcome.atomicity", 1 }, { "welcome.consistency", 1 }, { "welcome.flags", 1 },
 	{ "welcome.next_step", 4 }, { "welcome.heartbeat_us", 4 }, { "welcome.timeout_us", 4 },
 	{ "welcome.slots", 4 }, { "welcome.window", 4 }, { "welcome.decision", 4 },
-	{ "welcome.server_nonce", 8 }, { "welcome.payload_max", 4 }, { "welcome.world", 2 },
+	{ "welcome.history", 8 }, { "welcome.payload_max", 4 }, { "welcome.world", 2 },
 	{ "welcome.rank", 2 }, { "welcome.incarnation", 8 }, { "welcome.rto_min_us", 4 },
-	{ "welcome.rto_max_us", 4 },
+	{ "welcome.rto_max_us", 4 }, { "welcome.history_before", 8 }, { "welcome.history_step", 4 },
 }
 
 local function body_welcome(c)
 	take_all(c, c.tree, WELCOME)
+	take_zero(c, c.tree, "welcome.reserved", 4)
 end
 
 local function tensor(c)

@@ -94,6 +94,7 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 		.decision = (uint32_t)m->decision,
 		.counted = {counted},
 		.clock = clocks_fill(s, job, (uint32_t *)(void *)(counted + 1)),
+		.history = {.before = m->history},
 		.tensors_count = m->tensors_count,
 		.tensors = t,
 	};

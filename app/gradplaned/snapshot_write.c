@@ -43,6 +43,17 @@ static void plan_free(struct plan *p)
 	snapshot_tables_free(p);
 }
 
+// Of tables nobody asks: who joins an embed job again begins anew.
+static uint64_t history_of(const struct node *n, const struct snapshot_task *t)
+{
+	if (n->cfg.jobs[t->job_idx].kind == GP_JOB_EMBED)
+		return 0;
+	gp_rcu_online();
+	uint64_t history = gp_engine_history(n->engine, t->job_idx, t->step);
+	gp_rcu_offline();
+	return history;
+}
+
 // Names point into the job's layout, which a primary keeps until its end.
 static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 {
@@ -72,6 +83,7 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 		.step = t->step,
 		.decision = t->decision,
 		.epoch = n->epoch,
+		.history = history_of(n, t),
 		.tensors_count = t->view.tensors_count,
 		.tensors = p->tensors,
 		.states_count = gp_optim_states(optim),

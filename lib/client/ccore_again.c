@@ -161,15 +161,44 @@ static void barrier_again(struct gp_ccore *c)
 	cc_retry_start(&c->barrier_tell_retry, 5 * MS, 50 * MS);
 }
 
+// Whether all steps up to `done`, which this rank knows from `mine`, are in the line of commits
+// that the new server goes on with. What is not known is taken for lost; a server that tells
+// nothing (own 0) is believed.
+static bool history_holds(
+	const struct gp_history *mine, const struct gp_history *its, uint32_t done)
+{
+	if (mine->own == 0 || its->own == 0 || mine->own == its->own)
+		return true;
+	bool child = its->before == mine->own;
+	bool sibling = its->before != 0 && its->before == mine->before;
+	if (sibling && gp_before(mine->step, done))
+		return false;
+	return (child || sibling) && !gp_before(its->step, done);
+}
+
+// A standby commits nothing; what it serves is of a line that changes with each generation.
+static struct gp_history history_told(const struct gp_ccore *c)
+{
+	bool leads = !(c->w.flags & GP_WELCOME_STANDBY);
+	return leads ? c->w.history : (struct gp_history){0};
+}
+
+void cc_history_take(struct gp_ccore *c)
+{
+	c->history = history_told(c);
+}
+
 static void went_on(struct gp_ccore *c)
 {
 	c->fate = GP_CCORE_WENT_ON;
+	cc_history_take(c);
 	barrier_again(c);
 }
 
 static void rolled_back(struct gp_ccore *c, uint32_t step)
 {
 	c->fate = GP_CCORE_ROLLED_BACK;
+	cc_history_take(c);
 	c->barrier_open = false;
 	barrier_again(c);
 	cc_residuals_clear(c);
@@ -193,7 +222,9 @@ void cc_again_member(struct gp_ccore *c)
 
 static void reader_reply(struct gp_ccore *c, uint32_t generation)
 {
-	if (c->pulled && gp_before(generation, c->newest))
+	const struct gp_history its = history_told(c);
+	bool holds = cc_is_async(c) || history_holds(&c->history, &its, c->newest);
+	if (c->pulled && (gp_before(generation, c->newest) || !holds))
 		rolled_back(c, 0);
 	else
 		went_on(c);
@@ -205,9 +236,7 @@ static void reader_reply(struct gp_ccore *c, uint32_t generation)
 		cc_pull_newest(c);
 }
 
-// Whether the units whose results are in use already are committed there. A server that had not
-// been told of them all has none: it goes on from a generation that was whole.
-static bool taken_are_there(const struct gp_ccore *c, uint32_t ahead)
+static uint64_t taken_count(const struct gp_ccore *c)
 {
 	uint64_t units = 0;
 	for (uint32_t i = 0; i < c->tensors_count; i++) {
@@ -215,7 +244,22 @@ static bool taken_are_there(const struct gp_ccore *c, uint32_t ahead)
 		if (t->taken)
 			units += cc_atomicity(c) == GP_ATOM_BLOCK ? t->blocks_count : 1;
 	}
-	return ahead >= units;
+	return units;
+}
+
+// Whether the units whose results are in use already are committed there. A server that had not
+// been told of them all has none: it goes on from a generation that was whole.
+static bool taken_are_there(const struct gp_ccore *c, uint32_t ahead)
+{
+	return ahead >= taken_count(c);
+}
+
+// Whether what this rank has done is what the server goes on from: steps of the same number are not
+// the same where one of them was lost and done again.
+static bool done_is_there(const struct gp_ccore *c)
+{
+	const struct gp_history its = history_told(c);
+	return history_holds(&c->history, &its, c->step - (taken_count(c) == 0));
 }
 
 // Of a rank that goes on with its clock: whether what it has in hand fits.
@@ -294,7 +338,7 @@ void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 	bool pushed = !c->running && c->pushed == c->tensors_count;
 	bool past_step =
 		r->generation == c->step && pushed && ahead && (r->flags & GP_HEARTBEAT_COUNTED);
-	if (!at_step && !past_step) {
+	if (!done_is_there(c) || (!at_step && !past_step)) {
 		rolled_back(c, r->generation + 1);
 		return;
 	}

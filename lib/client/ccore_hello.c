@@ -257,8 +257,10 @@ static void session_open(struct gp_ccore *c, const struct gp_welcome *w, const s
 	c->known = w->decision;
 	c->seen = w->decision;
 	c->confirmed = w->decision;
-	if (c->fate != GP_CCORE_AGAIN)
+	if (c->fate != GP_CCORE_AGAIN) {
 		c->step = w->next_step;
+		cc_history_take(c);
+	}
 	c->lanes_count = w->cores;
 	uint64_t peer = (uint64_t)w->payload_max + (c->cfg.v4 ? V4_SPARE : 0);
 	c->limit = (uint32_t)GP_MIN(c->payload_own, peer);

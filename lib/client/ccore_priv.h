@@ -63,6 +63,8 @@ bool cc_again_layout(struct gp_ccore *c, const struct gp_layout *l);
 void cc_again_entry(struct gp_ccore *c, const struct cc_tensor *t, const struct gp_layout_entry *e);
 // It is a member, in a view that may differ from the last one; a reader has the layout.
 void cc_again_member(struct gp_ccore *c);
+// What this rank knows from here on is of the line of commits that WELCOME has named.
+void cc_history_take(struct gp_ccore *c);
 void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r);
 
 // ccore_refuse.c

@@ -269,8 +269,9 @@ struct gp_ccore {
 	uint32_t barrier_passed;
 	struct cc_retry barrier_tell_retry;
 	// a session had again
-	uint8_t fate; // enum gp_ccore_fate
-	bool pulled;  // reader: generation `newest` was read whole
+	uint8_t fate;		   // enum gp_ccore_fate
+	struct gp_history history; // that the steps known are of
+	bool pulled;		   // reader: generation `newest` was read whole
 	uint32_t newest;
 	bool collecting; // the step is committed, its results are fetched
 	bool owed;	 // asynchronous: so it was when the session ended

@@ -169,7 +169,8 @@ static void event_tell(
 		.units_count = j->units_count,
 		.steps = g->base_steps,
 		.view = g->base_view,
-		.counted = {g->base_counted[0], g->base_counted[1]}};
+		.counted = {g->base_counted[0], g->base_counted[1]},
+		.history = j->history};
 	sink->base(sink->arg, &base);
 }
 

@@ -89,7 +89,6 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 		.slots = cfg->slots,
 		.window = cfg->window,
 		.decision = atomic_load_explicit(&st->decision, memory_order_relaxed),
-		.server_nonce = e->cfg.seed ^ s->id,
 		.payload_max = e->cfg.payload_max,
 		.world = (uint16_t)cfg->workers,
 		.rank = s->rank,

@@ -147,6 +147,7 @@ static bool registrar_take(struct gp_engine *e, struct gp_arena *a)
 		return false;
 	for (uint32_t i = 0; i < e->cfg.jobs_count; i++) {
 		r->jobs[i].cfg = &e->jobs_cfg[i];
+		reg_history_begin(e, &r->jobs[i]);
 		if (!reg_job_take(e, &r->jobs[i], a))
 			return false;
 	}

@@ -205,6 +205,7 @@ struct gp_job {
 	uint32_t units_count;
 	uint32_t first_generation; // UINT32_MAX: step 0 is to come
 	uint32_t first_decision;
+	struct gp_history history;
 	struct job_tensor *tensors;
 	uint16_t *unit_parts;
 	struct gp_fastdiv by_cores;

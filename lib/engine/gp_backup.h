@@ -41,6 +41,7 @@ struct gp_backup_base {
 	const uint32_t *steps;	    // [units] committed; valid until the gate is set again
 	struct gp_decision view;    // the last one; number 0: none since the server began
 	struct gp_ranks counted[2]; // who is in the generation, in all that is committed beyond it
+	struct gp_history history;
 };
 
 struct gp_backup_sink {

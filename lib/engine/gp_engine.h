@@ -230,6 +230,9 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 // contributions of those again. In bsp jobs a rank that is not in the whole last step has the one
 // before.
 uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank);
+// Any thread, of a job that has its layout: the identity of the line of commits that `step` is of,
+// for the manifest of a snapshot (struct gp_history). 0: not known.
+uint64_t gp_engine_history(const struct gp_engine *e, uint32_t job_idx, uint32_t step);
 
 // Asynchronous jobs: whether anything of the job changed after the cut that made this generation by
 // this decision.

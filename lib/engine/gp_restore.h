@@ -9,6 +9,7 @@
 #include <gp_base.h>
 #include <gp_engine_tables.h>
 #include <gp_optim.h>
+#include <gp_wire.h>
 
 // A whole generation that a job starts from; the pointers must stay until the layout is made.
 struct gp_restore_tensor {
@@ -49,6 +50,9 @@ struct gp_restore {
 	uint32_t block_elems;  // that `ahead` and `weights` are of, and the job will have; 0: any
 	const uint32_t *clock; // asynchronous jobs: [workers], from gp_engine_clock; NULL: step
 	const struct gp_restore_async *async; // instead of `clock`: nothing of the job was lost
+	// own 0: something may have been lost, so what is committed from here on is another history
+	// than the one before, which `before` names (0: not known), and `step` does not count.
+	struct gp_history history;
 	uint32_t tensors_count;
 	const struct gp_restore_tensor *tensors;
 };

@@ -355,10 +355,16 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 	int rc = cfg_embeds(rj->cfg) ? embed_restore_check(rj->cfg, restore) : 0;
 	if (rc != 0)
 		return rc;
-	if (engine_is_standby(r->engine))
-		return reg_standby_publish(r, rj, restore);
+	const struct gp_history before = rj->history;
+	if (engine_is_standby(r->engine)) {
+		reg_history_restore(r->engine, rj, restore);
+		rc = reg_standby_publish(r, rj, restore);
+		rj->history = rc == 0 ? rj->history : before;
+		return rc;
+	}
 	if (rj->job)
 		return -EBUSY;
+	reg_history_restore(r->engine, rj, restore);
 	rj->restore_copy = *restore;
 	rj->restore = &rj->restore_copy;
 	reg_restored_index(rj, rj->restore);

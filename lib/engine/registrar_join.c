@@ -170,6 +170,7 @@ void reg_join(struct gp_registrar *r, uint32_t core, struct gp_frame *f)
 	struct gp_welcome w;
 	struct gp_header h;
 	welcome_fill(r->engine, s, join.nonce, &w, &h);
+	w.history = reg_job_by_id(r, s->job)->history;
 	uint32_t at = gp_wire_begin(f->data, f->room, &h);
 	f->len = at + gp_wire_put_welcome(f->data + at, &w);
 	reg_reply(r, core, f);

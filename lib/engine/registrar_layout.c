@@ -114,6 +114,8 @@ static struct gp_job *job_build(struct gp_registrar *r, struct reg_job *rj, uint
 	tensors_sort(rj, sorted, order);
 	struct gp_job *j = job_create(e, rj->cfg, &arena, block_elems, sorted, count);
 	rj->mem_used = arena.used;
+	if (j)
+		j->history = rj->history;
 	return j;
 }
 

@@ -43,6 +43,7 @@ struct reg_job {
 	uint64_t retired_stamp; // standby: when mem[mem_next] may be used again
 	const struct gp_restore *restore;
 	struct gp_restore restore_copy;
+	struct gp_history history;
 	bool cut_end_due; // the cores have not been told yet
 	bool stop_due;
 };
@@ -86,6 +87,11 @@ uint64_t reg_session_last_rx(const struct gp_registrar *r, uint32_t idx);
 // Nobody holds the rank, or it has registered nothing yet.
 void reg_rank_reset(const struct reg_job *rj, struct reg_rank *rank);
 void reg_rank_forget(const struct reg_job *rj, struct reg_rank *rank);
+
+// history.c
+void reg_history_begin(const struct gp_engine *e, struct reg_job *rj);
+void reg_history_restore(
+	const struct gp_engine *e, struct reg_job *rj, const struct gp_restore *restore);
 
 // registrar_join.c
 void reg_join(struct gp_registrar *r, uint32_t core, struct gp_frame *f);

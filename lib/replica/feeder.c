@@ -131,6 +131,7 @@ int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_
 	j->base = XXH3_64bits_withSeed(&f->bases, sizeof(f->bases), f->opts.seed);
 	j->chain = j->taken_chain = j->base;
 	j->view = base->view;
+	j->history = base->history;
 	memcpy(j->counted, base->counted, sizeof(j->counted));
 	j->released.decision = base->decision;
 	j->taken = j->released;

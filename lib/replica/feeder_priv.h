@@ -52,6 +52,7 @@ struct feeder_job {
 	uint64_t digests_sum;
 	struct gp_decision view;    // the last one that is released
 	struct gp_ranks counted[2]; // in what is released, as in struct gp_backup_base
+	struct gp_history history;
 
 	// On this connection.
 	enum phase phase;

@@ -111,7 +111,8 @@ static int base_write(struct gp_feeder *f, struct feeder_job *j)
 			.chain = j->chain,
 			.digest_every = f->opts.digest_every,
 			.view = j->view,
-			.counted = {j->counted[0], j->counted[1]}},
+			.counted = {j->counted[0], j->counted[1]},
+			.history = j->history},
 		.generation = j->released.generation,
 	};
 	memcpy(b.layout.name, l->name, sizeof(b.layout.name));

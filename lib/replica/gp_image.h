@@ -81,6 +81,7 @@ struct gp_image_point {
 	uint32_t digest_every;	    // generations divisible by it are digested, 0 = none
 	struct gp_decision view;    // the last one; number 0: none yet
 	struct gp_ranks counted[2]; // who is in the generation, in all that is committed beyond it
+	struct gp_history history;
 };
 
 struct gp_image_opts {

@@ -287,6 +287,7 @@ int gp_image_restore(struct gp_image *m, uint16_t id, struct gp_restore *out)
 	out->decision = j->point.decision;
 	out->counted[0] = &j->point.counted[0];
 	out->counted[1] = &j->point.counted[1];
+	out->history = j->point.history;
 	out->block_elems = l->block_elems;
 	out->tensors_count = l->tensors_count;
 	out->tensors = j->restore;

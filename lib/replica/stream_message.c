@@ -218,6 +218,10 @@ void base_put(uint8_t *to, const struct base *b)
 		decision_put(to, &b->point.view);
 	ranks_put(to + DECISION_SIZE, &b->point.counted[0]);
 	ranks_put(to + DECISION_SIZE + RANKS_SIZE, &b->point.counted[1]);
+	to += DECISION_SIZE + 2 * RANKS_SIZE;
+	gp_store64(to, b->point.history.own);
+	gp_store64(to + 8, b->point.history.before);
+	gp_store32(to + 16, b->point.history.step);
 }
 
 bool base_get(const uint8_t *from, size_t len, struct base *b)
@@ -225,6 +229,7 @@ bool base_get(const uint8_t *from, size_t len, struct base *b)
 	if (len != BASE_SIZE)
 		return false;
 	const uint8_t *view = from + 48 + GP_WIRE_JOB_NAME_SIZE;
+	const uint8_t *history = view + DECISION_SIZE + 2 * RANKS_SIZE;
 	*b = (struct base){
 		.layout = {.id = gp_load16(from),
 			.kind = from[2],
@@ -236,10 +241,13 @@ bool base_get(const uint8_t *from, size_t len, struct base *b)
 		.point = {.base = gp_load64(from + 16),
 			.chain = gp_load64(from + 24),
 			.decision = gp_load32(from + 32),
-			.digest_every = gp_load32(from + 40)},
+			.digest_every = gp_load32(from + 40),
+			.history = {.own = gp_load64(history),
+				.before = gp_load64(history + 8),
+				.step = gp_load32(history + 16)}},
 		.generation = gp_load32(from + 36),
 	};
-	if (from[5] != 0 || !all_zero(from + 44, 4))
+	if (from[5] != 0 || !all_zero(from + 44, 4) || !all_zero(history + 20, 4))
 		return false;
 	if (gp_load32(view) != 0 ? !decision_get(view, &b->point.view)
 				 : !all_zero(view, DECISION_SIZE))

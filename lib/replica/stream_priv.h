@@ -44,7 +44,8 @@ enum message_type {
 #define HOLD_SIZE	    24
 #define DECISION_SIZE	    96
 #define RANKS_SIZE	    32
-#define BASE_SIZE	    (48 + GP_WIRE_JOB_NAME_SIZE + DECISION_SIZE + 2 * RANKS_SIZE)
+#define HISTORY_SIZE	    24
+#define BASE_SIZE	    (48 + GP_WIRE_JOB_NAME_SIZE + DECISION_SIZE + 2 * RANKS_SIZE + HISTORY_SIZE)
 #define TENSOR_HEAD_SIZE    4 // lengths of dims and name
 #define TENSOR_SIZE_MAX	    (TENSOR_HEAD_SIZE + 8 * GP_WIRE_DIMS_MAX + GP_WIRE_TENSOR_NAME_MAX)
 #define FEED_HEAD_SIZE	    8  // number of the request, count

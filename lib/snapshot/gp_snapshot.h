@@ -35,7 +35,9 @@
 #include <gp_base.h>
 #include <gp_snapshot_tables.h>
 
-#define GP_SNAPSHOT_FORMAT	    3 // with tables; 2 without; 1 is read too: no blocks.safetensors
+// With a history; 3 with tables and 2 without are read and written where it is not known; 1,
+// without blocks.safetensors, is read.
+#define GP_SNAPSHOT_FORMAT	    4
 #define GP_SNAPSHOT_MANIFEST	    "manifest.json"
 #define GP_SNAPSHOT_TENSORS_MAX	    131072
 #define GP_SNAPSHOT_DIMS_MAX	    8
@@ -75,6 +77,7 @@ struct gp_snapshot_meta {
 	uint32_t step; // the last step whose decision is in it
 	uint64_t decision;
 	uint64_t epoch;
+	uint64_t history;	// identity of the line of commits that `step` is of; 0: not known
 	uint32_t tensors_count; // 1..GP_SNAPSHOT_TENSORS_MAX
 	const struct gp_snapshot_tensor *tensors;
 	uint32_t states_count;	   // 0..GP_SNAPSHOT_STATES_MAX

@@ -48,10 +48,21 @@ static json_t *base_json(const struct gp_snapshot_form *form)
 		snapshot_hex_json(form->base_checksum));
 }
 
-// An older program reads what is without tables.
+// An older program reads what it has a word for.
 static int format_of(const struct gp_snapshot_meta *meta)
 {
-	return meta->embed ? GP_SNAPSHOT_FORMAT : GP_SNAPSHOT_FORMAT - 1;
+	return meta->history != 0 ? GP_SNAPSHOT_FORMAT
+	       : meta->embed	  ? SNAPSHOT_FORMAT_TABLES
+				  : SNAPSHOT_FORMAT_TENSORS;
+}
+
+// What not every snapshot has.
+static bool extras_add(json_t *root, const struct gp_snapshot_meta *meta)
+{
+	if (meta->embed && json_object_set_new(root, "embed", snapshot_tables_json(meta)) != 0)
+		return false;
+	return meta->history == 0 ||
+	       json_object_set_new(root, "history", snapshot_hex_json(meta->history)) == 0;
 }
 
 json_t *manifest_begin(const struct gp_snapshot_meta *meta, const struct gp_snapshot_form *form)
@@ -68,8 +79,7 @@ json_t *manifest_begin(const struct gp_snapshot_meta *meta, const struct gp_snap
 		"base", base_json(form), "blocks", "elements", (json_int_t)form->block_elems,
 		"count", (json_int_t)form->blocks_count, "present",
 		(json_int_t)form->present_count);
-	if (root && meta->embed &&
-		json_object_set_new(root, "embed", snapshot_tables_json(meta)) != 0) {
+	if (root && !extras_add(root, meta)) {
 		json_decref(root);
 		root = NULL;
 	}

@@ -348,16 +348,23 @@ static int content_check(struct manifest *m, struct gp_snapshot_error *err)
 	return sizes_check(m, err);
 }
 
-// Takes what only tables have out of root.
-static int embed_take(struct manifest *m, struct gp_snapshot_error *err)
+// Takes what not every format has out of root: in others the keys are unknown ones.
+static int extras_take(struct manifest *m, struct gp_snapshot_error *err)
 {
-	bool tables = json_integer_value(json_object_get(m->root, "format")) >= 3;
-	if (!tables)
-		return 0; // the key is an unknown one then
+	json_int_t format = json_integer_value(json_object_get(m->root, "format"));
+	if (format < SNAPSHOT_FORMAT_TABLES)
+		return 0;
 	m->embed_json = json_incref(json_object_get(m->root, "embed"));
-	if (!m->embed_json)
+	if (!m->embed_json && format == SNAPSHOT_FORMAT_TABLES)
 		return bad(err, "embed: missing");
-	json_object_del(m->root, "embed");
+	if (m->embed_json)
+		json_object_del(m->root, "embed");
+	if (format < GP_SNAPSHOT_FORMAT)
+		return 0;
+	const char *history = json_string_value(json_object_get(m->root, "history"));
+	if (!history || !snapshot_hex_parse(history, &m->meta.history) || m->meta.history == 0)
+		return bad(err, "history: not of its form");
+	json_object_del(m->root, "history");
 	return 0;
 }
 
@@ -369,7 +376,7 @@ int manifest_parse(const char *text, size_t len, struct manifest *m, struct gp_s
 	m->root = root_load(text, len, &m->form.checksum, err);
 	if (!m->root)
 		return err->code;
-	int rc = embed_take(m, err);
+	int rc = extras_take(m, err);
 	if (rc == 0)
 		rc = form_parse(m, err);
 	if (rc == 0)

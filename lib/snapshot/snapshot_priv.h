@@ -102,6 +102,9 @@ struct manifest {
 };
 
 json_t *snapshot_hex_json(uint64_t value);
+// Formats without a history.
+#define SNAPSHOT_FORMAT_TENSORS 2
+#define SNAPSHOT_FORMAT_TABLES	3
 bool snapshot_hex_parse(const char *hex, uint64_t *out) GP_MUST_CHECK;
 // tables.c: what a manifest says of tables, and back.
 json_t *snapshot_tables_json(const struct gp_snapshot_meta *meta);

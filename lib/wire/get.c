@@ -75,13 +75,15 @@ void gp_wire_get_welcome(const struct gp_msg *m, struct gp_welcome *x)
 		.slots = gp_load32(b + 36),
 		.window = gp_load32(b + 40),
 		.decision = gp_load32(b + 44),
-		.server_nonce = gp_load64(b + 48),
 		.payload_max = gp_load32(b + 56),
 		.world = gp_load16(b + 60),
 		.rank = gp_load16(b + 62),
 		.incarnation = gp_load64(b + 64),
 		.rto_min_us = gp_load32(b + 72),
 		.rto_max_us = gp_load32(b + 76),
+		.history = {.own = gp_load64(b + 48),
+			.before = gp_load64(b + 80),
+			.step = gp_load32(b + 88)},
 	};
 }
 

@@ -77,6 +77,16 @@ struct gp_join {
 	char job[GP_WIRE_JOB_NAME_SIZE]; // terminated (the parser proves it)
 };
 
+// Which line of commits a server's steps are of. What was committed before the last start from a
+// snapshot that may have lost something, up to `step`, is of `before`; all after it is of `own`.
+struct gp_history {
+	uint64_t own;	 // random; 0: not told
+	uint64_t before; // 0: not known
+	uint32_t step;
+};
+// Of a job that begins with nothing.
+#define GP_HISTORY_NONE 1
+
 struct gp_welcome {
 	uint64_t nonce;
 	uint32_t session;
@@ -94,13 +104,13 @@ struct gp_welcome {
 	uint32_t slots;
 	uint32_t window;
 	uint32_t decision;
-	uint64_t server_nonce;
 	uint32_t payload_max;
 	uint16_t world;
 	uint16_t rank;
 	uint64_t incarnation;
 	uint32_t rto_min_us; // 0: the client's own
 	uint32_t rto_max_us;
+	struct gp_history history;
 };
 
 struct gp_register {

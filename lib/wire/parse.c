@@ -108,6 +108,8 @@ static enum gp_verdict welcome_check(const uint8_t *b, uint32_t len)
 	uint32_t base_port = gp_load16(b + 16);
 	if (b[23] & ~WELCOME_FLAGS)
 		return GP_VERDICT_BAD_FLAGS;
+	if (gp_load32(b + 92) != 0)
+		return GP_VERDICT_BAD_PAD;
 	if (cores == 0 || base_port + cores > UINT16_MAX + 1u)
 		return GP_VERDICT_BAD_COUNT;
 	bool kind_ok = b[20] >= GP_KIND_REDUCE && b[20] <= GP_KIND_EMBED;

@@ -55,13 +55,16 @@ uint32_t gp_wire_put_welcome(uint8_t *body, const struct gp_welcome *x)
 	gp_store32(body + 36, x->slots);
 	gp_store32(body + 40, x->window);
 	gp_store32(body + 44, x->decision);
-	gp_store64(body + 48, x->server_nonce);
+	gp_store64(body + 48, x->history.own);
 	gp_store32(body + 56, x->payload_max);
 	gp_store16(body + 60, x->world);
 	gp_store16(body + 62, x->rank);
 	gp_store64(body + 64, x->incarnation);
 	gp_store32(body + 72, x->rto_min_us);
 	gp_store32(body + 76, x->rto_max_us);
+	gp_store64(body + 80, x->history.before);
+	gp_store32(body + 88, x->history.step);
+	gp_store32(body + 92, 0);
 	return WIRE_WELCOME_BODY;
 }
 

@@ -8,7 +8,7 @@
 
 #define WIRE_HELLO_BODY		  56
 #define WIRE_JOIN_BODY		  128
-#define WIRE_WELCOME_BODY	  80
+#define WIRE_WELCOME_BODY	  96
 #define WIRE_REGISTER_BODY	  16
 #define WIRE_DESC_FIXED		  8
 #define WIRE_LAYOUT_BODY	  40

@@ -120,13 +120,15 @@ static void welcome_compare(const char *name, const struct gp_welcome *want)
 	SAME(slots);
 	SAME(window);
 	SAME(decision);
-	SAME(server_nonce);
 	SAME(payload_max);
 	SAME(world);
 	SAME(rank);
 	SAME(incarnation);
 	SAME(rto_min_us);
 	SAME(rto_max_us);
+	SAME(history.own);
+	SAME(history.before);
+	SAME(history.step);
 	golden_close(&g, gp_wire_put_welcome(g.out + g.body_at, want));
 }
 
@@ -149,11 +151,13 @@ Test(golden, welcome)
 		.slots = 256,
 		.window = 48,
 		.decision = 0x31323334,
-		.server_nonce = 0x9192939495969798,
 		.payload_max = 8952,
 		.world = 8,
 		.rank = 5,
 		.incarnation = 0x7172737475767778,
+		.history = {.own = 0x9192939495969798,
+			.before = 0xA1A2A3A4A5A6A7A8,
+			.step = 0x11121310},
 	};
 	welcome_compare("welcome", &x);
 	x.atomicity = GP_ATOM_BLOCK;

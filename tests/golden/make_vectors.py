@@ -84,13 +84,16 @@ def welcome_body(v, atomicity, consistency, flags, rto):
     v.u32("slots", 256)
     v.u32("window", 48)
     v.u32("decision", 0x31323334)
-    v.u64("server_nonce", 0x9192939495969798)
+    v.u64("history", 0x9192939495969798)
     v.u32("payload_max", 8952)
     v.u16("world", 8)
     v.u16("rank", 5)
     v.u64("incarnation", 0x7172737475767778)
     v.u32("rto_min_us", rto[0])
     v.u32("rto_max_us", rto[1])
+    v.u64("history_before", 0xA1A2A3A4A5A6A7A8)
+    v.u32("history_step", 0x11121310)
+    v.u32("reserved", 0)
 
 
 def join():

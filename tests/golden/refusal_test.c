@@ -209,6 +209,7 @@ static const struct mutation mutations[] = {
 	{"rows", "no value in a row", 78, 2, 0, GP_VERDICT_BAD_COUNT},
 	{"hello", "no version", 44, 1, 0, GP_VERDICT_BAD_COUNT},
 	{"hello", "8 versions", 44, 1, 8, GP_VERDICT_BAD_COUNT},
+	{"welcome", "reserved", 132, 1, 1, GP_VERDICT_BAD_PAD},
 	{"welcome", "no core", 54, 2, 0, GP_VERDICT_BAD_COUNT},
 	{"welcome", "ports past 65535", 56, 2, 65535, GP_VERDICT_BAD_COUNT},
 	{"register", "past the last tensor", 44, 4, 2, GP_VERDICT_BAD_COUNT},

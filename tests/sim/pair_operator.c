@@ -124,7 +124,7 @@ bool pair_lost_since(const struct pair_sim *s, uint32_t rewinds, uint32_t done)
 {
 	for (uint32_t k = rewinds; k < s->op.rewinds; k++) {
 		uint32_t left = s->op.left[k % PAIR_REWINDS_MAX];
-		if (done > 0 && (left == UINT32_MAX || left < done))
+		if (left == UINT32_MAX || left < done) // even the initial parameters, or steps
 			return true;
 	}
 	return false;

@@ -72,6 +72,7 @@ static void plan_make(const struct pair_node *n, struct plan *p)
 		.step = n->snaps.cut_step,
 		.decision = n->snaps.cut_decision,
 		.epoch = n->epoch,
+		.history = gp_engine_history(n->engine, 0, n->snaps.cut_step),
 		.tensors_count = v.tensors_count,
 		.tensors = p->tensors,
 		.states_count = gp_optim_states(optim_of(n)),
@@ -188,6 +189,7 @@ static int engine_load(struct pair_node *n, const struct gp_snapshot *x)
 	struct gp_restore r = {.step = m->step,
 		.counted = {&n->snaps.counted},
 		.decision = (uint32_t)m->decision,
+		.history = {.before = m->history},
 		.tensors_count = m->tensors_count,
 		.tensors = t};
 	for (uint32_t i = 0; i < m->tensors_count; i++) {

@@ -132,6 +132,21 @@ static void goes_on(struct pair_worker *w)
 	w->rewinds = s->op.rewinds;
 }
 
+// It is told that what it had in hand is void: something was lost, or went on without it.
+static void goes_back(struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	const struct oracle *k = &s->oracle;
+	w->told = true;
+	s->stats.rolled_back++;
+	bool begun = w->phase == PAIR_STEPS && !pair_is_async(s) && is_of_now(w);
+	bool moved = k->generation != w->done || k->units_next > 0;
+	if (begun && !moved && !pair_lost_since(s, w->rewinds, w->done))
+		pair_broken(
+			s, "worker %u is told to begin anew, and step %u stands", w->rank, w->done);
+	init_begin(w);
+}
+
 static void init_end(struct pair_worker *w)
 {
 	struct pair_sim *s = w->s;
@@ -275,11 +290,8 @@ uint64_t pair_worker_turn(struct pair_worker *w)
 	w->fate = fate;
 	if (fate == GP_CCORE_AGAIN)
 		return at;
-	if (gp_ccore_fate(w->core) == GP_CCORE_ROLLED_BACK && !w->told) {
-		w->told = true;
-		w->s->stats.rolled_back++;
-		init_begin(w);
-	}
+	if (fate == GP_CCORE_ROLLED_BACK && !w->told)
+		goes_back(w);
 	program(w);
 	return at;
 }

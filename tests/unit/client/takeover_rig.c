@@ -123,6 +123,16 @@ static void ahead_note(struct tr_rig *r, const struct gp_backup_base *base)
 	}
 }
 
+// B takes A's place where it has all; else it begins from something like a snapshot of A's.
+static struct gp_history history_of(const struct tr_rig *r, const struct gp_backup_base *base)
+{
+	if (r->how.others)
+		return (struct gp_history){.before = 77};
+	if (r->how.ahead)
+		return base->history;
+	return (struct gp_history){.before = gp_engine_history(r->server[0].e, 0, r->restore.step)};
+}
+
 static void on_base(void *arg, const struct gp_backup_base *base)
 {
 	struct tr_rig *r = arg;
@@ -152,6 +162,7 @@ static void on_base(void *arg, const struct gp_backup_base *base)
 	// A step that was lost: the values do not matter to who only looks at numbers.
 	if (whole && base->generation >= r->how.behind)
 		r->restore.step -= r->how.behind;
+	r->restore.history = history_of(r, base);
 }
 
 static void on_decided(void *arg, uint32_t job_idx, const struct gp_decision *d)

@@ -32,6 +32,8 @@ struct tr_how {
 	uint64_t seed;
 	// B: 0 leads; the generation that it begins with is that many behind what A had
 	uint32_t behind;
+	// B goes on from a state that is not A's: steps of the same numbers were done by others.
+	bool others;
 	uint32_t epoch_b;   // 0: one above A's
 	uint32_t kill_at;   // event
 	uint32_t kill_rank; // dies with A; TR_NEVER: nobody

@@ -190,8 +190,10 @@ static void manifest_set(const char *key, json_t *value, const char *why)
 Test(corrupt, a_manifest_that_says_what_cannot_be_is_refused_by_name)
 {
 	manifest_expect(manifest_root(), NULL);
-	manifest_set("format", json_integer(4), "format 4 is newer than format 3");
+	manifest_set("format", json_integer(5), "format 5 is newer than format 4");
+	manifest_set("format", json_integer(4), "history");
 	manifest_set("format", json_integer(0), "format");
+	manifest_set("history", json_string("0000000000000001"), "history");
 	manifest_set("surprise", json_integer(1), "surprise");
 	manifest_set("step", json_integer(-1), "step");
 	manifest_set("step", json_integer(INT64_C(1) << 32), "step");

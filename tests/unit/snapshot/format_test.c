@@ -42,6 +42,25 @@ Test(format, round_trip_keeps_every_value)
 	cr_assert_eq(sample_stages(dir), 0u);
 }
 
+// What a snapshot without it is of is not known; so were all of the formats before.
+Test(format, the_line_of_commits_is_kept)
+{
+	static const uint64_t lines[] = {0, 1, UINT64_C(0xfedcba9876543210)};
+	for (size_t i = 0; i < GP_ARRAY_SIZE(lines); i++) {
+		struct sample s;
+		char path[PATH_MAX];
+		struct gp_snapshot *snap;
+		struct gp_snapshot_error err;
+		sample_init(&s, SAMPLE_JOB, 7, 5);
+		s.meta.history = lines[i];
+		cr_assert_eq(sample_write(dir, &s, path, &err), 0, "%s", err.text);
+		cr_assert_eq(gp_snapshot_open(path, &snap, &err), 0, "%s", err.text);
+		cr_assert_eq(gp_snapshot_meta(snap)->history, lines[i]);
+		cr_assert(sample_same(snap, &s));
+		gp_snapshot_close(snap);
+	}
+}
+
 // The bytes do not depend on how the elements were cut.
 Test(format, pieces_of_any_size_make_the_same_files)
 {

@@ -125,7 +125,7 @@ static void manifest_reseal(uint32_t step, const char *key, json_t *value)
 Test(refuse, of_a_newer_version)
 {
 	manifest_reseal(3, "format", json_integer(GP_SNAPSHOT_FORMAT + 1));
-	expect_fallback("format 4 is newer than format 3 of this program; use a newer one");
+	expect_fallback("format 5 is newer than format 4 of this program; use a newer one");
 }
 
 Test(refuse, mixed_of_two)
