@@ -320,8 +320,12 @@ static int follower_make(struct node *n)
 	struct pair *p = &n->pair;
 	struct gp_image_opts image = {0};
 	struct gp_image_error err;
-	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+	uint64_t largest = 0; // for a new base beside it
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
 		image.memory_max += n->cfg.jobs[i].memory_max;
+		largest = GP_MAX(largest, n->cfg.jobs[i].memory_max);
+	}
+	image.memory_max += largest;
 	int rc = gp_image_create(&p->image, &image, &err);
 	const struct gp_follower_opts how = {
 		.image = p->image, .arg = n, .diverged = on_follower_diverged};

@@ -68,6 +68,7 @@ uint32_t follower_epoch(const struct gp_follower *f)
 static void holds_ask(struct gp_follower *f)
 {
 	begun_drop(f);
+	gp_image_beside_drop(f->opts.image);
 	f->fed = false;
 	f->holds_due = true;
 	f->holds_number++;
@@ -148,11 +149,6 @@ static int take_base(struct gp_follower *f, const struct message *m, struct gp_s
 	if (count < 1 || count > GP_IMAGE_TENSORS_MAX || f->begun.layout.id < 1 ||
 		f->begun.layout.id > GP_IMAGE_JOBS_MAX)
 		return bad(m, err);
-	// It would be nothing until the base is complete.
-	if (f->promised & held_bit(f->begun.layout.id))
-		return stream_fail(err, -EPROTO,
-			"a new base of job %s, which this backup has acknowledged",
-			f->begun.layout.name);
 	f->tensors = calloc(count, sizeof(f->tensors[0]));
 	if (!f->tensors)
 		return stream_fail(err, -ENOMEM, "job %s: no memory for its %u tensors",
@@ -166,7 +162,10 @@ static int base_complete(struct gp_follower *f, struct gp_stream_error *err)
 	struct gp_image_error why;
 	const struct base *b = &f->begun;
 	f->dirty &= ~held_bit(b->layout.id); // what it held of an earlier base
-	int rc = gp_image_base(f->opts.image, &b->layout, &b->point, b->generation, &why);
+	// What was acknowledged as backup stays until the new base has all of it.
+	bool beside = (f->promised & held_bit(b->layout.id)) != 0;
+	int rc = (beside ? gp_image_base_beside : gp_image_base)(
+		f->opts.image, &b->layout, &b->point, b->generation, &why);
 	begun_drop(f);
 	return rc != 0 ? image_error(&why, err) : 0;
 }
@@ -339,22 +338,14 @@ static int take_digest(struct gp_follower *f, const struct message *m, struct gp
 	return 0;
 }
 
-// What goes on without a base stays, the rest is of another time: it shall not be taken for what
-// this primary has.
-static int feed_sort(struct gp_follower *f, uint64_t stays, struct gp_stream_error *err)
+// What goes on without a base stays, and what was acknowledged as backup until its new base is
+// complete. The rest is of another time: it shall not be taken for what this primary has.
+static void feed_sort(struct gp_follower *f, uint64_t stays)
 {
 	struct gp_image_view v;
-	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &v); i++) {
-		if (stays & held_bit(v.id))
-			continue;
-		if (f->promised & held_bit(v.id))
-			return stream_fail(err, -EPROTO,
-				"the primary does not go on with job %s, which this backup has "
-				"acknowledged",
-				v.name);
-		gp_image_void(f->opts.image, v.id);
-	}
-	return 0;
+	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &v); i++)
+		if (!((stays | f->promised) & held_bit(v.id)))
+			gp_image_void(f->opts.image, v.id);
 }
 
 static int take_feed(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
@@ -374,7 +365,8 @@ static int take_feed(struct gp_follower *f, const struct message *m, struct gp_s
 	}
 	f->fed = true;
 	f->epoch_sender = m->epoch;
-	return feed_sort(f, stays, err);
+	feed_sort(f, stays);
+	return 0;
 }
 
 int follower_message(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
@@ -491,7 +483,7 @@ bool follower_is_whole(const struct gp_follower *f)
 	struct gp_image_view v;
 	bool whole = f->fed && !f->diverged && !f->tensors;
 	for (uint32_t i = 0; whole && gp_image_at(f->opts.image, i, &v); i++)
-		whole = v.based || v.point.base == 0;
+		whole = (v.based || v.point.base == 0) && !v.renewed;
 	return whole;
 }
 

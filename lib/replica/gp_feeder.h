@@ -73,9 +73,9 @@ void gp_feeder_epoch(struct gp_feeder *f, uint32_t epoch);
 uint32_t gp_feeder_epoch_of(const struct gp_feeder *f);
 
 // A gate closed; `base` is as told there. Everything is copied. Replaces what the job was,
-// at the peer too, which holds nothing of it until the new base is there: a backup refuses that for
-// what it has acknowledged. A new connection needs no new base.
-// -ENOMEM, -EINVAL: no such layout.
+// at the peer too, which holds nothing of it until the new base is there; a backup holds what it
+// has acknowledged until then. A new connection needs no new base. -ENOMEM, -EINVAL: no such
+// layout.
 int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_layout *layout,
 	const struct gp_backup_base *base, struct gp_stream_error *err) GP_MUST_CHECK;
 // How many events any of the jobs can still take.

@@ -6,7 +6,7 @@
 // It acknowledges only in its own epoch (rule 2): while the owner has named the epoch that this
 // node is backup of, and the primary's frames are of the same. Otherwise it tells what it holds,
 // which releases nothing. One acknowledgement of all jobs goes out for each gp_stream_turn. What it
-// has acknowledged as backup it does not give up for a new base: that ends the stream.
+// has acknowledged as backup it holds until a new base of the job is complete.
 //
 // The primary's digest of a generation is compared with the image's. A difference stops it for
 // good: nothing more is taken or acknowledged, the owner and the primary are told job and

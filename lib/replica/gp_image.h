@@ -108,11 +108,19 @@ void gp_image_void(struct gp_image *m, uint16_t id);
 int gp_image_base(struct gp_image *m, const struct gp_image_layout *layout,
 	const struct gp_image_point *point, uint32_t generation,
 	struct gp_image_error *err) GP_MUST_CHECK;
+// The same beside a job that is here: it stays what it is, to whoever looks, until
+// gp_image_base_end of the new base, which takes its place. What is told of the job until then is
+// of the new base. Takes as much memory again meanwhile. After an error the job is as it was.
+int gp_image_base_beside(struct gp_image *m, const struct gp_image_layout *layout,
+	const struct gp_image_point *point, uint32_t generation,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// Forgets such bases that are not complete.
+void gp_image_beside_drop(struct gp_image *m);
 // But this unit has committed the step after it. Before the first blocks.
 int gp_image_base_ahead(
 	struct gp_image *m, uint16_t id, uint32_t unit, struct gp_image_error *err) GP_MUST_CHECK;
 // All is there: every block of the generation, and of units that are ahead the next one too.
-// -EPROTO when something lacks.
+// -EPROTO when something lacks, or when the job beside which it was made is further.
 int gp_image_base_end(struct gp_image *m, uint16_t id, struct gp_image_error *err) GP_MUST_CHECK;
 
 // `run` blocks from `first` on, all of one step. `weights[run]`, then for each block its arrays one
@@ -172,6 +180,7 @@ struct gp_image_view {
 	uint8_t kind;
 	uint8_t atomicity;
 	bool based;		     // its base is complete: the rest counts
+	bool renewed;		     // another one is made beside it
 	struct gp_image_point point; // now: decision, chain and view move
 	uint32_t generation;	     // committed in all units, GP_IMAGE_NONE: nothing
 	uint32_t units_count;

@@ -48,12 +48,25 @@ int gp_image_create(
 	return 0;
 }
 
-static void job_free(struct gp_image *m, struct image_job *j)
+static void memory_give(struct gp_image *m, struct image_job *j)
 {
 	if (j->mem)
 		m->opts.give(m->opts.mem_arg, j->mem);
 	m->used -= j->size;
 	free(j);
+}
+
+static void next_drop(struct gp_image *m, struct image_job *j)
+{
+	if (j->next)
+		memory_give(m, j->next);
+	j->next = NULL;
+}
+
+static void job_free(struct gp_image *m, struct image_job *j)
+{
+	next_drop(m, j);
+	memory_give(m, j);
 }
 
 void gp_image_destroy(struct gp_image *m)
@@ -89,6 +102,8 @@ struct image_job *image_find(const struct gp_image *m, uint16_t id)
 struct image_job *image_known(const struct gp_image *m, uint16_t id, struct gp_image_error *err)
 {
 	struct image_job *j = image_find(m, id);
+	if (j && j->next)
+		return j->next;
 	if (j && j->lacking != LACKING_ALL)
 		return j;
 	image_fail(err, -EPROTO, "job %u has no base", id);
@@ -214,6 +229,7 @@ void gp_image_void(struct gp_image *m, uint16_t id)
 	struct image_job *j = image_find(m, id);
 	if (!j)
 		return;
+	next_drop(m, j);
 	job_begin(j, &none, 0);
 	j->lacking = LACKING_ALL;
 }
@@ -224,6 +240,8 @@ int gp_image_base(struct gp_image *m, const struct gp_image_layout *layout,
 	struct layout l;
 	const char *why = layout_measure(layout, &l);
 	struct image_job *j = image_find(m, layout->id);
+	if (j)
+		next_drop(m, j);
 	if (j && (why || !layout_same(j, &l, layout))) {
 		gp_image_drop(m, layout->id);
 		j = NULL;
@@ -242,6 +260,42 @@ int gp_image_base(struct gp_image *m, const struct gp_image_layout *layout,
 	return 0;
 }
 
+int gp_image_base_beside(struct gp_image *m, const struct gp_image_layout *layout,
+	const struct gp_image_point *point, uint32_t generation, struct gp_image_error *err)
+{
+	struct layout l;
+	struct image_job *j = image_find(m, layout->id);
+	if (!j || !j->based)
+		return gp_image_base(m, layout, point, generation, err);
+	const char *why = layout_measure(layout, &l);
+	if (why)
+		return image_fail(
+			err, -EINVAL, "the layout of job %u: %s is out of range", layout->id, why);
+	next_drop(m, j);
+	j->next = job_new(m, &l, layout, err);
+	if (!j->next)
+		return err->code;
+	job_begin(j->next, point, generation);
+	return 0;
+}
+
+void gp_image_beside_drop(struct gp_image *m)
+{
+	for (uint32_t i = 0; i < m->jobs_count; i++)
+		next_drop(m, m->jobs[i]);
+}
+
+void image_next_take(struct gp_image *m, uint16_t id)
+{
+	for (uint32_t i = 0; i < m->jobs_count; i++) {
+		struct image_job *j = m->jobs[i];
+		if (j->layout.id != id || !j->next)
+			continue;
+		m->jobs[i] = j->next;
+		memory_give(m, j);
+	}
+}
+
 // ---- what it holds
 
 static void job_view(const struct image_job *j, struct gp_image_view *v)
@@ -253,6 +307,7 @@ static void job_view(const struct image_job *j, struct gp_image_view *v)
 		.kind = l->kind,
 		.atomicity = l->atomicity,
 		.based = j->based,
+		.renewed = j->next != NULL,
 		.point = j->point,
 		.generation = j->generation,
 		.units_count = l->units_count,

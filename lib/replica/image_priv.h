@@ -51,6 +51,7 @@ struct image_job {
 	uint64_t digest;
 	uint8_t *mem;
 	uint64_t size;
+	struct image_job *next; // a base beside it, which is not complete
 };
 
 struct gp_image {
@@ -62,9 +63,11 @@ struct gp_image {
 
 int image_fail(struct gp_image_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
 struct image_job *image_find(const struct gp_image *m, uint16_t id);
-// The job, or NULL and err.
+// What takes what the primary tells: the job, or the base beside it. NULL and err: neither.
 struct image_job *image_known(const struct gp_image *m, uint16_t id, struct gp_image_error *err);
 void image_generation_note(struct image_job *j);
+// The base beside the job is complete and takes its place.
+void image_next_take(struct gp_image *m, uint16_t id);
 
 // image_cut.c: asynchronous jobs
 void image_cuts_begin(struct image_job *j);

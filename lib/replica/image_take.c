@@ -46,6 +46,11 @@ int gp_image_base_end(struct gp_image *m, uint16_t id, struct gp_image_error *er
 		return err->code;
 	if (j->based)
 		return 0;
+	const struct image_job *held = image_find(m, id);
+	if (held != j && gp_before(j->point.decision, held->point.decision))
+		return image_fail(err, -EPROTO,
+			"job %s: a new base of decision %u, and %u is held here", j->layout.name,
+			j->point.decision, held->point.decision);
 	if (layout_is_cut(&j->layout, j->generation) && image_cut_base_end(j, err) != 0)
 		return err->code;
 	if (j->lacking > 0)
@@ -53,6 +58,7 @@ int gp_image_base_end(struct gp_image *m, uint16_t id, struct gp_image_error *er
 			j->layout.name, (unsigned long long)j->lacking);
 	j->based = true;
 	image_generation_note(j);
+	image_next_take(m, id);
 	return 0;
 }
 

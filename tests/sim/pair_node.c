@@ -13,6 +13,7 @@
 #define PING_NS	     (1 * MS)
 #define POLL_NS	     (10 * MS)
 #define PIPE_SIZE    (1u << 18)
+#define FED_AGAIN    397 // turns
 #define IMAGE_MAX    (UINT64_C(64) << 20)
 #define RESTART_NS   (2 * MS)
 #define DIGEST_EVERY 2
@@ -158,8 +159,17 @@ static void gates_set(struct pair_node *n, bool closed)
 	gp_feeder_drop(n->feeder, 0);
 }
 
+// As after an error of the feeder: the job begins anew at a backup that has promised to hold it.
+static void feed_again(struct pair_node *n)
+{
+	gp_feeder_drop(n->feeder, 0);
+	n->turned = n->based = false;
+}
+
 static void gates_turn(struct pair_node *n)
 {
+	if (n->fed && has_backup(n) && n->s->seed % 5 == 2 && n->s->turn % FED_AGAIN == 7)
+		feed_again(n);
 	bool wanted = has_backup(n) || n->rules.holding || (n->peer_known && n->stream_open);
 	if (wanted != n->closed)
 		gates_set(n, wanted);

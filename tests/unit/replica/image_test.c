@@ -103,6 +103,38 @@ Test(image, follows_a_history_of_every_kind)
 	}
 }
 
+static void held_through(uint32_t generation, uint32_t decision)
+{
+	base(generation, decision);
+	cr_assert_eq(blocks(0, h.l.blocks_count, generation), 0, "%s", err.text);
+	cr_assert_eq(gp_image_base_end(image, h.layout.id, &err), 0, "%s", err.text);
+}
+
+// What is held stays until the new base is complete; one that has less is refused.
+Test(image, a_base_beside_a_job_takes_its_place_when_it_is_complete)
+{
+	history_init(&h, 3, GP_KIND_TRAIN, GP_ATOM_STEP, 1, 1);
+	for (uint32_t decision = 69; decision <= 71; decision++) {
+		const struct gp_image_point p = {.base = 8, .decision = decision};
+		held_through(4, 70);
+		uint64_t memory = gp_image_memory(image);
+		for (uint32_t whole = 0; whole < 2; whole++) {
+			cr_assert_eq(gp_image_base_beside(image, &h.layout, &p, 5, &err), 0);
+			cr_assert_eq(blocks(0, whole ? h.l.blocks_count : 1, 5), 0);
+			cr_assert(view().based && view().renewed);
+			cr_assert(view().point.decision == 70 && view().generation == 4);
+			cr_assert_eq(gp_image_memory(image), 2 * memory);
+			cr_assert_eq(decide(72, 0, 6), -EPROTO, "it is not complete");
+			int rc = gp_image_base_end(image, 3, &err);
+			cr_assert_eq(rc, whole && decision >= 70 ? 0 : -EPROTO, "%s", err.text);
+			cr_assert_eq(view().generation, rc == 0 ? 5 : 4);
+			cr_assert(view().based && view().renewed == (rc != 0));
+			gp_image_beside_drop(image);
+			cr_assert_eq(gp_image_memory(image), memory);
+		}
+	}
+}
+
 Test(image, a_base_may_lie_in_the_middle_of_a_step)
 {
 	history_init(&h, 3, GP_KIND_TRAIN, GP_ATOM_TENSOR, 2, 1);
