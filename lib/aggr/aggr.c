@@ -112,6 +112,8 @@ double gp_aggr_squares(const float *values, uint32_t elems)
 
 void gp_aggr_times(float *dst, const float *src, uint32_t elems, float factor)
 {
+	if (factor == 1.0f && dst == src)
+		return;
 	if (factor == 1.0f)
 		memcpy(dst, src, sizeof(float) * elems);
 	else

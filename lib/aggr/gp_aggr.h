@@ -49,7 +49,7 @@ double gp_aggr_norm(const struct gp_contrib *c, uint32_t elems, float *scratch) 
 float gp_aggr_clamp(double norm, float norm_max) GP_MUST_CHECK;
 // Of a block's values: the sum of squares as in the norm above, lane 0 without the root.
 double gp_aggr_squares(const float *values, uint32_t elems) GP_MUST_CHECK;
-// dst[i] = src[i] * factor, each product rounded to binary32; 1 copies. They are different memory.
+// dst[i] = src[i] * factor, each product rounded to binary32; 1 copies. The same memory, or apart.
 void gp_aggr_times(float *dst, const float *src, uint32_t elems, float factor);
 // The weights summed in rank order, in binary32: the divisor of a weighted mean.
 float gp_aggr_weights(const struct gp_contrib *c, uint32_t count) GP_MUST_CHECK;

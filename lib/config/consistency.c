@@ -25,7 +25,7 @@ static const struct {
 	{"jobs[].quorum", "quorum", QUORUM},
 	{"jobs[].quorum.min", "quorum", QUORUM},
 	{"jobs[].quorum.wait", "quorum", QUORUM},
-	{"jobs[].optimizer.clip_norm", "bsp", BIT(GP_CONSISTENCY_BSP)},
+	{"jobs[].optimizer.clip_norm", "bsp and quorum", BIT(GP_CONSISTENCY_BSP) | QUORUM},
 	{"jobs[].cuts", "ssp, asp, quorum and adaptive", FREE | QUORUM},
 	{"jobs[].cuts.max", "ssp, asp, quorum and adaptive", FREE | QUORUM},
 	{"jobs[].cuts.age", "ssp, asp, quorum and adaptive", FREE | QUORUM},

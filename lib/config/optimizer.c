@@ -74,9 +74,11 @@ int gp_config_whole_check(const struct check *k)
 	if (j->kind != GP_JOB_TRAIN)
 		return REFUSE(k, path, "%s is for kind train; this job is of kind %s", what,
 			gp_job_kind_name(j->kind));
-	if (j->consistency != GP_CONSISTENCY_BSP)
-		return REFUSE(k, path, "%s is for consistency bsp; this job's is %s", what,
-			gp_consistency_name(j->consistency));
+	bool meet = j->consistency == GP_CONSISTENCY_BSP ||
+		    (j->consistency == GP_CONSISTENCY_QUORUM && !lamb);
+	if (!meet)
+		return REFUSE(k, path, "%s is for consistency bsp%s; this job's is %s", what,
+			lamb ? "" : " and quorum", gp_consistency_name(j->consistency));
 	if (j->atomicity != GP_ATOMICITY_STEP)
 		return REFUSE(k, path, "%s is for atomicity step; this job's is %s", what,
 			gp_atomicity_name(j->atomicity));

@@ -387,9 +387,9 @@ const struct row gp_config_rows[] = {
 	 .def = "0", .min = 0, .max = 1000,
 	 .help = "Lambda of DC-ASGD, in asynchronous jobs: g + lambda g g (w now - w when it was read)."},
 	{"jobs[].optimizer.clip_norm", VALUE_FLOAT, JOB(optimizer.clip_norm), .def = "0", .min = 0,
-	 .max = 1e30, .help = "Train jobs of consistency bsp and atomicity step: a step's gradient, mean or sum, "
+	 .max = 1e30, .help = "Train jobs of consistency bsp or quorum and atomicity step: a step's gradient, mean or sum, "
 		 "whose L2 norm over all tensors is larger counts scaled down to it; 0: no limit. Results of a "
-		 "step then come when all of it is there."},
+		 "bsp job's step then come when all of it is there."},
 	{"jobs[].optimizer.schedule", VALUE_ENUM, JOB(optimizer.schedule), .def = "constant",
 	 .names = schedule_names,
 	 .help = "Learning rate by step: `constant`; `step`: times `gamma` every `schedule_steps`; "

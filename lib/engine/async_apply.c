@@ -5,6 +5,7 @@
 
 #include "embed.h"
 #include "engine_priv.h"
+#include "whole.h"
 
 #include <float.h>
 
@@ -65,6 +66,21 @@ static void optimizer_run(struct gp_core *c, struct job_core *jc, uint32_t local
 	gp_optim_run(&jc->plan, &ob);
 }
 
+// What counts of the contributions gathered; returns the sum of their weights.
+static float contribs_mean(
+	struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems, float *sum)
+{
+	if (n == 0) {
+		memset(sum, 0, sizeof(float) * elems);
+		return 0;
+	}
+	float weight = GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX);
+	gp_aggr_sum(sum, c->contribs, n, elems, c->scaled);
+	if (jc->job->cfg->mean)
+		gp_aggr_scale(sum, elems, weight);
+	return weight;
+}
+
 bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32_t n,
 	const struct gp_contrib *of, uint32_t staleness)
 {
@@ -77,16 +93,12 @@ bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32
 	GP_ASSERT(v != cur || v->hold.count == 0);
 	bool trains = job_trains(j);
 	float *sum = trains ? c->scratch : gp_version_values(v);
-	contribs_clamp(c, jc, n, b->elems);
-	if (n > 0)
-		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
-	else
-		memset(sum, 0, sizeof(float) * b->elems);
-	v->weight = n > 0 ? GP_MIN(gp_aggr_weights(c->contribs, n), FLT_MAX) : 0;
+	contribs_clamp(c, jc, n, b->elems, true);
+	v->weight = contribs_mean(c, jc, n, b->elems, sum);
 	v->view = jc->view;
 	v->elems = b->elems;
-	if (j->cfg->mean && n > 0)
-		gp_aggr_scale(sum, b->elems, v->weight);
+	if (jc->whole)
+		gp_aggr_times(sum, sum, b->elems, jc->whole->factor);
 	if (trains)
 		optimizer_run(c, jc, local, cur, v, of, staleness);
 	v->updates = jc->async->updates[local];
@@ -135,13 +147,11 @@ static uint32_t stage_gather(struct gp_core *c, const struct job_core *jc, uint3
 	return n + 1;
 }
 
-// In rank order, a late one before that of the step.
-static bool block_apply(struct gp_core *c, struct job_core *jc, uint32_t local)
+// Contributions of the commit to a block, in rank order, a late one before that of the step.
+static uint32_t block_gather(struct gp_core *c, const struct job_core *jc, uint32_t local)
 {
 	const struct gp_decision *d = &jc->async->applies;
 	uint32_t n = 0;
-	if (jc->embed)
-		return embed_apply(jc, d->unit, rank_stage(jc, d->unit, false), local);
 	bool refuses = jc->job->cfg->stale == GP_STALE_REFUSE;
 	struct gp_ranks any = d->members;
 	gp_ranks_foreach(r, &d->others) gp_ranks_add(&any, r);
@@ -152,6 +162,23 @@ static bool block_apply(struct gp_core *c, struct job_core *jc, uint32_t local)
 		if (gp_ranks_has(&d->members, r))
 			n = stage_gather(c, jc, r, rank_stage(jc, r, false), local, n);
 	}
+	return n;
+}
+
+double async_squares(struct gp_core *c, struct job_core *jc, uint32_t local)
+{
+	uint32_t n = block_gather(c, jc, local), elems = jc->table.blocks[local].elems;
+	contribs_clamp(c, jc, n, elems, false);
+	(void)contribs_mean(c, jc, n, elems, c->scratch);
+	return gp_aggr_squares(c->scratch, elems);
+}
+
+static bool block_apply(struct gp_core *c, struct job_core *jc, uint32_t local)
+{
+	const struct gp_decision *d = &jc->async->applies;
+	if (jc->embed)
+		return embed_apply(jc, d->unit, rank_stage(jc, d->unit, false), local);
+	uint32_t n = block_gather(c, jc, local);
 	if (n == 0 && job_trains(jc->job))
 		return true;
 	bool one = jc->job->cfg->consistency != GP_CONSIST_QUORUM;
@@ -192,6 +219,8 @@ static void apply_finish(struct job_core *jc)
 		a->closed = a->applies.step;
 	a->applying = false;
 	a->applied_due = true;
+	if (jc->whole)
+		whole_async_end(jc);
 }
 
 uint32_t async_apply_more(struct gp_core *c, struct job_core *jc)
@@ -200,6 +229,8 @@ uint32_t async_apply_more(struct gp_core *c, struct job_core *jc)
 	if (!a->applying)
 		return 0;
 	uint32_t n = 0;
+	if (jc->whole && !whole_async_ready(c, jc, &n))
+		return n;
 	for (; n < APPLY_BLOCKS && a->apply_at < jc->table.blocks_count; n++, a->apply_at++)
 		if (!block_apply(c, jc, a->apply_at))
 			return n; // a version comes back with the next grace period

@@ -109,9 +109,9 @@ static uint32_t cut_tell(struct gp_core *c, struct job_core *jc)
 // Tells home what this core has finished; what its ring has no room for stays queued.
 static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 {
-	if (core_is_async(jc))
-		return async_tell_home(c, jc) + cut_tell(c, jc);
 	uint32_t sent = jc->whole ? whole_tell(c, jc) : 0;
+	if (core_is_async(jc))
+		return sent + async_tell_home(c, jc) + cut_tell(c, jc);
 	if (jc->done_count == 0)
 		return sent + cut_tell(c, jc);
 	struct gp_ring *home = c->to_core[jc->job->home_core];

@@ -82,7 +82,7 @@ void welcome_fill(const struct gp_engine *e, const struct gp_session *s, uint64_
 				   (cfg->deterministic ? GP_WELCOME_DETERMINISTIC : 0) |
 				   (engine_is_standby(e) ? GP_WELCOME_STANDBY : 0) |
 				   (cfg->stale == GP_STALE_REFUSE ? GP_WELCOME_STALE_REFUSED : 0) |
-				   (cfg_is_whole(cfg) ? GP_WELCOME_WHOLE : 0)),
+				   (cfg_results_later(cfg) ? GP_WELCOME_WHOLE : 0)),
 		.next_step = atomic_load_explicit(&st->generation, memory_order_relaxed) + 1,
 		.heartbeat_us = (uint32_t)(cfg->timeout_ns / (1000 * HEARTBEATS_PER_TIMEOUT)),
 		.timeout_us = (uint32_t)(cfg->timeout_ns / 1000),

@@ -332,7 +332,7 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 				gp_consist_log(&h->consist, h->delivered[i] + 1);
 			GP_ASSERT(d);
 			bool core = i < c->engine->cfg.cores_count;
-			if (core && async_is_applying(jc, i))
+			if (core && (async_is_applying(jc, i) || whole_is_busy(h)))
 				break;
 			if (i == c->idx) {
 				apply_decision(c, jc, d);

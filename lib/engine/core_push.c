@@ -110,7 +110,8 @@ static uint32_t slot_gather(struct gp_core *c, const struct job_core *jc, const 
 }
 
 // Contributions whose norm over this block is above the job's limit count scaled down to it.
-void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems)
+void contribs_clamp(
+	struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems, bool counted)
 {
 	float norm_max = jc->job->cfg->norm_max;
 	if (norm_max == 0)
@@ -122,7 +123,7 @@ void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, ui
 			continue;
 		// Never 0: one that was late and is huge as well still counts.
 		c->contribs[i].scale = GP_MAX(c->contribs[i].scale * clamp, 0x1p-149f);
-		gp_counter_add(&c->stats.blocks_clamped, 1);
+		gp_counter_add(&c->stats.blocks_clamped, counted);
 	}
 }
 
@@ -146,7 +147,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	float *sum = updates ? c->scratch : gp_version_values(v);
 
 	if (!initial)
-		contribs_clamp(c, jc, n, b->elems);
+		contribs_clamp(c, jc, n, b->elems, true);
 	// The header before the values: the answer reads it, and must not wait until all of those
 	// have found their way into the cache.
 	float weight = n > 0 ? gp_aggr_weights(c->contribs, n) : 0;

@@ -207,6 +207,8 @@ void async_place_take(struct job_core *jc, uint32_t rank, uint32_t step, uint32_
 bool async_update(struct gp_core *c, struct job_core *jc, uint32_t local, uint32_t n,
 	const struct gp_contrib *of, uint32_t staleness);
 void async_apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_decision *d);
+// Squares of what the commit under way comes to in this block.
+double async_squares(struct gp_core *c, struct job_core *jc, uint32_t local) GP_MUST_CHECK;
 // Goes on with a staged commit. Returns blocks looked at.
 uint32_t async_apply_more(struct gp_core *c, struct job_core *jc);
 // `rank` has been sent version `v`: what it computes from now on is computed from that.

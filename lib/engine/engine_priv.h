@@ -130,8 +130,9 @@ void low_advance(struct job_core *jc);
 // One more block of the unit has its version of the step in hand.
 void unit_block_done(struct job_core *jc, uint32_t unit);
 // Contributions in c->contribs[0..n) whose norm over this block is above the job's limit count
-// scaled down to it.
-void contribs_clamp(struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems);
+// scaled down to it; `counted` in the statistics.
+void contribs_clamp(
+	struct gp_core *c, const struct job_core *jc, uint32_t n, uint32_t elems, bool counted);
 
 // core_pull.c
 enum gp_verdict handle_pull(

@@ -193,7 +193,8 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 	if (x->type == CMD_PART_DONE) // asynchronous: of a rank
 		return x->unit < (cfg_is_async(j->cfg) ? j->cfg->workers : j->units_count);
 	if (x->type == CMD_MEASURED)
-		return j->home->whole && x->core < r->cfg.cores_count;
+		return j->home->whole && x->core < r->cfg.cores_count &&
+		       x->unit >= WHOLE_GRADIENT && x->unit <= WHOLE_UPDATE;
 	bool of_async = x->type == CMD_APPLIED || x->type == CMD_POINT_SEEN;
 	return !of_async || (cfg_is_async(j->cfg) && x->core < r->cfg.cores_count);
 }

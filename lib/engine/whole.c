@@ -23,8 +23,11 @@ bool whole_legal(const struct gp_job_config *cfg)
 		     (cfg->kind != GP_KIND_REDUCE && cfg->optim.kind == GP_OPTIM_LAMB);
 	if (!asked)
 		return true;
-	return cfg->kind == GP_KIND_TRAIN && cfg->consistency == GP_CONSIST_BSP &&
-	       cfg->atomicity == GP_ATOM_STEP && cfg->clip_norm >= 0;
+	bool lamb = cfg->optim.kind == GP_OPTIM_LAMB;
+	bool meet = cfg->consistency == GP_CONSIST_BSP ||
+		    (cfg->consistency == GP_CONSIST_QUORUM && !lamb);
+	return cfg->kind == GP_KIND_TRAIN && meet && cfg->atomicity == GP_ATOM_STEP &&
+	       cfg->clip_norm >= 0;
 }
 
 // ---- memory
@@ -186,12 +189,17 @@ void whole_abort(struct job_core *jc)
 	start_over(w);
 }
 
+static float factor_of(const struct cmd *cmd)
+{
+	float factor;
+	memcpy(&factor, &cmd->rank, sizeof(factor));
+	return factor;
+}
+
 static void factor_take(struct job_core *jc, const struct cmd *cmd)
 {
 	struct whole_core *w = jc->whole;
-	uint32_t bits = cmd->rank;
-	float factor;
-	memcpy(&factor, &bits, sizeof(factor));
+	const float factor = factor_of(cmd);
 	bool gradient = cmd->unit == WHOLE_ALL;
 	if (w->stage != WHOLE_WAITS || gradient != (w->round == WHOLE_GRADIENT))
 		return;
@@ -225,10 +233,52 @@ static void piece_make(struct gp_core *c, struct job_core *jc)
 		measured(jc, WHOLE_UPDATE);
 }
 
+// ---- a quorum job: the commit is there, and goes twice over what is staged
+
+bool whole_async_ready(struct gp_core *c, struct job_core *jc, uint32_t *work)
+{
+	struct whole_core *w = jc->whole;
+	uint32_t blocks = jc->table.blocks_count, end = GP_MIN(w->at + WHOLE_PIECE, blocks);
+	if (w->stage == WHOLE_ENDS || blocks == 0)
+		return true;
+	if (w->stage == WHOLE_WAITS)
+		return false;
+	for (; w->at < end; w->at++, ++*work)
+		w->squares[w->at] = (struct whole_squares){.a = async_squares(c, jc, w->at)};
+	if (w->at == blocks) {
+		w->stage = WHOLE_WAITS;
+		w->round = WHOLE_GRADIENT;
+		w->tell_due = true;
+		++*work;
+	}
+	return false;
+}
+
+void whole_async_end(struct job_core *jc)
+{
+	start_over(jc->whole);
+}
+
+// In a replay it may come before all is measured.
+static void async_factor_take(struct job_core *jc, const struct cmd *cmd)
+{
+	struct whole_core *w = jc->whole;
+	if (!jc->async->applying || cmd->step != jc->async->applies.number ||
+		cmd->unit != WHOLE_ALL || cmd->type != CMD_FACTOR)
+		return;
+	w->factor = factor_of(cmd);
+	w->stage = WHOLE_ENDS;
+	w->tell_due = false;
+}
+
 void whole_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 {
 	const struct whole_core *w = jc->whole;
 	GP_ASSERT(w);
+	if (core_is_async(jc)) {
+		async_factor_take(jc, cmd);
+		return;
+	}
 	if (cmd->view != jc->view || cmd->step != jc->generation + 1)
 		return; // of an attempt that is void
 	if (cmd->type == CMD_FACTOR)
@@ -240,10 +290,11 @@ void whole_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd
 uint32_t whole_tell(struct gp_core *c, struct job_core *jc)
 {
 	struct whole_core *w = jc->whole;
+	bool async = core_is_async(jc);
 	struct cmd cmd = {.core = (uint8_t)c->idx,
 		.job = jc->job->cfg->id,
-		.step = jc->generation + 1,
-		.view = jc->view,
+		.step = async ? jc->async->applies.number : jc->generation + 1,
+		.view = async ? 0 : jc->view,
 		.unit = w->round};
 	uint32_t sent = 0;
 	cmd.type = CMD_MEASURED;

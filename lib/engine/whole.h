@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Updates that need the whole step first: clipping by the gradient's global norm, and lamb, whose
-// rate of a tensor rests on norms over all of it. Synchronous train jobs of atomicity step only.
+// rate of a tensor rests on norms over all of it. Train jobs of atomicity step
+// whose contributions meet only: consistency bsp, or quorum.
 //
 // A block whose contributions are all there keeps their mean in the version that will be its next
 // one, unpublished, and beside it squares of norms. When a core has all its blocks so, it tells
@@ -10,6 +11,10 @@
 // the gradient, or of each tensor's update. Then each core makes its blocks' versions, some in each
 // turn, and says that its part is done as ever. With both, there are two such rounds: the update of
 // lamb is measured when the clipped gradient is known.
+//
+// In a quorum job (clipping only) home has committed the step already, by its decision's number:
+// each core goes twice over what it has staged, first to measure, then to apply. No core gets its
+// next decision before every core has been told the factor.
 //
 // What is decided, shipped and published stays what it was: until its part is done a core has
 // nothing of the step to show. A new view drops what is held. Pieces are commands of a core to
@@ -44,6 +49,7 @@ struct whole_squares {
 	double b; // update
 };
 
+// Of a quorum job only squares, factor, stage and what is due.
 struct whole_core {
 	struct gp_version **held;      // [blocks]; NULL: not there yet, or published
 	struct whole_squares *squares; // [blocks]
@@ -58,11 +64,11 @@ struct whole_core {
 };
 
 struct whole_home {
-	uint32_t step, view;
-	uint8_t round;
+	uint32_t step, view;		  // quorum: the decision's number, and 0
+	uint32_t parts[WHOLE_UPDATE + 1]; // per round: cores that have measured all their blocks
+	uint8_t round;			  // in hand
 	bool adds, sends;
-	uint32_t parts; // cores that have measured all their blocks
-	uint32_t at;	// next block to add
+	uint32_t at; // next block to add
 	uint32_t tensor;
 	struct whole_squares sum;
 	uint32_t core; // next to be told
@@ -74,6 +80,12 @@ static inline bool cfg_is_whole(const struct gp_job_config *cfg)
 {
 	return cfg->kind == GP_KIND_TRAIN &&
 	       (cfg->clip_norm > 0 || cfg->optim.kind == GP_OPTIM_LAMB);
+}
+
+// Whether workers get no result of a step before its commit.
+static inline bool cfg_results_later(const struct gp_job_config *cfg)
+{
+	return cfg_is_whole(cfg) && cfg->consistency == GP_CONSIST_BSP;
 }
 
 // Whether the job may be one.
@@ -93,7 +105,17 @@ void whole_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd
 // What home and the core itself have not been told yet.
 uint32_t whole_tell(struct gp_core *c, struct job_core *jc);
 
+// A quorum job. A commit is to be applied: false, until its factor is known; then what was measured
+// is over with whole_async_end.
+bool whole_async_ready(struct gp_core *c, struct job_core *jc, uint32_t *work) GP_MUST_CHECK;
+void whole_async_end(struct job_core *jc);
+
 // whole_home.c
+// Whether cores wait for the factor of an earlier step.
+static inline bool whole_is_busy(const struct home *h)
+{
+	return h->whole && (h->whole->adds || h->whole->sends);
+}
 void whole_measured(struct job_core *jc, const struct cmd *cmd);
 uint32_t whole_home_tick(struct gp_core *c, struct job_core *jc);
 

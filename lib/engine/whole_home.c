@@ -28,25 +28,36 @@ int whole_home_create(struct gp_job *j, struct gp_arena *arena)
 	return w->ratios ? 0 : -ENOMEM;
 }
 
-// Whether the attempt that is measured is the one in hand.
+// Whether the attempt that is measured is the one in hand; what a quorum has committed is.
 static bool is_current(const struct gp_consist *x, uint32_t step, uint32_t view)
 {
-	return view == x->view && step == x->generation + 1;
+	return gp_consist_is_async(x) || (view == x->view && step == x->generation + 1);
 }
 
 void whole_measured(struct job_core *jc, const struct cmd *cmd)
 {
 	struct whole_home *w = jc->job->home->whole;
-	GP_ASSERT(w);
+	GP_ASSERT(w && cmd->unit >= WHOLE_GRADIENT && cmd->unit <= WHOLE_UPDATE);
 	if (!is_current(&jc->job->home->consist, cmd->step, cmd->view))
 		return;
-	if (w->step != cmd->step || w->view != cmd->view || w->round != cmd->unit) {
-		*w = (struct whole_home){.step = cmd->step,
-			.view = cmd->view,
-			.round = (uint8_t)cmd->unit,
-			.ratios = w->ratios};
+	if (w->step != cmd->step || w->view != cmd->view) {
+		*w = (struct whole_home){.step = cmd->step, .view = cmd->view, .ratios = w->ratios};
 	}
-	w->adds = ++w->parts == jc->job->unit_parts[0];
+	w->parts[cmd->unit]++;
+}
+
+// A core may have the next round behind it before the last one has been told of this.
+static void round_begin(const struct gp_job *j, struct whole_home *w)
+{
+	uint32_t round =
+		w->parts[WHOLE_GRADIENT] == j->unit_parts[0] ? WHOLE_GRADIENT : WHOLE_UPDATE;
+	if (w->parts[round] != j->unit_parts[0])
+		return;
+	w->parts[round] = 0;
+	w->round = (uint8_t)round;
+	w->adds = true;
+	w->at = w->tensor = w->core = 0;
+	w->sum = (struct whole_squares){0};
 }
 
 // ---- adding
@@ -117,6 +128,8 @@ static void factors_send(struct gp_core *c, const struct job_core *jc)
 uint32_t whole_home_tick(struct gp_core *c, struct job_core *jc)
 {
 	struct whole_home *w = jc->job->home->whole;
+	if (!w->adds && !w->sends)
+		round_begin(jc->job, w);
 	if (!w->adds && !w->sends)
 		return 0;
 	if (!is_current(&jc->job->home->consist, w->step, w->view)) {

@@ -6,6 +6,7 @@
 
 #include <gp_engine.h>
 
+#include <math.h>
 #include <stdlib.h>
 
 float ledger_gradient(const struct sim_opts *o, uint32_t rank, uint32_t step, uint32_t element)
@@ -17,7 +18,7 @@ float ledger_gradient(const struct sim_opts *o, uint32_t rank, uint32_t step, ui
 
 float ledger_initial(uint32_t rank, uint32_t element)
 {
-	return (float)((rank * 7 + element) % 5);
+	return (float)((rank * 7 + element) % LEDGER_INITIALS);
 }
 
 static bool is_staged(const struct ledger *l)
@@ -101,8 +102,11 @@ void ledger_begin(struct ledger *l, uint32_t generation, const float *values, ui
 	l->closed = step;
 	if (l->o->train || (l->o->embed && l->o->restored))
 		memcpy(l->initial, values, sizeof(float) * l->k->m->elems_total);
-	for (uint32_t r = 0; r < l->o->workers; r++)
+	for (uint32_t r = 0; r < l->o->workers; r++) {
 		l->clock[r] = step;
+		for (uint32_t i = 0; i < LEDGER_INITIALS; i++)
+			l->now[r][i] = (float)i;
+	}
 	struct ledger_row *row = row_make(l, generation);
 	memcpy(row->values, l->initial, sizeof(float) * l->k->m->elems_total);
 }
@@ -146,8 +150,10 @@ static void use(struct ledger *l, uint32_t rank, uint32_t step, bool counts)
 		return;
 	}
 	g->used = true;
-	if (counts && (is_staged(l)))
+	if (counts && is_staged(l)) {
 		l->total[rank] += gradient_of(l, rank, step);
+		l->added[rank] += gradient_of(l, rank, step);
+	}
 	if (gp_before(l->clock[rank], step))
 		l->clock[rank] = step;
 }
@@ -167,6 +173,28 @@ static void late_use(struct ledger *l, uint32_t rank, uint32_t before)
 		use(l, rank, oldest->step, l->o->stale != GP_STALE_REFUSE);
 }
 
+static uint32_t elements_of(const struct ledger *l, uint32_t rank)
+{
+	uint32_t all = l->k->m->elems_total, workers = l->o->workers;
+	return rank < all ? (all - 1 - rank) / workers + 1 : 0;
+}
+
+// The squares are whole numbers, and so is their sum: in whatever order.
+static void clipped_step(struct ledger *l)
+{
+	double sum = 0;
+	for (uint32_t r = 0; r < l->o->workers; r++)
+		sum += (double)l->added[r] * (double)l->added[r] * elements_of(l, r);
+	float clip = l->k->m->clip, factor = 1;
+	if (sqrt(sum) > (double)clip)
+		factor = (float)((double)clip / sqrt(sum));
+	for (uint32_t r = 0; r < l->o->workers; r++) {
+		float g = l->added[r] * factor;
+		for (uint32_t i = 0; i < LEDGER_INITIALS; i++)
+			l->now[r][i] = l->now[r][i] - g;
+	}
+}
+
 static void quorum_commit(struct ledger *l, const struct gp_decision *d)
 {
 	uint32_t n = gp_ranks_count(&d->members);
@@ -176,8 +204,11 @@ static void quorum_commit(struct ledger *l, const struct gp_decision *d)
 		oracle_broken(l->k, "step %u is closed with %u ranks", d->step, n);
 	if (!l->o->train)
 		memset(l->total, 0, sizeof(l->total));
+	memset(l->added, 0, sizeof(l->added));
 	gp_ranks_foreach(r, &d->others) late_use(l, r, d->step);
 	gp_ranks_foreach(r, &d->members) use(l, r, d->step, true);
+	if (l->k->m->clip > 0)
+		clipped_step(l);
 	l->closed = d->step;
 }
 
@@ -215,6 +246,14 @@ static uint32_t rank_of(const struct ledger *l, uint32_t element)
 	return element % l->o->workers;
 }
 
+static float staged_value(const struct ledger *l, uint32_t element)
+{
+	float sum = l->total[rank_of(l, element)];
+	if (l->k->m->clip > 0)
+		return l->now[rank_of(l, element)][(uint32_t)l->initial[element]];
+	return l->initial[element] + (l->o->train ? -sum : sum);
+}
+
 void ledger_cut(struct ledger *l, const struct gp_decision *d)
 {
 	if (d->step != l->cut + 1)
@@ -223,10 +262,8 @@ void ledger_cut(struct ledger *l, const struct gp_decision *d)
 	struct ledger_row *row = row_make(l, d->step);
 	if (!is_staged(l))
 		return; // each core fills in its blocks when it comes to it
-	for (uint32_t i = 0; i < l->k->m->elems_total; i++) {
-		float sum = l->total[rank_of(l, i)];
-		row->values[i] = l->initial[i] + (l->o->train ? -sum : sum);
-	}
+	for (uint32_t i = 0; i < l->k->m->elems_total; i++)
+		row->values[i] = staged_value(l, i);
 }
 
 // ---- direct: what cores have marked
@@ -261,8 +298,9 @@ void ledger_marked(struct ledger *l, uint32_t rank, uint32_t block, uint32_t ste
 
 static float expected(const struct ledger *l, uint32_t block, uint32_t element)
 {
-	float sum = is_staged(l) ? l->total[rank_of(l, element)]
-				 : l->sums[cell(l, rank_of(l, element), block)];
+	if (is_staged(l))
+		return staged_value(l, element);
+	float sum = l->sums[cell(l, rank_of(l, element), block)];
 	return l->initial[element] + (l->o->train ? -sum : sum);
 }
 

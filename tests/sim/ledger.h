@@ -17,8 +17,9 @@
 
 #include <gp_consist.h>
 
-#define LEDGER_ROWS  64 // generations remembered
-#define LEDGER_GIVEN 8	// contributions of a rank remembered
+#define LEDGER_ROWS	64 // generations remembered
+#define LEDGER_GIVEN	8  // contributions of a rank remembered
+#define LEDGER_INITIALS 5  // values that elements begin as: 0, 1, ...
 
 struct oracle;
 
@@ -51,8 +52,11 @@ struct ledger {
 	struct gp_ranks members;
 	struct ledger_given given[SIM_WORKERS_MAX][LEDGER_GIVEN];
 	float total[SIM_WORKERS_MAX]; // staged: of a rank's elements
-	float *sums;		      // direct: [rank][block]
-	uint32_t *last;		      // direct: [rank][block], latest step marked
+	// Clipped: of a rank's elements by what they began as, and what the commit in hand adds.
+	float now[SIM_WORKERS_MAX][LEDGER_INITIALS];
+	float added[SIM_WORKERS_MAX];
+	float *sums;	// direct: [rank][block]
+	uint32_t *last; // direct: [rank][block], latest step marked
 	float *initial;
 	struct ledger_row rows[LEDGER_ROWS];
 };

@@ -207,9 +207,11 @@ static void mode_choose(struct sim_opts *o, const struct sim_limits *l)
 // Of those jobs that may: updates that need the gradient of the whole step.
 static void whole_choose(struct sim_opts *o)
 {
-	if (o->consistency != GP_CONSIST_BSP || !o->train || o->atomicity != GP_ATOM_STEP)
+	bool bsp = o->consistency == GP_CONSIST_BSP;
+	bool meet = bsp || o->consistency == GP_CONSIST_QUORUM;
+	if (!meet || !o->train || o->atomicity != GP_ATOM_STEP)
 		return;
-	o->lamb = below(o, D_WHOLE, 3) == 0;
+	o->lamb = bsp && below(o, D_WHOLE, 3) == 0;
 	o->clip_percent = below(o, D_WHOLE + 1, 2) ? (uint32_t)spread(o, D_WHOLE + 2, 30, 150) : 0;
 }
 

@@ -7,6 +7,9 @@
 
 float whole_clip(const struct model *m, uint32_t percent)
 {
+	// A rank's elements are as large as its gradient, 1 to 64.
+	if (m->exact)
+		return sqrtf((float)m->elems_total) * 0.37f * (float)percent;
 	// Elements of all ranks are independent and even in [-1, 1).
 	float norm = sqrtf((float)m->elems_total * (float)m->o->workers / 3.0f);
 	if (m->mean)

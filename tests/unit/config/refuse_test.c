@@ -332,9 +332,9 @@ Test(refuse, optimizers_that_cannot_be)
 		{OPTIMIZER("lr: 1, name: adam, beta2: 1"),
 			"t.yaml:6:44: jobs[0].optimizer.beta2: 1 is out of range 0..0.9999999"},
 		{OPTIMIZER_OF("consistency: ssp,", "lr: 1, clip_norm: 1"),
-			"t.yaml:6:25: jobs[0].optimizer.clip_norm: is for consistency bsp; this "
-			"job's is "
-			"ssp"},
+			"t.yaml:6:25: jobs[0].optimizer.clip_norm: is for consistency bsp and "
+			"quorum; "
+			"this job's is ssp"},
 		{OPTIMIZER_OF("atomicity: tensor,", "lr: 1, clip_norm: 1"),
 			"t.yaml:6:25: jobs[0].optimizer.clip_norm: a limit is for atomicity step; "
 			"this "

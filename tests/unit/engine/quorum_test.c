@@ -3,6 +3,8 @@
 // A quorum closes a step; what comes late counts in the next one, or is refused.
 #include "async_rig.h"
 
+#include <math.h>
+
 static struct rig *quorum_up(uint8_t policy, uint32_t cores)
 {
 	struct rig *r = async_new(GP_CONSIST_QUORUM, GP_ATOM_STEP, 3);
@@ -99,6 +101,51 @@ Test(async, a_quorum_trains_on_the_mean_of_those_who_came)
 		cr_assert_eq(got[i], rig_value(0, 0, 2, i) - LR * (s / 2.0f));
 	}
 	rig_free(r);
+}
+
+static double squares(const float *v, uint32_t elems)
+{
+	double lane[16] = {0};
+	for (uint32_t i = 0; i < elems; i++)
+		lane[i % 16] += (double)v[i] * (double)v[i];
+	for (uint32_t half = 8; half > 0; half /= 2)
+		for (uint32_t j = 0; j < half; j++)
+			lane[j] += lane[j + half];
+	return lane[0];
+}
+
+// The norm is of what the step comes to, over all blocks on all cores.
+Test(async, a_quorum_clips_what_it_closes)
+{
+	static const float limits[] = {100, 1e9f};
+	for (uint32_t k = 0; k < 8; k++) {
+		struct rig *r = async_new(GP_CONSIST_QUORUM, GP_ATOM_STEP, 3);
+		float g[BLOCKS][BLOCK_ELEMS], got[BLOCK_ELEMS], limit = limits[k / 4];
+		double sum = 0;
+		r->cfg.cores_count = 1 + k % 4;
+		r->jobs[0].quorum_min = 2;
+		r->jobs[0].mean = true;
+		r->jobs[0].clip_norm = limit;
+		async_up(r);
+		worker_push_all(&r->w[2], 1, false);
+		worker_push_all(&r->w[0], 1, false);
+		rig_run(r);
+		for (uint32_t b = 0; b < BLOCKS; b++) {
+			for (uint32_t i = 0; i < model_elems(b); i++)
+				g[b][i] = (rig_value(0, 1, b, i) + rig_value(2, 1, b, i)) / 2.0f;
+			sum += squares(g[b], model_elems(b));
+		}
+		float factor = sqrt(sum) > (double)limit ? (float)((double)limit / sqrt(sum)) : 1;
+		cr_assert_eq(factor < 1, k < 4);
+		uint32_t generation = granted(&r->w[0], 1, 2);
+		for (uint32_t b = 0; b < BLOCKS; b++) {
+			pull_block(&r->w[0], b, generation, got);
+			for (uint32_t i = 0; i < model_elems(b); i++)
+				cr_assert_eq(got[i],
+					rig_value(0, 0, b, i) - LR * (g[b][i] * factor), "%u", b);
+		}
+		rig_free(r);
+	}
 }
 
 static void rounds(struct rig *r, uint32_t count)
