@@ -116,6 +116,7 @@ static uint32_t reader_slot(const struct reg_job *rj)
 static void registration_void(struct reg_job *rj)
 {
 	rj->definer = GP_RANKS_MAX;
+	rj->fits_elems = 0;
 	rj->tensors_count = 0;
 	names_clear(&rj->by_name);
 	for (uint32_t i = 0; i < rj->cfg->workers; i++)

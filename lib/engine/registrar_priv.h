@@ -31,6 +31,8 @@ struct reg_job {
 	uint32_t readers_count;
 	uint32_t payload_max; // smallest of the members
 	uint32_t definer;     // rank whose list is the job's, or GP_RANKS_MAX
+	uint32_t
+		fits_elems; // the definer's list fits memory_max in blocks of so many; 0: not known
 	uint32_t tensors_count;
 	struct job_tensor *tensors; // [tensors_max], in the definer's order until the layout sorts
 	struct names by_name;	    // of tensors

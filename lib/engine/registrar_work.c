@@ -166,15 +166,18 @@ static bool count_agrees(
 	return false;
 }
 
-static bool memory_suffices(
-	const struct gp_registrar *r, const struct reg_job *rj, struct gp_refuse *x)
+// All tensors are looked at once, not with each REGISTER of every worker.
+static bool memory_suffices(const struct gp_registrar *r, struct reg_job *rj, struct gp_refuse *x)
 {
-	if (rj->job || !definer_complete(rj))
+	uint32_t elems = reg_block_elems(reg_smallest_payload(r, rj));
+	if (rj->job || !definer_complete(rj) || rj->fits_elems == elems)
 		return true;
 	x->expected = rj->cfg->memory_max;
 	x->seen = reg_memory_needed(r, rj);
-	if (x->seen <= x->expected)
+	if (x->seen <= x->expected) {
+		rj->fits_elems = elems;
 		return true;
+	}
 	x->reason = GP_REFUSAL_OVER_QUOTA;
 	refuse_text(x, "job %s: the model needs %llu bytes, its memory_max is %llu", rj->cfg->name,
 		(unsigned long long)x->seen, (unsigned long long)x->expected);
