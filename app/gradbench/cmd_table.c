@@ -6,6 +6,8 @@
 #include "gradbench.h"
 #include "table.h"
 
+#include <gp_kept.h>
+
 #include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #define OPS	 (UINT32_C(1) << 20) // of one measurement
 #define SKEW	 0.99
 #define SUBJECTS 2
+#define COPIES	 (1u << 20) // to reckon with
 
 enum work { WORK_UPDATE, WORK_GET, WORKS };
 enum ids { IDS_UNIFORM, IDS_ZIPF, IDS_KINDS };
@@ -132,6 +135,24 @@ static double memory_ratio(const struct table_bench *b, uint32_t s)
 	       ((double)b->rows * b->dim * 2 * sizeof(float));
 }
 
+// Bytes that a row takes, and of them values and sums.
+static double row_bytes(const struct table_bench *b, uint32_t s)
+{
+	return (double)b->subjects[s]->bytes(b->state[s]) / (double)b->rows;
+}
+
+static uint32_t row_payload(const struct table_bench *b)
+{
+	return b->dim * 2 * (uint32_t)sizeof(float);
+}
+
+// What a row takes once more while a generation is read that it was changed after.
+static double copy_bytes(const struct table_bench *b)
+{
+	const struct gp_kept_config cfg = {.copies_max = COPIES, .floats = 2 * b->dim};
+	return (double)gp_kept_size(&cfg) / COPIES;
+}
+
 static void text_print(const struct table_bench *b)
 {
 	bench_env_text(&b->env, &b->guard);
@@ -147,8 +168,13 @@ static void text_print(const struct table_bench *b)
 				1e3 / x.median, 1e3 / x.max, 1e3 / x.min, x.median,
 				100 * bench_series_spread(ns));
 		}
-		printf("%-10s memory: %.3f of the payload\n", b->subjects[s]->name,
-			memory_ratio(b, s));
+		printf("%-10s memory: %.3f of the payload: %.1f bytes a row, %u of them values and "
+		       "sums\n",
+			b->subjects[s]->name, memory_ratio(b, s), row_bytes(b, s), row_payload(b));
+		if (b->subjects[s]->whole)
+			printf("%-10s kept: %.1f bytes a copy of a row, for generations that are "
+			       "read\n",
+				b->subjects[s]->name, copy_bytes(b));
 		const struct table_whole *w = &b->whole[s];
 		if (b->subjects[s]->whole)
 			printf("%-10s snapshot: ns of a row: ids %.1f, sort %.1f, read %.1f: %.2f "
@@ -164,8 +190,10 @@ static void json_print(const struct table_bench *b)
 	bench_env_json(&b->env, &b->guard);
 	printf("\"rows\":%llu,\"dim\":%u,\"tables\":[", (unsigned long long)b->rows, b->dim);
 	for (uint32_t s = 0; s < b->subjects_count; s++) {
-		printf("%s{\"name\":\"%s\",\"memory_ratio\":%.4f,\"work\":[", s ? "," : "",
-			b->subjects[s]->name, memory_ratio(b, s));
+		printf("%s{\"name\":\"%s\",\"memory_ratio\":%.4f,\"row_bytes\":%.2f,"
+		       "\"payload_bytes\":%u,\"copy_bytes\":%.2f,\"work\":[",
+			s ? "," : "", b->subjects[s]->name, memory_ratio(b, s), row_bytes(b, s),
+			row_payload(b), b->subjects[s]->whole ? copy_bytes(b) : 0);
 		for (uint32_t i = 0; i < IDS_KINDS * WORKS; i++) {
 			struct bench_stat x = bench_series_stat(&b->ns[s][i / WORKS][i % WORKS]);
 			printf("%s{\"ids\":\"%s\",\"work\":\"%s\",\"mrows_s\":%.3f,"
@@ -210,7 +238,8 @@ static int usage(FILE *to)
 		"  --dim N     values of a row, 1..1024 (default 16)\n"
 		"  --rounds N  rounds kept, 1..101 (default 11)\n"
 		"  --alone     without liburcu's cds_lfht beside it\n\n"
-		"M rows/s by CPU time; memory: of what values and adagrad's sums take.\n");
+		"M rows/s by CPU time; memory: of what values and adagrad's sums take, and of a\n"
+		"copy that is kept of a row for a generation that is read.\n");
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
 

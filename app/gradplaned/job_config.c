@@ -65,6 +65,9 @@ static void tables_fill(struct gp_job_config *out, const struct gp_config_job *j
 			.seed = t->seed,
 			.eviction = evictions[t->eviction],
 			.evict_after = t->evict_after,
+			.evict_reads = t->evict_reads,
+			.own_optim = true,
+			.optim = gp_config_table_optim(j, t),
 			.kept_percent = t->kept,
 		};
 		snprintf(out->tables[i].name, sizeof(out->tables[i].name), "%s", t->name);

@@ -263,5 +263,8 @@ const char *gp_recorder_mode_name(enum gp_recorder_mode v);
 
 // The optimizer of a job that was loaded, as lib/optim takes it.
 struct gp_optim_params gp_config_optim(const struct gp_config_optimizer *o);
+// The same of one table of an embed job.
+struct gp_optim_params gp_config_table_optim(
+	const struct gp_config_job *j, const struct gp_config_table *t);
 
 #endif

@@ -24,6 +24,9 @@ struct gp_config_table {
 	uint32_t seed;
 	enum gp_eviction eviction;
 	uint32_t evict_after; // commits; eviction age
+	bool evict_reads;     // pulls count too
+	uint32_t optimizer;   // 0: the job's; else 1 + enum gp_optimizer
+	float lr;	      // 0: the job's
 	uint32_t kept;	      // percent of rows_max: copies for generations that are read
 };
 

@@ -28,6 +28,8 @@ static const char *const codec_names[] = {
 	"f32", "bf16", "f16", "int8", "sign", "topk", "topk_bf16", "topk_f16", "auto", NULL};
 static const char *const optimizer_names[] = {"sgd", "momentum", "nesterov", "adagrad", "adam",
 	"adamw", "ftrl", "rowwise_adagrad", "lamb", NULL};
+static const char *const table_optimizer_names[] = {"job", "sgd", "momentum", "nesterov", "adagrad",
+	"adam", "adamw", "ftrl", "rowwise_adagrad", NULL};
 static const char *const schedule_names[] = {"constant", "step", "cosine", NULL};
 
 #define KIB 1024.0
@@ -437,6 +439,15 @@ const struct row gp_config_rows[] = {
 	{"jobs[].tables[].evict_after", VALUE_UINT, TABLE(evict_after), .def = "0", .min = 0, .max = 1e9,
 	 .def_doc = "none: required for eviction age",
 	 .help = "Commits, of all workers, since the row's last write."},
+	{"jobs[].tables[].evict_reads", VALUE_BOOL, TABLE(evict_reads), .def = "false",
+	 .help = "A pull of a row counts for eviction as a write does; 8 bytes a row. A start from a snapshot "
+		 "knows only of writes."},
+	{"jobs[].tables[].optimizer", VALUE_ENUM, TABLE(optimizer), .def = "job",
+	 .names = table_optimizer_names, .help = "Of this table's rows; `job`: `jobs[].optimizer`. Another one has its own "
+		 "defaults, and the schedule of the job's. All tables of a job keep the same arrays of state: adam goes "
+		 "with adamw, momentum with nesterov."},
+	{"jobs[].tables[].lr", VALUE_FLOAT, TABLE(lr), .def = "0", .min = 0, .max = 1000,
+	 .def_doc = "that of `jobs[].optimizer`", .help = "Learning rate of this table's rows."},
 	{"jobs[].tables[].kept", VALUE_UINT, TABLE(kept), .def = "25", .min = 1, .max = 400,
 	 .help = "Memory for what rows were in generations that are being read, in percent of `rows_max`. "
 		 "When it runs out the oldest of these generations are gone, and who reads them begins anew; "

@@ -31,9 +31,58 @@ void gp_config_table_init(struct gp_config_table *t)
 
 // ---- memory
 
-static uint32_t row_state(const struct gp_config_job *j, uint32_t dim)
+// An optimizer other than the job's begins with its own defaults.
+struct gp_optim_params gp_config_table_optim(
+	const struct gp_config_job *j, const struct gp_config_table *t)
 {
-	return gp_optim_row_state(gp_config_optim(&j->optimizer).kind, dim);
+	struct gp_config_optimizer o = j->optimizer;
+	if (t->optimizer > 0 && t->optimizer - 1 != o.name) {
+		o.name = t->optimizer - 1;
+		o.momentum = o.name == GP_OPTIMIZER_MOMENTUM || o.name == GP_OPTIMIZER_NESTEROV
+				     ? 0.9f
+				     : 0.0f;
+		bool adagrad =
+			o.name == GP_OPTIMIZER_ADAGRAD || o.name == GP_OPTIMIZER_ROWWISE_ADAGRAD;
+		o.weight_decay = o.name == GP_OPTIMIZER_ADAMW ? 0.01f : 0.0f;
+		o.beta1 = 0.9f;
+		o.beta2 = 0.999f;
+		o.epsilon = adagrad ? 1e-10f : 1e-8f;
+		o.initial_accumulator = o.l1 = o.l2 = 0;
+		o.ftrl_beta = 1;
+	}
+	if (t->lr > 0)
+		o.lr = t->lr;
+	return gp_config_optim(&o);
+}
+
+static uint32_t row_state(const struct gp_config_job *j, const struct gp_config_table *t)
+{
+	return gp_optim_row_state(gp_config_table_optim(j, t).kind, t->dim);
+}
+
+// Whether snapshots have the same arrays of both.
+static bool arrays_same(enum gp_optim_kind a, enum gp_optim_kind b)
+{
+	bool same = gp_optim_is_rowwise(a) == gp_optim_is_rowwise(b) &&
+		    gp_optim_states(a) == gp_optim_states(b);
+	for (uint32_t i = 0; same && i < gp_optim_states(a); i++)
+		same = strcmp(gp_optim_state_name(a, i), gp_optim_state_name(b, i)) == 0;
+	return same;
+}
+
+static int table_optim_check(const struct check *at, const struct gp_config_table *t)
+{
+	const struct gp_config_job *j = at->job;
+	const struct gp_optim_params own = gp_config_table_optim(j, t),
+				     jobs = gp_config_optim(&j->optimizer);
+	const char *why;
+	if (gp_optim_check(&own, &why) != 0)
+		return REFUSE(at, "jobs[].tables[].optimizer", "cannot be: %s", why);
+	if (!arrays_same(own.kind, jobs.kind))
+		return REFUSE(at, "jobs[].tables[].optimizer",
+			"%s keeps other arrays of state than the job's, which is %s",
+			gp_optim_name(own.kind), gp_optim_name(jobs.kind));
+	return 0;
 }
 
 uint64_t gp_config_table_bytes(
@@ -42,9 +91,9 @@ uint64_t gp_config_table_bytes(
 	uint64_t rows = gp_div_up(t->rows_max, cores);
 	if (cores > 1)
 		rows += rows / CORE_ROWS_SPARE + CORE_ROWS_MORE;
-	uint32_t state = row_state(j, t->dim);
+	uint32_t state = row_state(j, t), used = t->evict_reads ? 2 : 0;
 	uint32_t values = t->type == GP_TABLE_BF16 ? (t->dim + 1) / 2 : t->dim;
-	uint64_t row = gp_align_up(sizeof(float) * (values + state), ROW_ALIGN);
+	uint64_t row = gp_align_up(sizeof(float) * (values + state + used), ROW_ALIGN);
 	uint64_t segments = gp_pow2_up(gp_div_up(rows, SEGMENT_ROWS));
 	uint64_t slabs = segments + segments / 16 + 16 + gp_div_up(rows, SLAB / row);
 	uint64_t table = slabs * (SLAB + 24) + segments * 4 * sizeof(void *) + STRIPES_SIZE +
@@ -80,7 +129,13 @@ static int tables_check(const struct check *k)
 		if (age != (t->evict_after > 0))
 			return REFUSE(&at, "jobs[].tables[].evict_after",
 				age ? "is missing; eviction age needs it" : "is for eviction age");
-		if (t->dim + row_state(j, t->dim) > ROWS_MAX)
+		if (t->evict_reads && t->eviction == GP_EVICTION_NONE)
+			return REFUSE(
+				&at, "jobs[].tables[].evict_reads", "is for eviction age and step");
+		rc = table_optim_check(&at, t);
+		if (rc != 0)
+			return rc;
+		if (t->dim + row_state(j, t) > ROWS_MAX)
 			return REFUSE(&at, "jobs[].tables[].dim",
 				"%u: values and optimizer state of a row are more than %u floats",
 				t->dim, ROWS_MAX);

@@ -29,6 +29,7 @@ struct embed_table {
 	uint32_t push_max;  // rows that one push may have here; tables that evict under pressure
 	uint32_t *rank_has; // [workers]: of the push in waiting; NULL where there is no push_max
 	uint32_t kept_max;
+	struct gp_optim_plan plan;  // of the last commit applied; kernel NULL: none yet
 	uint64_t pin_rows;	    // rows in the generation that is pinned
 	_Atomic uint32_t kept_now;  // copies; read by control
 	_Atomic uint32_t shortages; // waits for the end of a pin; read by control
@@ -57,6 +58,13 @@ struct embed_core {
 static inline bool cfg_embeds(const struct gp_job_config *cfg)
 {
 	return cfg->kind == GP_KIND_EMBED;
+}
+
+// The optimizer of a table's rows.
+static inline const struct gp_optim_params *embed_optim(
+	const struct gp_job_config *cfg, const struct gp_job_table *t)
+{
+	return t->own_optim ? &t->optim : &cfg->optim;
 }
 
 // embed_job.c

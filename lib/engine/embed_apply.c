@@ -52,9 +52,9 @@ static uint32_t rows_update(struct job_core *jc, struct embed_table *t, uint32_t
 	float lr_scale = cfg->staleness_lr ? 1.0f / (1.0f + (float)staleness) : 1.0f;
 	for (uint32_t i = 0; i < n; i++)
 		row_keep(t, e->ids[i], jc->generation);
-	if (!jc->plan.kernel || jc->plan.step != e->updates)
-		gp_optim_plan_init(&jc->plan, &cfg->optim, e->updates);
-	if (gp_rows_update(t->rows, &jc->plan, lr_scale, e->ids, e->values, n, e->refused) == 0)
+	if (!t->plan.kernel || t->plan.step != e->updates)
+		gp_optim_plan_init(&t->plan, embed_optim(cfg, t->cfg), e->updates);
+	if (gp_rows_update(t->rows, &t->plan, lr_scale, e->ids, e->values, n, e->refused) == 0)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		if (!e->refused[i])

@@ -34,13 +34,14 @@ static struct gp_rows_config rows_config(const struct gp_job_config *cfg,
 		.rows_max = core_rows(t, cores),
 		.dim = t->dim,
 		.bf16 = t->bf16,
-		.optim = cfg->optim,
+		.optim = *embed_optim(cfg, t),
 		.initial = t->initial,
 		.initial_scale = t->initial_scale,
 		.seed = t->seed,
 		.hash_key = gp_rows_mix(secret ^ cfg->id),
 		.eviction = t->eviction,
 		.evict_after = t->evict_after,
+		.reads = t->evict_reads,
 	};
 }
 
@@ -48,7 +49,8 @@ bool embed_table_legal(const struct gp_job_config *cfg, const struct gp_job_tabl
 {
 	const struct gp_rows_config rows = rows_config(cfg, t, 1, 0);
 	const char *why;
-	return t->name[0] != 0 && t->kept_percent > 0 && gp_rows_check(&rows, &why) == 0;
+	return t->name[0] != 0 && t->kept_percent > 0 && rows.optim.kind != GP_OPTIM_LAMB &&
+	       gp_rows_check(&rows, &why) == 0;
 }
 
 static struct gp_kept_config kept_config(
@@ -57,7 +59,7 @@ static struct gp_kept_config kept_config(
 	uint64_t rows = core_rows(t, e->cfg.cores_count), copies = rows * t->kept_percent / 100;
 	return (struct gp_kept_config){
 		.copies_max = (uint32_t)GP_MIN(GP_MAX(copies, 1), UINT32_C(1) << 31),
-		.floats = t->dim + gp_optim_row_state(cfg->optim.kind, t->dim),
+		.floats = t->dim + gp_optim_row_state(embed_optim(cfg, t)->kind, t->dim),
 		.hash_key = gp_rows_mix(e->cfg.seed ^ cfg->id) + 1,
 	};
 }

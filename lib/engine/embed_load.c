@@ -52,8 +52,9 @@ static bool row_put(struct gp_job *j, struct gp_rows *rows, uint64_t id, uint32_
 
 static bool table_load(struct gp_job *j, uint32_t t, const struct gp_restore_tensor *x)
 {
-	const struct gp_optim_params *optim = &j->cfg->optim;
-	uint32_t dim = j->cores[0].embed->tables[t].cfg->dim;
+	const struct gp_job_table *cfg = j->cores[0].embed->tables[t].cfg;
+	const struct gp_optim_params *optim = embed_optim(j->cfg, cfg);
+	uint32_t dim = cfg->dim;
 	const struct gp_restore_rows *y = x->rows;
 	for (uint64_t i = 0; i < y->count; i++) {
 		uint64_t id = y->ids[i], later = y->ids[GP_MIN(i + AHEAD, y->count - 1)];

@@ -5,6 +5,7 @@
 #ifndef GP_ENGINE_TABLES_H
 #define GP_ENGINE_TABLES_H
 
+#include <gp_optim.h>
 #include <gp_rows.h>
 #include <gp_wire.h>
 
@@ -23,7 +24,10 @@ struct gp_job_table {
 	uint64_t seed;
 	enum gp_rows_eviction eviction;
 	uint32_t evict_after;  // commits since a row's last write, GP_ROWS_EVICT_AGE
+	bool evict_reads;      // or since it was last pulled
 	uint32_t kept_percent; // of rows_max: what rows were, for generations that are read
+	bool own_optim;	       // `optim`; else the job's
+	struct gp_optim_params optim;
 };
 
 // A table of an embed job, all cores; exact when the job rests.

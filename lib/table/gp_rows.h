@@ -26,7 +26,9 @@
 // Eviction is the owner's too, and only where it calls gp_rows_evict: GP_ROWS_EVICT_AGE drops rows
 // not written for evict_after steps; GP_ROWS_EVICT_STEP, while the table is more than 15/16 full,
 // rows older than a limit that halves with every round through the table that did not make room.
-// Both look at a few buckets a call, and tell which ids went, so that a replica can follow.
+// Both look at a few buckets a call, and tell which ids went, so that a replica can follow. With
+// `reads` a row that gp_rows_use names counts as written then, for eviction alone: 8 bytes a row,
+// which readers, copies and restored rows do not have.
 //
 // Errors: -EINVAL from gp_rows_check only. Asserts: use before init, a batch's step not the plan's.
 #ifndef GP_ROWS_H
@@ -63,6 +65,7 @@ struct gp_rows_config {
 	uint64_t hash_key; // secret, so that nobody chooses ids that meet in one bucket
 	enum gp_rows_eviction eviction;
 	uint32_t evict_after; // steps, GP_ROWS_EVICT_AGE: at least 1
+	bool reads;	      // eviction looks at the last use, not only at the last write
 };
 
 struct gp_rows;
@@ -93,6 +96,8 @@ uint32_t gp_rows_update(struct gp_rows *t, const struct gp_optim_plan *plan, flo
 	const uint64_t *ids, const float *grads, uint32_t n, bool *refused);
 // out[i * dim ..] = the values of row ids[i]; those that are not there read as their initial ones.
 void gp_rows_get(const struct gp_rows *t, const uint64_t *ids, uint32_t n, float *out);
+// They are in use at `step`: with `reads`, those that are there.
+void gp_rows_use(struct gp_rows *t, const uint64_t *ids, uint32_t n, uint32_t step);
 // How many of them are not there.
 uint32_t gp_rows_absent(const struct gp_rows *t, const uint64_t *ids, uint32_t n) GP_MUST_CHECK;
 // Whether a row that could not be made for want of memory of the index can be when readers have

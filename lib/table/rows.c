@@ -19,7 +19,8 @@ static uint32_t state_at(const struct gp_rows_config *cfg)
 static uint32_t row_floats(const struct gp_rows_config *cfg)
 {
 	uint32_t state = gp_optim_row_state(cfg->optim.kind, cfg->dim);
-	return (uint32_t)gp_align_up(state_at(cfg) + state, ROW_UNIT / sizeof(float));
+	uint32_t used = cfg->reads ? sizeof(uint64_t) / sizeof(float) : 0;
+	return (uint32_t)gp_align_up(state_at(cfg) + state + used, ROW_UNIT / sizeof(float));
 }
 
 static uint32_t rows_per_slab(const struct gp_rows_config *cfg)
@@ -178,6 +179,7 @@ struct gp_rows *gp_rows_init(
 		.grace = grace,
 		.state = gp_optim_row_state(cfg->optim.kind, cfg->dim),
 		.state_at = state_at(cfg),
+		.used_at = cfg->reads ? row_floats(cfg) - 2 : 0,
 		.row_units = row_floats(cfg) * (uint32_t)sizeof(float) / ROW_UNIT,
 		.rows_per_slab = rows_per_slab(cfg),
 		.dir_bits = dir_bits(cfg),

@@ -29,6 +29,25 @@ static void round_done(struct gp_rows *t)
 		t->age_limit *= 2;
 }
 
+// Of a row that was written that long ago, and perhaps read since.
+static bool is_used(const struct gp_rows *t, uint32_t row, uint32_t step, uint32_t limit)
+{
+	if (t->used_at == 0)
+		return false;
+	uint64_t used = atomic_load_explicit(rows_used(t, row), memory_order_relaxed);
+	return gp_before(step, (uint32_t)used) || step - (uint32_t)used < limit;
+}
+
+void gp_rows_use(struct gp_rows *t, const uint64_t *ids, uint32_t n, uint32_t step)
+{
+	for (uint32_t i = 0; i < n && t->used_at > 0; i++) {
+		uint64_t hash = rows_hash(t, ids[i]);
+		struct rows_place p = rows_find(rows_segment(t, hash), hash, ids[i]);
+		if (p.bucket)
+			atomic_store_explicit(rows_used(t, p.row), step, memory_order_relaxed);
+	}
+}
+
 static uint32_t bucket_sweep(struct gp_rows *t, struct rows_bucket *b, uint32_t step,
 	void (*evicted)(void *arg, uint64_t id), void *arg)
 {
@@ -37,7 +56,8 @@ static uint32_t bucket_sweep(struct gp_rows *t, struct rows_bucket *b, uint32_t 
 		struct rows_place p = {.bucket = b, .slot = s, .row = rows_row(b, s)};
 		uint32_t written = atomic_load_explicit(&b->step[s], memory_order_relaxed);
 		uint64_t id = atomic_load_explicit(&b->id[s], memory_order_relaxed);
-		if (p.row == ROW_NONE || gp_before(step, written) || step - written < limit)
+		if (p.row == ROW_NONE || gp_before(step, written) || step - written < limit ||
+			is_used(t, p.row, step, limit))
 			continue;
 		if (evicted)
 			evicted(arg, id);

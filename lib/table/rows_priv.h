@@ -42,6 +42,7 @@ struct gp_rows {
 	const struct gp_rcu_grace *grace;
 	uint32_t state;	   // f32 of optimizer state in a row
 	uint32_t state_at; // where it begins, in f32 from the row's start
+	uint32_t used_at;  // likewise the step of its last use, u64; 0: there is none
 	uint32_t row_units;
 	uint32_t rows_per_slab;
 	uint32_t dir_bits;
@@ -166,6 +167,18 @@ static inline void rows_store(float *to, const float *from, uint32_t floats)
 		_Atomic uint64_t *word = (_Atomic uint64_t *)(void *)(to + i);
 		atomic_store_explicit(word, gp_load64(from + i), memory_order_release);
 	}
+}
+
+// The step of the last use, of a row as it is stored.
+static inline void rows_stamp(const struct gp_rows *t, float *row, uint32_t step)
+{
+	if (t->used_at > 0)
+		gp_store64(row + t->used_at, step);
+}
+
+static inline _Atomic uint64_t *rows_used(const struct gp_rows *t, uint32_t row)
+{
+	return (_Atomic uint64_t *)(void *)(rows_data(t, row) + t->used_at);
 }
 
 static inline void rows_count(_Atomic uint64_t *counter, uint64_t more)

@@ -78,6 +78,7 @@ static void row_step(struct gp_rows *t, const struct gp_optim_plan *plan, float 
 	gp_optim_run(plan, &b);
 	if (t->cfg.bf16)
 		rows_pack(t, b.w_out, out);
+	rows_stamp(t, out, plan->step);
 }
 
 static void row_change(struct gp_rows *t, const struct rows_place *p, uint64_t hash, uint32_t step,
@@ -192,6 +193,7 @@ int gp_rows_put(
 	uint64_t hash = rows_hash(t, id);
 	struct rows_place p = rows_find(rows_segment(t, hash), hash, id);
 	rows_build(t, values, state, t->scratch);
+	rows_stamp(t, t->scratch, step);
 	if (p.bucket) {
 		row_change(t, &p, hash, step, t->scratch);
 		return 0;

@@ -61,6 +61,30 @@ Test(tables, what_is_printed_loads_to_the_same)
 	free(text);
 }
 
+Test(tables, one_may_have_a_rule_and_a_rate_of_its_own)
+{
+	cr_assert_eq(
+		text_parse(NODE_OK PORT_OK ADDRESS_OK
+			"jobs:\n  - {name: j, id: 1, kind: embed, workers: 1, consistency: asp,\n"
+			"     optimizer: {name: adam, lr: 1, beta1: 0.5, schedule: step, "
+			"schedule_steps: 3},\n"
+			"     tables: [{name: t, dim: 4, rows_max: 9}, {name: u, dim: 4, rows_max: "
+			"9, lr: 2},\n"
+			"       {name: v, dim: 4, rows_max: 9, optimizer: adamw, eviction: step,\n"
+			"        evict_reads: true}]}\n",
+			&config, err),
+		0, "%s", err);
+	const struct gp_config_job *j = &config.jobs[0];
+	const struct gp_optim_params t = gp_config_table_optim(j, &j->tables[0]),
+				     u = gp_config_table_optim(j, &j->tables[1]),
+				     v = gp_config_table_optim(j, &j->tables[2]);
+	cr_assert(t.kind == GP_OPTIM_ADAM && t.lr == 1 && t.beta1 == 0.5f);
+	cr_assert(u.kind == GP_OPTIM_ADAM && u.lr == 2 && u.beta1 == 0.5f);
+	cr_assert(v.kind == GP_OPTIM_ADAMW && v.lr == 1 && v.beta1 == 0.9f);
+	cr_assert(v.weight_decay == 0.01f && v.schedule.kind == GP_OPTIM_STEP);
+	cr_assert(j->tables[2].evict_reads && !j->tables[0].evict_reads);
+}
+
 Test(tables, each_optimizer_of_rows)
 {
 	cr_assert_eq(text_parse(EMBED("optimizer: {name: rowwise_adagrad, lr: 1}, ", TABLE_OK),
@@ -97,6 +121,14 @@ static const struct {
 		"t.yaml:7:15: jobs[0].tables[0].evict_after: is missing; eviction age needs it"},
 	{EMBED("", "{name: t, dim: 1, rows_max: 1, evict_after: 3}"),
 		"t.yaml:7:46: jobs[0].tables[0].evict_after: is for eviction age"},
+	{EMBED("", "{name: t, dim: 1, rows_max: 1, evict_reads: true}"),
+		"t.yaml:7:46: jobs[0].tables[0].evict_reads: is for eviction age and step"},
+	{EMBED("", "{name: t, dim: 1, rows_max: 1, optimizer: adagrad}"),
+		"t.yaml:7:46: jobs[0].tables[0].optimizer: adagrad keeps other arrays of state "
+		"than the "
+		"job's, which is sgd"},
+	{EMBED("", "{name: t, dim: 1, rows_max: 1, optimizer: lamb}"),
+		"t.yaml:7:57: jobs[0].tables[0].optimizer: lamb is not one of"},
 	{EMBED("", TABLE_OK "," TABLE_OK "," TABLE_OK "," TABLE_OK "," TABLE_OK "," TABLE_OK
 			    "," TABLE_OK "," TABLE_OK "," TABLE_OK),
 		"t.yaml:7:295: jobs[0].tables: has more than 8 items"},
@@ -148,11 +180,13 @@ Test(tables, memory_is_what_they_take)
 		t->rows_max = (uint32_t)rows[i / 12];
 		t->dim = i % 3 == 0 ? 1 : i % 3 == 1 ? 16 : 301;
 		t->type = i % 2 ? GP_TABLE_BF16 : GP_TABLE_F32;
+		t->evict_reads = i % 5 == 0;
 		j->optimizer.name = i % 12 < 6 ? GP_OPTIMIZER_FTRL : GP_OPTIMIZER_ROWWISE_ADAGRAD;
 		const struct gp_rows_config r = {.rows_max = t->rows_max,
 			.dim = t->dim,
 			.bf16 = t->type == GP_TABLE_BF16,
-			.optim = gp_config_optim(&j->optimizer)};
+			.optim = gp_config_optim(&j->optimizer),
+			.reads = t->evict_reads};
 		const struct gp_kept_config k = {
 			.copies_max = GP_MAX(t->rows_max * t->kept / 100, 1),
 			.floats = t->dim + gp_optim_row_state(r.optim.kind, t->dim)};

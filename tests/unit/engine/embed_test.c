@@ -233,6 +233,48 @@ Test(embed, rows_that_are_not_written_age)
 	rig_free(r);
 }
 
+Test(embed, rows_that_are_pulled_do_not_age_where_reads_count)
+{
+	for (uint32_t reads = 0; reads < 2; reads++) {
+		struct rig *r = embed_new(GP_CONSIST_ASP, 1, 1);
+		r->jobs[0].tables[1].eviction = GP_ROWS_EVICT_AGE;
+		r->jobs[0].tables[1].evict_after = 3;
+		r->jobs[0].tables[1].evict_reads = reads;
+		embed_up(r);
+		struct worker *w = &r->w[0];
+		push_row_done(w, 1, NARROW, 1, 2);
+		for (uint32_t step = 2; step <= 8; step++) {
+			push_row_done(w, step, NARROW, 2, 2);
+			float got[WIDE_DIM];
+			uint32_t g = granted(w, step, step + 1);
+			cr_assert(row_pull(w, g, NARROW, 1, got)); // used, if reads count
+			if (step == 8)
+				expect_row(w, g, NARROW, 1, reads ? -LR * 2 : 0, reads ? -LR : 0);
+		}
+		struct gp_table_view v;
+		cr_assert(gp_engine_table_view(r->e, 0, NARROW, &v));
+		cr_assert_eq(v.rows, reads ? 2 : 1);
+		rig_free(r);
+	}
+}
+
+Test(embed, a_table_may_have_a_rate_and_a_rule_of_its_own)
+{
+	struct rig *r = embed_new(GP_CONSIST_ASP, 1, 1);
+	struct gp_job_table *t = &r->jobs[0].tables[1];
+	t->own_optim = true;
+	t->optim = r->jobs[0].optim;
+	t->optim.lr = LR / 4;
+	embed_up(r);
+	struct worker *w = &r->w[0];
+	push_row_done(w, 1, NARROW, 1, 2);
+	push_row_done(w, 2, WIDE, 1, 2);
+	expect_row(w, granted(w, 1, 3), NARROW, 1, -LR / 4 * 2, -LR / 4);
+	push_row_done(w, 3, NARROW, 1, 2); // the plan of one is not that of the other
+	expect_row(w, granted(w, 2, 4), NARROW, 1, -LR / 4 * 4, -LR / 4 * 2);
+	rig_free(r);
+}
+
 // ---- what is refused
 
 static void expect_bad(struct rig *r, const struct place *p, const char *what)

@@ -456,6 +456,57 @@ Test(rows, age_drops_what_was_not_written)
 	free(t);
 }
 
+// Odd numbers of floats too: where the stamp lies in a row depends on what stands before it.
+Test(rows, what_is_read_counts_as_used_where_that_was_asked_for)
+{
+	for (uint32_t k = 0; k < 16; k++) {
+		struct gp_rows_config cfg = config_of(500);
+		cfg.dim = 1 + k % 4;
+		cfg.bf16 = k / 4 % 2;
+		cfg.eviction = k / 8 ? GP_ROWS_EVICT_STEP : GP_ROWS_EVICT_AGE;
+		cfg.evict_after = 10;
+		cfg.reads = true;
+		struct gp_rows *t = rows_new(&cfg);
+		const uint64_t read[] = {3, 4, 9999};
+		float values[16], row[2][32] = {0}, *state = row[0] + 16;
+		uint32_t step;
+		for (uint32_t i = 0; i < 490; i++)
+			update_one(t, 100, i, 1);
+		cr_assert_eq(gp_rows_read(t, 3, row[0], state, &step), 0);
+		gp_rows_use(t, read, 3, 107);
+		cr_assert_eq(gp_rows_read(t, 3, row[1], row[1] + 16, &step), 0);
+		cr_assert_arr_eq(row[0], row[1], sizeof(row[0]), "values and state stay");
+		cr_assert_eq(step, 100, "it was not written");
+		for (uint32_t i = 0; i < 100; i++)
+			(void)gp_rows_evict(t, 112, 1 << 12, NULL, NULL);
+		if (cfg.eviction == GP_ROWS_EVICT_AGE) {
+			cr_assert_eq(count(t), 2);
+			cr_assert_eq(gp_rows_evict(t, 116, 1 << 20, NULL, NULL), 0);
+		}
+		for (uint32_t i = 0; i < 2; i++)
+			cr_assert_eq(gp_rows_read(t, read[i], values, NULL, &step), 0);
+		update_one(t, 111, 3, 1); // a write is a use as ever
+		if (cfg.eviction == GP_ROWS_EVICT_AGE) {
+			cr_assert_eq(gp_rows_evict(t, 117, 1 << 20, NULL, NULL), 1);
+			cr_assert_eq(gp_rows_evict(t, 121, 1 << 20, NULL, NULL), 1);
+		}
+		free(t);
+	}
+}
+
+Test(rows, without_it_a_read_changes_nothing)
+{
+	struct gp_rows_config cfg = config_of(50);
+	cfg.eviction = GP_ROWS_EVICT_AGE;
+	cfg.evict_after = 10;
+	struct gp_rows *t = rows_new(&cfg);
+	const uint64_t id = 3;
+	update_one(t, 100, id, 1);
+	gp_rows_use(t, &id, 1, 109);
+	cr_assert_eq(gp_rows_evict(t, 110, 1 << 20, NULL, NULL), 1);
+	free(t);
+}
+
 Test(rows, age_wraps_with_the_step)
 {
 	struct gp_rows_config cfg = config_of(10);
