@@ -103,8 +103,12 @@ const char *restore_advice(int rc);
 const float *restore_state_find(const struct gp_snapshot *s, const char *name, uint32_t tensor);
 // restore_tables.c: whether the configuration's tables are those of the snapshot; said if not.
 bool restore_tables_fit(const struct gp_snapshot_meta *m, const struct gp_config_job *job);
-void restore_table_fill(const struct gp_snapshot *s, uint32_t table, bool rowwise,
-	struct gp_restore_tensor *out, struct gp_restore_rows *rows);
+// The table of that name; NULL: there is none.
+const struct gp_config_table *restore_table_config(
+	const struct gp_config_job *job, const char *name);
+void restore_table_fill(const struct gp_snapshot *s, uint32_t table,
+	const struct gp_config_job *job, struct gp_restore_tensor *out,
+	struct gp_restore_rows *rows);
 // Finds and proves what each job starts from, as snapshot.restore says; sets the node's epoch.
 int restore_open(struct node *n) GP_MUST_CHECK;
 // Once it is known who leads: a primary does not begin anew where there are snapshots that cannot

@@ -87,7 +87,7 @@ int restore_fill(const struct gp_snapshot *s, const struct gp_config_job *job,
 		for (uint32_t k = 0; k < gp_optim_states(optim); k++)
 			t[i].states[k] = restore_state_find(s, gp_optim_state_name(optim, k), i);
 		if (m->embed)
-			restore_table_fill(s, i, gp_optim_is_rowwise(optim), &t[i], &rows[i]);
+			restore_table_fill(s, i, job, &t[i], &rows[i]);
 	}
 	*out = (struct gp_restore){
 		.step = m->step,

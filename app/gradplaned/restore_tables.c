@@ -15,7 +15,8 @@ const char *restore_advice(int rc)
 			       : "";
 }
 
-static const struct gp_config_table *table_find(const struct gp_config_job *job, const char *name)
+const struct gp_config_table *restore_table_config(
+	const struct gp_config_job *job, const char *name)
 {
 	for (uint32_t i = 0; i < job->tables_count; i++)
 		if (strcmp(job->tables[i].name, name) == 0)
@@ -78,7 +79,7 @@ bool restore_tables_fit(const struct gp_snapshot_meta *m, const struct gp_config
 	}
 	for (uint32_t i = 0; i < m->tensors_count; i++) {
 		const struct gp_snapshot_tensor *t = &m->tensors[i];
-		const struct gp_config_table *c = table_find(job, t->name);
+		const struct gp_config_table *c = restore_table_config(job, t->name);
 		struct difference d;
 		if (!c) {
 			gp_error("job %s: the snapshot has a table %s, and the configuration none "
@@ -103,15 +104,34 @@ bool restore_tables_fit(const struct gp_snapshot_meta *m, const struct gp_config
 	return true;
 }
 
-void restore_table_fill(const struct gp_snapshot *s, uint32_t table, bool rowwise,
-	struct gp_restore_tensor *out, struct gp_restore_rows *rows)
+// What the snapshot has of an array of the table. NULL: nothing, or of another optimizer.
+static const float *array_find(
+	const struct gp_snapshot *s, uint32_t table, const char *name, bool rowwise)
 {
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
-	// Arrays of the other kind are those of another optimizer: they begin anew.
-	if (m->embed->state_of_row != rowwise)
-		memset(out->states, 0, sizeof(out->states));
-	if (rowwise && m->embed->state_of_row)
-		out->states[0] = restore_state_find(s, "sum", table);
+	const struct gp_snapshot_table *t = &m->embed->tables[table];
+	for (uint32_t k = 0; m->embed->mixed && k < m->states_count; k++)
+		if (strcmp(m->states[k], name) == 0 &&
+			!((rowwise ? t->of_row : t->of_value) >> k & 1))
+			return NULL;
+	if (!m->embed->mixed && m->embed->state_of_row != rowwise)
+		return NULL;
+	return restore_state_find(s, name, table);
+}
+
+void restore_table_fill(const struct gp_snapshot *s, uint32_t table,
+	const struct gp_config_job *job, struct gp_restore_tensor *out,
+	struct gp_restore_rows *rows)
+{
+	const struct gp_snapshot_meta *m = gp_snapshot_meta(s);
+	const struct gp_config_table *cfg = restore_table_config(job, m->tensors[table].name);
+	GP_ASSERT(cfg); // restore_tables_fit has seen to it
+	enum gp_optim_kind kind = gp_config_table_optim(job, cfg).kind;
+	memset(out->states, 0, sizeof(out->states));
+	if (gp_optim_is_rowwise(kind))
+		out->states[0] = array_find(s, table, "sum", true);
+	for (uint32_t k = 0; k < gp_optim_states(kind); k++)
+		out->states[k] = array_find(s, table, gp_optim_state_name(kind, k), false);
 	out->dims_count = 1;
 	out->dims = &m->tensors[table].dims[1];
 	out->rows = rows;

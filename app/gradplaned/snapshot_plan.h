@@ -18,7 +18,7 @@ struct plan {
 	struct gp_snapshot_meta meta;
 	struct gp_snapshot_tensor *tensors;
 	struct gp_snapshot_rank *ranks;
-	const char *states[GP_OPTIM_STATES_MAX];
+	const char *states[GP_SNAPSHOT_STATES_MAX];
 	struct gp_snapshot_tables embed;
 	struct gp_snapshot_table kinds[GP_ENGINE_TABLES_MAX];
 	struct plan_table tables[GP_ENGINE_TABLES_MAX];

@@ -12,6 +12,7 @@
 #define IDS_MORE    8192u // that one call may tell, and more
 #define PIECE_WORDS 65536u
 #define AGAIN_NS    500000
+#define NONE	    UINT32_MAX
 
 // A core is in the middle of something, perhaps without a CPU.
 static void wait_a_little(void)
@@ -107,6 +108,13 @@ static int table_plan(struct node *n, struct snapshot_task *t, struct plan *p, u
 
 // ---- the manifest
 
+static enum gp_optim_kind table_optim(const struct gp_config_job *job, const char *name)
+{
+	const struct gp_config_table *t = restore_table_config(job, name);
+	GP_ASSERT(t);
+	return gp_config_table_optim(job, t).kind;
+}
+
 static void table_describe(struct plan *p, uint32_t i)
 {
 	static const char *const initials[] = {[GP_ROWS_ZEROS] = "zeros",
@@ -130,10 +138,39 @@ static void table_describe(struct plan *p, uint32_t i)
 	t->elements = t->dims[0] * t->dims[1];
 }
 
+// The arrays of all tables' optimizers, each named once.
+static uint32_t state_index(struct plan *p, const char *name)
+{
+	uint32_t k = 0;
+	while (k < p->meta.states_count && strcmp(p->states[k], name) != 0)
+		k++;
+	GP_ASSERT(k < GP_ARRAY_SIZE(p->states)); // the configuration's check has seen to it
+	p->states[k] = name;
+	p->meta.states_count = GP_MAX(p->meta.states_count, k + 1);
+	return k;
+}
+
+static void states_describe(struct plan *p, const struct gp_config_job *job)
+{
+	uint32_t of_row = 0, of_value = 0, n = p->meta.tensors_count;
+	p->meta.states_count = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		enum gp_optim_kind kind = table_optim(job, p->tensors[i].name);
+		struct gp_snapshot_table *x = &p->kinds[i];
+		if (gp_optim_is_rowwise(kind))
+			x->of_row |= 1u << state_index(p, "sum");
+		for (uint32_t k = 0; k < gp_optim_states(kind); k++)
+			x->of_value |= 1u << state_index(p, gp_optim_state_name(kind, k));
+		p->embed.mixed |= i > 0 && (x->of_row != of_row || x->of_value != of_value);
+		of_row = x->of_row;
+		of_value = x->of_value;
+	}
+	p->embed.state_of_row = !p->embed.mixed && of_row != 0;
+}
+
 int snapshot_tables_plan(struct node *n, struct snapshot_task *t, struct plan *p)
 {
 	const struct gp_config_job *job = &n->cfg.jobs[t->job_idx];
-	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
 	GP_ASSERT(p->meta.tensors_count <= GP_ENGINE_TABLES_MAX);
 	for (uint32_t i = 0; i < p->meta.tensors_count; i++) {
 		int rc = table_plan(n, t, p, i);
@@ -141,14 +178,10 @@ int snapshot_tables_plan(struct node *n, struct snapshot_task *t, struct plan *p
 			return rc;
 		table_describe(p, i);
 	}
-	p->embed = (struct gp_snapshot_tables){.tables = p->kinds,
-		.updates = p->tables[0].cut.updates,
-		.state_of_row = gp_optim_is_rowwise(optim)};
+	p->embed = (struct gp_snapshot_tables){
+		.tables = p->kinds, .updates = p->tables[0].cut.updates};
 	p->meta.embed = &p->embed;
-	if (p->embed.state_of_row) {
-		p->states[0] = "sum";
-		p->meta.states_count = 1;
-	}
+	states_describe(p, job);
 	return 0;
 }
 
@@ -163,36 +196,63 @@ void snapshot_tables_free(struct plan *p)
 // Some rows, file by file.
 struct piece {
 	uint32_t rows_max;
-	uint32_t dim, state, width; // of a row; width: of an array of state
-	float *rows;		    // [rows_max][dim + state]
-	float *values;		    // [rows_max][dim]
-	float *states;		    // [arrays][rows_max][width]
+	uint32_t dim, state; // of a row
+	uint32_t arrays;
+	uint32_t width[GP_SNAPSHOT_STATES_MAX]; // of each array
+	uint32_t from[GP_SNAPSHOT_STATES_MAX];	// where it begins in the row's state; NONE: zeros
+	float *rows;				// [rows_max][dim + state]
+	float *values;				// [rows_max][dim]
+	float *states;				// [arrays][rows_max][width of the array]
 	uint32_t *steps;
 };
+
+static void arrays_fill(struct piece *x, const struct plan *p, uint32_t table)
+{
+	const struct gp_snapshot_table *t = &p->kinds[table];
+	uint32_t from = 0;
+	x->arrays = p->meta.states_count;
+	for (uint32_t k = 0; k < x->arrays; k++) {
+		bool has = (t->of_value | t->of_row) >> k & 1;
+		x->width[k] = t->of_value >> k & 1 ? x->dim : 1;
+		x->from[k] = has ? from : NONE;
+		from += has ? x->width[k] : 0;
+	}
+	GP_ASSERT(from == x->state);
+}
 
 static bool piece_init(struct piece *x, const struct plan *p, uint32_t table)
 {
 	const struct gp_table_cut *cut = &p->tables[table].cut;
 	*x = (struct piece){.dim = cut->cfg->dim, .state = cut->state};
-	x->width = p->embed.state_of_row ? 1 : x->dim;
-	x->rows_max = GP_MAX(PIECE_WORDS / (x->dim + x->state + 1), 1u);
-	size_t floats = (size_t)(x->dim + x->state) * x->rows_max;
-	x->rows = malloc(sizeof(float) * 2 * floats + sizeof(uint32_t) * x->rows_max);
+	arrays_fill(x, p, table);
+	// What the table has not is one zero a row.
+	x->rows_max = GP_MAX(PIECE_WORDS / (x->dim + x->state + x->arrays + 1), 1u);
+	size_t floats = (size_t)(x->dim + x->state + x->arrays) * x->rows_max;
+	x->rows = calloc(1, sizeof(float) * 2 * floats + sizeof(uint32_t) * x->rows_max);
 	if (!x->rows)
 		return false;
 	x->values = x->rows + floats;
 	x->states = x->values + (size_t)x->dim * x->rows_max;
-	x->steps = (uint32_t *)(void *)(x->states + (size_t)x->state * x->rows_max);
+	x->steps = (uint32_t *)(void *)(x->states + (size_t)(x->state + x->arrays) * x->rows_max);
 	return true;
+}
+
+static float *piece_array(const struct piece *x, uint32_t array)
+{
+	float *at = x->states;
+	for (uint32_t k = 0; k < array; k++)
+		at += (size_t)x->width[k] * x->rows_max;
+	return at;
 }
 
 static void row_place(struct piece *x, uint32_t i)
 {
 	const float *row = x->rows + (size_t)i * (x->dim + x->state);
 	memcpy(x->values + (size_t)i * x->dim, row, sizeof(float) * x->dim);
-	for (uint32_t k = 0; k * x->width < x->state; k++)
-		memcpy(x->states + ((size_t)k * x->rows_max + i) * x->width,
-			row + x->dim + (size_t)k * x->width, sizeof(float) * x->width);
+	for (uint32_t k = 0; k < x->arrays; k++)
+		if (x->from[k] != NONE)
+			memcpy(piece_array(x, k) + (size_t)i * x->width[k],
+				row + x->dim + x->from[k], sizeof(float) * x->width[k]);
 }
 
 static int rows_read(struct node *n, struct snapshot_task *t, uint32_t table, const uint64_t *ids,
@@ -223,8 +283,7 @@ static int piece_take(struct walk *w, const struct plan *p, const struct piece *
 	const struct gp_snapshot_meta *m = &p->meta;
 	int rc = w->take(w, 0, x->values, (uint64_t)count * x->dim);
 	for (uint32_t k = 0; rc == 0 && k < m->states_count; k++)
-		rc = w->take(w, 1 + k, x->states + (size_t)k * x->rows_max * x->width,
-			(uint64_t)count * x->width);
+		rc = w->take(w, 1 + k, piece_array(x, k), (uint64_t)count * x->width[k]);
 	if (rc == 0)
 		rc = w->take(w, gp_snapshot_ids_file(m), ids, 2 * (uint64_t)count);
 	return rc == 0 ? w->take(w, gp_snapshot_steps_file(m), x->steps, count) : rc;

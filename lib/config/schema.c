@@ -444,8 +444,7 @@ const struct row gp_config_rows[] = {
 		 "knows only of writes."},
 	{"jobs[].tables[].optimizer", VALUE_ENUM, TABLE(optimizer), .def = "job",
 	 .names = table_optimizer_names, .help = "Of this table's rows; `job`: `jobs[].optimizer`. Another one has its own "
-		 "defaults, and the schedule of the job's. All tables of a job keep the same arrays of state: adam goes "
-		 "with adamw, momentum with nesterov."},
+		 "defaults, and the schedule of the job's."},
 	{"jobs[].tables[].lr", VALUE_FLOAT, TABLE(lr), .def = "0", .min = 0, .max = 1000,
 	 .def_doc = "that of `jobs[].optimizer`", .help = "Learning rate of this table's rows."},
 	{"jobs[].tables[].kept", VALUE_UINT, TABLE(kept), .def = "25", .min = 1, .max = 400,

@@ -15,6 +15,7 @@
 #define STRIPES_SIZE	32768u
 #define COPY_HEAD	24u   // of a row kept for a generation, beside its place in the hash
 #define ROWS_MAX	8192u // floats of one row
+#define ARRAYS_MAX	5u    // as lib/snapshot
 
 void gp_config_table_init(struct gp_config_table *t)
 {
@@ -60,28 +61,33 @@ static uint32_t row_state(const struct gp_config_job *j, const struct gp_config_
 	return gp_optim_row_state(gp_config_table_optim(j, t).kind, t->dim);
 }
 
-// Whether snapshots have the same arrays of both.
-static bool arrays_same(enum gp_optim_kind a, enum gp_optim_kind b)
+// Arrays of all tables' optimizers, each name once: each is a file of a snapshot.
+static uint32_t arrays_count(const struct gp_config_job *j)
 {
-	bool same = gp_optim_is_rowwise(a) == gp_optim_is_rowwise(b) &&
-		    gp_optim_states(a) == gp_optim_states(b);
-	for (uint32_t i = 0; same && i < gp_optim_states(a); i++)
-		same = strcmp(gp_optim_state_name(a, i), gp_optim_state_name(b, i)) == 0;
-	return same;
+	const char *names[GP_CONFIG_TABLES_MAX * GP_OPTIM_STATES_MAX];
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < j->tables_count; i++) {
+		enum gp_optim_kind kind = gp_config_table_optim(j, &j->tables[i]).kind;
+		bool rowwise = gp_optim_is_rowwise(kind);
+		for (uint32_t k = 0; k < (rowwise ? 1 : gp_optim_states(kind)); k++) {
+			const char *name = rowwise ? "sum" : gp_optim_state_name(kind, k);
+			uint32_t at = 0;
+			while (at < n && strcmp(names[at], name) != 0)
+				at++;
+			names[at] = name;
+			n = GP_MAX(n, at + 1);
+		}
+	}
+	return n;
 }
 
 static int table_optim_check(const struct check *at, const struct gp_config_table *t)
 {
 	const struct gp_config_job *j = at->job;
-	const struct gp_optim_params own = gp_config_table_optim(j, t),
-				     jobs = gp_config_optim(&j->optimizer);
+	const struct gp_optim_params own = gp_config_table_optim(j, t);
 	const char *why;
 	if (gp_optim_check(&own, &why) != 0)
 		return REFUSE(at, "jobs[].tables[].optimizer", "cannot be: %s", why);
-	if (!arrays_same(own.kind, jobs.kind))
-		return REFUSE(at, "jobs[].tables[].optimizer",
-			"%s keeps other arrays of state than the job's, which is %s",
-			gp_optim_name(own.kind), gp_optim_name(jobs.kind));
 	return 0;
 }
 
@@ -140,6 +146,11 @@ static int tables_check(const struct check *k)
 				"%u: values and optimizer state of a row are more than %u floats",
 				t->dim, ROWS_MAX);
 	}
+	if (arrays_count(j) > ARRAYS_MAX)
+		return REFUSE(k, "jobs[].tables[]",
+			"the optimizers of all tables keep %u arrays of state; snapshots have room "
+			"for %u",
+			arrays_count(j), ARRAYS_MAX);
 	return 0;
 }
 

@@ -5,8 +5,9 @@
 // the optimizer's arrays there are
 //	ids.safetensors	    U64 [rows]: the ids
 //	steps.safetensors   U32 [rows]: number of the commit that wrote the row last
-// An array of an optimizer that keeps one number for a row is [rows, 1]. Blocks are of whole rows.
-// Included by gp_snapshot.h.
+// An array of an optimizer that keeps one number for a row is [rows, 1]. Where tables have
+// optimizers of their own (`mixed`) each says what it has of each array; what its optimizer does
+// not keep is [rows, 1] of zeros. Blocks are of whole rows. Included by gp_snapshot.h.
 #ifndef GP_SNAPSHOT_TABLES_H
 #define GP_SNAPSHOT_TABLES_H
 
@@ -21,6 +22,8 @@ struct gp_snapshot_table {
 	uint64_t seed;
 	const char *eviction; // "none", "age" or "step"
 	uint32_t evict_after;
+	// mixed: bit k: array k has a number for each value of a row, or one for the row.
+	uint32_t of_value, of_row;
 };
 
 // How all tables of a job are kept.
@@ -28,6 +31,7 @@ struct gp_snapshot_tables {
 	const struct gp_snapshot_table *tables; // [tensors_count]
 	uint32_t updates;			// commits before
 	bool state_of_row;			// optimizer arrays have one number for a row
+	bool mixed;				// each table has its own; state_of_row is false
 };
 
 #endif

@@ -329,10 +329,10 @@ static int root_parse(struct manifest *m, struct gp_snapshot_error *err)
 	meta->decision = (uint64_t)decision;
 	meta->epoch = (uint64_t)epoch;
 	int rc = tensors_parse(m, tensors, err);
-	if (rc == 0 && m->embed_json)
-		rc = snapshot_tables_parse(m, err);
 	if (rc == 0)
 		rc = files_parse(m, files, err);
+	if (rc == 0 && m->embed_json) // its arrays are of those files
+		rc = snapshot_tables_parse(m, err);
 	return rc == 0 ? ranks_parse(m, ranks, err) : rc;
 }
 

@@ -31,8 +31,13 @@ bool snapshot_tensors_same(const struct gp_snapshot_meta *a, const struct gp_sna
 	if (a->tensors_count != b->tensors_count || a->states_count != b->states_count ||
 		a->block_elems != b->block_elems || strcmp(a->job, b->job) != 0 ||
 		(a->embed != NULL) != (b->embed != NULL) ||
-		(a->embed && a->embed->state_of_row != b->embed->state_of_row))
+		(a->embed && (a->embed->state_of_row != b->embed->state_of_row ||
+				     a->embed->mixed != b->embed->mixed)))
 		return false;
+	for (uint32_t i = 0; a->embed && a->embed->mixed && i < a->tensors_count; i++)
+		if (a->embed->tables[i].of_value != b->embed->tables[i].of_value ||
+			a->embed->tables[i].of_row != b->embed->tables[i].of_row)
+			return false;
 	for (uint32_t i = 0; i < a->states_count; i++)
 		if (strcmp(a->states[i], b->states[i]) != 0)
 			return false;

@@ -34,6 +34,8 @@ uint32_t snapshot_width(const struct gp_snapshot_meta *meta, uint32_t file, uint
 	case FILE_PARAMS:
 		return dim;
 	case FILE_STATE:
+		if (meta->embed->mixed)
+			return meta->embed->tables[tensor].of_value >> (file - 1) & 1 ? dim : 1;
 		return meta->embed->state_of_row ? 1 : dim;
 	case FILE_IDS:
 		return 2;
@@ -107,6 +109,8 @@ int snapshot_tables_check(const struct gp_snapshot_meta *meta, struct gp_snapsho
 	for (uint32_t i = 0; i < meta->tensors_count; i++) {
 		const struct gp_snapshot_tensor *t = &meta->tensors[i];
 		const char *why = table_wrong(&meta->embed->tables[i]);
+		if (!why && (meta->embed->tables[i].of_value & meta->embed->tables[i].of_row))
+			why = "an optimizer array of values and of rows";
 		if (!why && (t->dims_count != 2 || t->dims[1] < 1 || t->dims[1] > DIM_MAX))
 			why = "its dimensions are not rows and values of a row";
 		if (why)
@@ -116,6 +120,37 @@ int snapshot_tables_check(const struct gp_snapshot_meta *meta, struct gp_snapsho
 }
 
 // ---- the manifest's part: {updates, state_of, tables [...]}
+
+// Of each array what the table has.
+static json_t *arrays_json(const struct gp_snapshot_table *x, uint32_t count)
+{
+	json_t *arrays = json_array();
+	for (uint32_t k = 0; arrays && k < count; k++) {
+		const char *of = x->of_value >> k & 1 ? "value"
+				 : x->of_row >> k & 1 ? "row"
+						      : "none";
+		if (json_array_append_new(arrays, json_string(of)) != 0) {
+			json_decref(arrays);
+			arrays = NULL;
+		}
+	}
+	return arrays;
+}
+
+static bool arrays_parse(const json_t *arrays, uint32_t count, struct gp_snapshot_table *x)
+{
+	if (!json_is_array(arrays) || json_array_size(arrays) != count)
+		return false;
+	for (uint32_t k = 0; k < count; k++) {
+		const char *of = json_string_value(json_array_get(arrays, k));
+		if (!of || (strcmp(of, "value") != 0 && strcmp(of, "row") != 0 &&
+				   strcmp(of, "none") != 0))
+			return false;
+		x->of_value |= (uint32_t)(strcmp(of, "value") == 0) << k;
+		x->of_row |= (uint32_t)(strcmp(of, "row") == 0) << k;
+	}
+	return true;
+}
 
 static json_t *table_json(const struct gp_snapshot_table *x)
 {
@@ -129,24 +164,39 @@ json_t *snapshot_tables_json(const struct gp_snapshot_meta *meta)
 {
 	json_t *tables = json_array();
 	for (uint32_t i = 0; tables && i < meta->tensors_count; i++) {
-		if (json_array_append_new(tables, table_json(&meta->embed->tables[i])) != 0) {
+		json_t *x = table_json(&meta->embed->tables[i]);
+		bool whole =
+			x && (!meta->embed->mixed || json_object_set_new(x, "arrays",
+							     arrays_json(&meta->embed->tables[i],
+								     meta->states_count)) == 0);
+		if (!whole)
+			json_decref(x);
+		if (!whole || json_array_append_new(tables, x) != 0) {
 			json_decref(tables);
 			tables = NULL;
 		}
 	}
 	return json_pack("{s:I, s:s, s:o}", "updates", (json_int_t)meta->embed->updates, "state_of",
-		meta->embed->state_of_row ? "row" : "value", "tables", tables);
+		meta->embed->mixed	    ? "table"
+		: meta->embed->state_of_row ? "row"
+					    : "value",
+		"tables", tables);
 }
 
-static bool table_parse(json_t *entry, struct gp_snapshot_table *x)
+// Where `mixed`, with its arrays.
+static bool table_parse(
+	json_t *entry, bool mixed, uint32_t arrays_count, struct gp_snapshot_table *x)
 {
+	json_t *arrays = NULL;
 	const char *values, *seed;
 	json_int_t rows_max, after;
 	json_error_t why;
-	if (json_unpack_ex(entry, &why, JSON_STRICT, "{s:I, s:s, s:{s:s, s:F, s:s}, s:{s:s, s:I}}",
-		    "rows_max", &rows_max, "values", &values, "initial", "kind", &x->initial,
-		    "scale", &x->initial_scale, "seed", &seed, "eviction", "kind", &x->eviction,
-		    "after", &after) != 0)
+	if (json_unpack_ex(entry, &why, JSON_STRICT,
+		    "{s:I, s:s, s:{s:s, s:F, s:s}, s:{s:s, s:I}, s?:o}", "rows_max", &rows_max,
+		    "values", &values, "initial", "kind", &x->initial, "scale", &x->initial_scale,
+		    "seed", &seed, "eviction", "kind", &x->eviction, "after", &after, "arrays",
+		    &arrays) != 0 ||
+		mixed != (arrays != NULL) || (mixed && !arrays_parse(arrays, arrays_count, x)))
 		return false;
 	x->bf16 = strcmp(values, "bf16") == 0;
 	x->rows_max = (uint64_t)rows_max;
@@ -170,16 +220,18 @@ int snapshot_tables_parse(struct manifest *m, struct gp_snapshot_error *err)
 		    "state_of", &state_of, "tables", &tables) != 0)
 		return bad(err, why.text);
 	m->embed.state_of_row = strcmp(state_of, "row") == 0;
+	m->embed.mixed = strcmp(state_of, "table") == 0;
 	m->embed.updates = (uint32_t)updates;
 	if (updates < 0 || updates > UINT32_MAX ||
-		(!m->embed.state_of_row && strcmp(state_of, "value") != 0) ||
+		(!m->embed.state_of_row && !m->embed.mixed && strcmp(state_of, "value") != 0) ||
 		!json_is_array(tables) || json_array_size(tables) != m->meta.tensors_count)
 		return bad(err, "updates, state_of or the number of tables: out of range");
 	m->tables = calloc(m->meta.tensors_count, sizeof(*m->tables));
 	if (!m->tables)
 		return snapshot_fail(err, -ENOMEM, "out of memory for tables");
 	for (uint32_t i = 0; i < m->meta.tensors_count; i++)
-		if (!table_parse(json_array_get(tables, i), &m->tables[i]))
+		if (!table_parse(json_array_get(tables, i), m->embed.mixed, m->meta.states_count,
+			    &m->tables[i]))
 			return bad(err, "tables: an entry is not {rows_max, values, initial, "
 					"eviction}, or out of range");
 	m->embed.tables = m->tables;

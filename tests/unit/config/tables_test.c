@@ -123,10 +123,12 @@ static const struct {
 		"t.yaml:7:46: jobs[0].tables[0].evict_after: is for eviction age"},
 	{EMBED("", "{name: t, dim: 1, rows_max: 1, evict_reads: true}"),
 		"t.yaml:7:46: jobs[0].tables[0].evict_reads: is for eviction age and step"},
-	{EMBED("", "{name: t, dim: 1, rows_max: 1, optimizer: adagrad}"),
-		"t.yaml:7:46: jobs[0].tables[0].optimizer: adagrad keeps other arrays of state "
-		"than the "
-		"job's, which is sgd"},
+	{EMBED("", "{name: t, dim: 1, rows_max: 1, optimizer: momentum},"
+		   "{name: u, dim: 1, rows_max: 1, optimizer: rowwise_adagrad},"
+		   "{name: v, dim: 1, rows_max: 1, optimizer: adam},"
+		   "{name: w, dim: 1, rows_max: 1, optimizer: ftrl}"),
+		"t.yaml:7:6: jobs[0].tables: the optimizers of all tables keep 6 arrays of state; "
+		"snapshots have room for 5"},
 	{EMBED("", "{name: t, dim: 1, rows_max: 1, optimizer: lamb}"),
 		"t.yaml:7:57: jobs[0].tables[0].optimizer: lamb is not one of"},
 	{EMBED("", TABLE_OK "," TABLE_OK "," TABLE_OK "," TABLE_OK "," TABLE_OK "," TABLE_OK

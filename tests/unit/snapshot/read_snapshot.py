@@ -70,7 +70,10 @@ def shape_of(manifest, idx, t):
         return t["dims"]
     if kind_of(manifest, idx) in ("ids", "steps"):
         return t["dims"][:1]
-    return [t["dims"][0], 1 if manifest["embed"]["state_of"] == "row" else t["dims"][1]]
+    of = manifest["embed"]["state_of"]
+    if of == "table":  # array number idx - 1
+        of = manifest["embed"]["tables"][manifest["tensors"].index(t)]["arrays"][idx - 1]
+    return [t["dims"][0], t["dims"][1] if of == "value" else 1]
 
 
 def blocks_of(manifest, idx):

@@ -43,6 +43,14 @@ void tables_init(struct tables *s, uint32_t step, bool rowwise)
 		.embed = &s->embed};
 }
 
+void tables_mix(struct tables *s)
+{
+	s->embed.mixed = true;
+	s->embed.state_of_row = false;
+	s->kinds[0].of_value = 1;
+	s->kinds[2].of_row = 1;
+}
+
 uint64_t tables_id(uint32_t table, uint64_t row)
 {
 	return row * UINT64_C(0x0300000000000001) + table;
@@ -67,7 +75,8 @@ struct row {
 
 static uint32_t width_of(const struct tables *s, uint32_t table, uint32_t file)
 {
-	return file == 1 && s->embed.state_of_row ? 1 : (uint32_t)s->tensors[table].dims[1];
+	bool wide = s->embed.mixed ? s->kinds[table].of_value & 1 : !s->embed.state_of_row;
+	return file == 1 && !wide ? 1 : (uint32_t)s->tensors[table].dims[1];
 }
 
 static void row_fill(const struct tables *s, uint32_t table, uint64_t row, struct row *x)
@@ -149,14 +158,16 @@ int tables_write(const char *dir, const struct tables *s, uint32_t base_step, ui
 
 static bool embed_same(const struct gp_snapshot_tables *a, const struct gp_snapshot_tables *b)
 {
-	if (!a || a->updates != b->updates || a->state_of_row != b->state_of_row)
+	if (!a || a->updates != b->updates || a->state_of_row != b->state_of_row ||
+		a->mixed != b->mixed)
 		return false;
 	for (uint32_t t = 0; t < TABLES_COUNT; t++) {
 		const struct gp_snapshot_table *x = &a->tables[t], *y = &b->tables[t];
 		if (x->bf16 != y->bf16 || x->rows_max != y->rows_max ||
 			strcmp(x->initial, y->initial) != 0 || x->seed != y->seed ||
 			x->initial_scale != y->initial_scale ||
-			strcmp(x->eviction, y->eviction) != 0 || x->evict_after != y->evict_after)
+			strcmp(x->eviction, y->eviction) != 0 || x->evict_after != y->evict_after ||
+			x->of_value != y->of_value || x->of_row != y->of_row)
 			return false;
 	}
 	return true;

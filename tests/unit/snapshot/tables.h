@@ -19,6 +19,8 @@ struct tables {
 
 // `rowwise`: the optimizer keeps one number for a row.
 void tables_init(struct tables *s, uint32_t step, bool rowwise);
+// After it: the first keeps one for each value, the last one for a row, the second none.
+void tables_mix(struct tables *s);
 uint64_t tables_id(uint32_t table, uint64_t row);
 // In file f (0: values, 1: the optimizer's): every tenth row changes with the step.
 float tables_value(uint32_t file, uint64_t row, uint32_t k, uint32_t step);

@@ -54,6 +54,35 @@ Test(tables, come_back_as_they_were)
 	}
 }
 
+Test(tables, each_may_have_arrays_of_its_own)
+{
+	struct tables s, more;
+	struct gp_snapshot_error err;
+	struct gp_snapshot_delta *d;
+	bool incremental;
+	for (uint32_t level = 0; level <= 3; level += 3) {
+		tables_init(&s, 2, false);
+		tables_mix(&s);
+		s.meta.block_elems = 1;
+		cr_assert_eq(
+			tables_write(dir, &s, 0, level, &incremental, &err), 0, "%s", err.text);
+		expect_same(&s);
+		tables_init(&more, 3, false);
+		tables_mix(&more);
+		more.meta.block_elems = 1;
+		cr_assert_eq(
+			tables_write(dir, &more, 2, level, &incremental, &err), 0, "%s", err.text);
+		cr_assert(incremental);
+		expect_same(&more);
+	}
+	// With another optimizer of one of them they are other tables.
+	more.kinds[2].of_row = 0;
+	cr_assert_neq(
+		gp_snapshot_delta_open(&more.meta, dir, SAMPLE_JOB "-0000000002", &d, &err), 0);
+	more.kinds[0].of_row = 1;
+	cr_assert_eq(tables_write(dir, &more, 0, 0, &incremental, &err), -EINVAL);
+}
+
 Test(tables, an_incremental_one_holds_the_rows_that_changed)
 {
 	struct tables s, more;
@@ -269,6 +298,7 @@ Test(tables, a_manifest_that_says_what_cannot_be_is_refused_by_name)
 	manifest_expect("updates", json_integer(-1), "embed: updates");
 	manifest_expect("updates", json_integer(INT64_C(1) << 32), "embed: updates");
 	manifest_expect("state_of", json_string("block"), "embed: updates, state_of");
+	manifest_expect("state_of", json_string("table"), "embed: tables"); // without arrays
 	manifest_expect("tables", json_array(), "number of tables");
 	manifest_expect("tables", json_pack("[{}, {}, {}]"), "embed: tables");
 	manifest_expect("surprise", json_true(), "embed: ");
