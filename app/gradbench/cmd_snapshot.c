@@ -32,6 +32,7 @@ struct row {
 	const char *name;
 	double bytes_s; // of updates, 0 = as fast as it goes
 	struct bench_series p99, p99_ratio, rate_ratio, snapshot_rate, update_rate;
+	struct bench_series extra, extra_max; // percent of the blocks
 };
 
 static void phase_add(struct phase *p, uint32_t n, uint64_t ns)
@@ -100,6 +101,9 @@ static bool row_round(struct snapshot_rig *s, struct row *row, struct bench_guar
 	bench_series_add(&row->p99_ratio, phase_p99(&with) / phase_p99(&without));
 	bench_series_add(&row->rate_ratio, rate_with / rate);
 	bench_series_add(&row->snapshot_rate, (double)s->bytes * 1e3 / (double)s->write_ns);
+	double blocks = s->rig->blocks;
+	bench_series_add(&row->extra, 100 * s->kept_max / blocks);
+	bench_series_add(&row->extra_max, 100 * GP_MIN(1.0, (double)s->cut_done / blocks));
 	bench_series_add(
 		&row->update_rate, (double)(with.count * s->payload) * 1e3 / (double)with.wall_ns);
 	return true;
@@ -151,19 +155,24 @@ static void row_text(const struct row *row, double dd)
 		bench_series_stat(&row->rate_ratio).median,
 		bench_series_stat(&row->snapshot_rate).median, dd);
 	if (dd > 0)
-		printf(" %7.2f\n", bench_series_stat(&row->snapshot_rate).median / dd);
+		printf(" %7.2f", bench_series_stat(&row->snapshot_rate).median / dd);
 	else
-		printf("       -\n");
+		printf("       -");
+	printf(" %7.1f %7.1f\n", bench_series_stat(&row->extra).median,
+		bench_series_stat(&row->extra_max).median);
 }
 
 static void row_json(const struct row *row, bool first)
 {
 	printf("%s{\"load\":\"%s\",\"update_mb_s\":%.1f,\"p99_ns\":%.1f,\"p99_ratio\":%.3f,"
-	       "\"rate_ratio\":%.3f,\"snapshot_mb_s\":%.1f,\"rounds\":%u}",
+	       "\"rate_ratio\":%.3f,\"snapshot_mb_s\":%.1f,\"extra_percent\":%.1f,"
+	       "\"updated_percent\":%.1f,\"rounds\":%u}",
 		first ? "" : ",", row->name, bench_series_stat(&row->update_rate).median,
 		bench_series_stat(&row->p99).median, bench_series_stat(&row->p99_ratio).median,
 		bench_series_stat(&row->rate_ratio).median,
-		bench_series_stat(&row->snapshot_rate).median, row->p99.count);
+		bench_series_stat(&row->snapshot_rate).median,
+		bench_series_stat(&row->extra).median, bench_series_stat(&row->extra_max).median,
+		row->p99.count);
 }
 
 static void report(const struct options *o, const struct row *rows, double dd, uint64_t bytes,
@@ -180,8 +189,9 @@ static void report(const struct options *o, const struct row *rows, double dd, u
 		printf("\"sums\":\"checked\"}\n");
 		return;
 	}
-	printf("%-12s %9s %9s %10s %10s %13s %9s %7s\n", "updates", "MB/s", "p99 ns", "p99 ratio",
-		"rate ratio", "snapshot MB/s", "dd MB/s", "of dd");
+	printf("%-12s %9s %9s %10s %10s %13s %9s %7s %7s %7s\n", "updates", "MB/s", "p99 ns",
+		"p99 ratio", "rate ratio", "snapshot MB/s", "dd MB/s", "of dd", "extra %",
+		"updated");
 	row_text(&rows[0], dd);
 	row_text(&rows[1], dd);
 	printf("snapshots of %llu MB, the last one was proved; every sum was checked\n",
@@ -239,7 +249,10 @@ static int usage(FILE *to)
 		"p99: CPU time of the engine for a contribution, while a snapshot is written; p99 "
 		"ratio:\nagainst the same without, before it; rate ratio: contributions a second, "
 		"likewise (other\nprograms on these CPUs show in it); dd: oflag=direct bs=4M "
-		"conv=fsync of as many bytes,\nbefore the load.\n");
+		"conv=fsync of as many bytes,\nbefore the load; extra: old versions that were kept "
+		"for it, in percent of the job;\nupdated: contributions meanwhile, of 100 blocks "
+		"(at "
+		"most 100).\n");
 	return to == stdout ? EXIT_OK : EXIT_USAGE;
 }
 

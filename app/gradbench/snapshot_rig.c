@@ -31,6 +31,18 @@ static void rest(void)
 
 // ---- control
 
+static uint64_t blocks_done(const struct snapshot_rig *s)
+{
+	return gp_counter_read(&gp_core_stats(s->rig->core)->blocks_completed);
+}
+
+static void kept_watch(struct snapshot_rig *s)
+{
+	struct gp_job_view v;
+	gp_engine_job_view(s->rig->engine, 0, &v);
+	s->kept_max = GP_MAX(s->kept_max, v.kept);
+}
+
 static void on_cut_ready(void *arg, uint16_t job, uint32_t step, uint32_t decision)
 {
 	struct snapshot_rig *s = arg;
@@ -51,11 +63,17 @@ static void *control_run(void *arg)
 		(void)gp_registrar_poll(r, atomic_load_explicit(&s->now, memory_order_relaxed));
 		gp_rcu_grace_turn(gp_engine_grace(s->rig->engine));
 		if (state_load(s) == SNAPSHOT_WANTED) {
+			s->kept_max = 0;
+			s->cut_done = blocks_done(s);
 			// Before the call: the cut may be ready at the next poll.
 			state_store(s, SNAPSHOT_ASKED);
 			if (gp_registrar_cut(r, s->rig->jobs[0].id) != 0)
 				state_store(s, SNAPSHOT_WANTED);
+		} else if (state_load(s) == SNAPSHOT_CUT) {
+			kept_watch(s);
 		} else if (state_load(s) == SNAPSHOT_READ) {
+			kept_watch(s);
+			s->cut_done = blocks_done(s) - s->cut_done;
 			gp_registrar_cut_release(r, s->rig->jobs[0].id);
 			state_store(s, SNAPSHOT_WRITTEN);
 		}
@@ -151,7 +169,7 @@ static void *writer_run(void *arg)
 
 uint32_t snapshot_rig_burst(struct snapshot_rig *s, uint64_t *ns)
 {
-	uint64_t done = gp_counter_read(&gp_core_stats(s->rig->core)->blocks_completed);
+	uint64_t done = blocks_done(s);
 	// What waits for a version holds the slots up: nothing new until it is done.
 	bool feed = s->sent == done - s->done_before;
 	uint32_t n = rig_burst(s->rig, feed, ns);
@@ -210,7 +228,7 @@ int snapshot_rig_create(struct snapshot_rig **out, const struct snapshot_rig_opt
 	if (rc == 0) {
 		s->payload = s->rig->block_elems * (uint32_t)sizeof(float);
 		s->now = s->rig->now;
-		s->done_before = gp_counter_read(&gp_core_stats(s->rig->core)->blocks_completed);
+		s->done_before = blocks_done(s);
 		rig_endless(s->rig);
 		rc = thread_start(s, &s->control, control_run);
 		s->control_runs = rc == 0;

@@ -47,6 +47,8 @@ struct snapshot_rig {
 	// Of the last snapshot, when it is done.
 	int error;
 	uint64_t bytes, write_ns;
+	uint32_t kept_max; // versions of blocks that were there for its cut alone
+	uint64_t cut_done; // blocks completed before its cut, then during it
 	char path[PATH_MAX];
 	struct gp_snapshot_error err;
 };

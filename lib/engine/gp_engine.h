@@ -214,6 +214,7 @@ struct gp_job_view {
 	uint64_t memory_used;
 	uint64_t memory_max;
 	bool cut_active;
+	uint32_t kept;	    // versions of blocks that are there for cuts alone
 	uint32_t shortages; // how often a completion found all memory held, by cuts too; wraps
 	uint8_t consistency;
 	uint32_t lag_max, backed; // 0: any lag; generation that the replica holds

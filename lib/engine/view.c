@@ -63,10 +63,12 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 	v->blocks_count = j->blocks_count;
 	v->units_count = j->units_count;
 	v->tensors_count = j->tensors_count;
-	for (uint32_t k = 0; k < e->cfg.cores_count; k++)
-		v->shortages +=
-			atomic_load_explicit(&j->cores[k].table.shortages, memory_order_relaxed) +
-			embed_shortages(&j->cores[k]);
+	for (uint32_t k = 0; k < e->cfg.cores_count; k++) {
+		const struct gp_table *t = &j->cores[k].table;
+		v->kept += atomic_load_explicit(&t->kept_count, memory_order_relaxed);
+		v->shortages += atomic_load_explicit(&t->shortages, memory_order_relaxed) +
+				embed_shortages(&j->cores[k]);
+	}
 }
 
 uint32_t gp_engine_grace_waits(const struct gp_engine *e)

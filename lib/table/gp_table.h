@@ -81,12 +81,13 @@ struct gp_table {
 	uint32_t versions_count;
 	struct gp_spare *spare; // ring of versions_count: the free ones, then the retired
 	uint32_t spare_first;
-	uint32_t free_count;		  // nobody can see them any more
-	uint32_t retired_count;		  // in order of retirement
-	uint32_t unstamped_count;	  // the newest of the retired have no stamp yet
-	uint32_t stamp_batch;		  // so many of them get one together
-	uint32_t kept_count;		  // versions that only cuts need, behind `cur` of any block
-	const struct gp_rcu_grace *grace; // turned by the control thread
+	uint32_t free_count;	  // nobody can see them any more
+	uint32_t retired_count;	  // in order of retirement
+	uint32_t unstamped_count; // the newest of the retired have no stamp yet
+	uint32_t stamp_batch;	  // so many of them get one together
+	// Versions that only cuts need, behind `cur` of any block; read by other threads.
+	_Atomic uint32_t kept_count;
+	const struct gp_rcu_grace *grace;	  // turned by the control thread
 	_Atomic uint32_t cuts[GP_TABLE_CUTS_MAX]; // live, in no order; read by other threads
 	_Atomic uint32_t cuts_count;
 	// gp_table_take found none, and none that waits for a grace period; read by other threads.

@@ -220,6 +220,16 @@ static struct gp_version *older_of(const struct gp_version *v)
 	return atomic_load_explicit(&v->older, memory_order_relaxed);
 }
 
+static uint32_t kept_load(const struct gp_table *t)
+{
+	return atomic_load_explicit(&t->kept_count, memory_order_relaxed);
+}
+
+static void kept_add(struct gp_table *t, uint32_t n)
+{
+	atomic_store_explicit(&t->kept_count, kept_load(t) + n, memory_order_relaxed);
+}
+
 // `v`, which has nothing behind it, takes the place of `cur`; that stays behind it if a cut needs
 // it. Without cuts neither is looked at: they are two lines of memory.
 static void head_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v)
@@ -228,8 +238,8 @@ static void head_replace(struct gp_table *t, struct gp_block *b, struct gp_versi
 	bool cuts = atomic_load_explicit(&t->cuts_count, memory_order_relaxed) > 0;
 	bool keep = old && cuts && is_needed(t, old->step, v->step);
 	if (keep)
-		t->kept_count++;
-	if (old && (keep || t->kept_count > 0))
+		kept_add(t, 1);
+	if (old && (keep || kept_load(t) > 0))
 		atomic_store_explicit(&v->older, keep ? old : older_of(old), memory_order_relaxed);
 	gp_rcu_publish(&b->cur, v);
 	if (old && !keep)
@@ -239,7 +249,7 @@ static void head_replace(struct gp_table *t, struct gp_block *b, struct gp_versi
 // Drops from behind `cur` what no live cut needs.
 static void chain_prune(struct gp_table *t, struct gp_block *b)
 {
-	if (t->kept_count == 0)
+	if (kept_load(t) == 0)
 		return;
 	struct gp_version *newer = atomic_load_explicit(&b->cur, memory_order_relaxed);
 	while (newer && older_of(newer)) {
@@ -249,7 +259,7 @@ static void chain_prune(struct gp_table *t, struct gp_block *b)
 			continue;
 		}
 		gp_rcu_publish(&newer->older, older_of(v));
-		t->kept_count--;
+		kept_add(t, UINT32_MAX);
 		table_retire(t, v);
 	}
 }
