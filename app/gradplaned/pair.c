@@ -2,6 +2,7 @@
 #include "gradplaned.h"
 
 #include <gp_backup.h>
+#include <gp_backup_rows.h>
 #include <gp_log.h>
 
 #include <errno.h>
@@ -85,6 +86,17 @@ static uint8_t arrays_count(const struct gp_config_job *j)
 	return (uint8_t)(1 + gp_optim_states(o.kind));
 }
 
+// Of an embed job: the tensor is a table.
+static void rows_fill(const struct node *n, uint32_t idx, uint32_t t, struct gp_image_tensor *to)
+{
+	struct gp_backup_room room;
+	if (!gp_backup_table_room(n->engine, idx, t, &room))
+		return;
+	to->state = room.state;
+	to->rows = room.rows;
+	to->changes = room.changes;
+}
+
 static int layout_fill(const struct node *n, uint32_t idx, struct gp_image_layout *l)
 {
 	struct gp_job_view v;
@@ -107,6 +119,7 @@ static int layout_fill(const struct node *n, uint32_t idx, struct gp_image_layou
 		tensors[t].dims_count = x.dims_count;
 		memcpy(tensors[t].dims, x.dims, sizeof(x.dims[0]) * x.dims_count);
 		snprintf(tensors[t].name, sizeof(tensors[t].name), "%s", x.name);
+		rows_fill(n, idx, t, &tensors[t]);
 	}
 	return 0;
 }
@@ -309,6 +322,7 @@ static int feeder_make(struct node *n)
 		.block = on_block,
 		.ranks = on_ranks,
 		.applied = on_applied,
+		.engine = n->engine,
 		.held = on_held,
 		.diverged = on_primary_diverged};
 	gp_secure_random(&o.seed, sizeof(o.seed));
@@ -322,8 +336,11 @@ static int follower_make(struct node *n)
 	struct gp_image_error err;
 	uint64_t largest = 0; // for a new base beside it
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
-		image.memory_max += n->cfg.jobs[i].memory_max;
-		largest = GP_MAX(largest, n->cfg.jobs[i].memory_max);
+		const struct gp_config_job *j = &n->cfg.jobs[i];
+		// Rows are kept as f32, also those that are bf16 in the engine.
+		uint64_t most = j->memory_max * (j->kind == GP_JOB_EMBED ? 2 : 1);
+		image.memory_max += most;
+		largest = GP_MAX(largest, most);
 	}
 	image.memory_max += largest;
 	int rc = gp_image_create(&p->image, &image, &err);

@@ -17,7 +17,7 @@
 bool gp_ccore_can_again(const struct gp_ccore *c)
 {
 	bool over = c->error.code || c->fate == GP_CCORE_AGAIN;
-	return over && c->error.code != -ESTALE && c->formed && !cc_embeds(c) && !c->leaving;
+	return over && c->error.code != -ESTALE && c->formed && !c->leaving;
 }
 
 static void lanes_forget(struct gp_ccore *c)
@@ -202,6 +202,7 @@ static void rolled_back(struct gp_ccore *c, uint32_t step)
 	c->barrier_open = false;
 	barrier_again(c);
 	cc_residuals_clear(c);
+	cc_rows_void(c);
 	c->running = false;
 	if (!cc_is_reader(c))
 		cc_step_void(c, step);

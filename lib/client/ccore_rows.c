@@ -179,6 +179,14 @@ static void rows_untake(struct gp_ccore *c, uint32_t count)
 	}
 }
 
+void cc_rows_void(struct gp_ccore *c)
+{
+	if (!c->rows)
+		return;
+	rows_untake(c, 0);
+	c->rows->begun = false;
+}
+
 static bool rows_find(struct gp_ccore *c, uint32_t table, const struct gp_client_rows *x)
 {
 	for (uint32_t i = 0; i < x->count; i++) {

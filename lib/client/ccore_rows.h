@@ -64,6 +64,8 @@ static inline uint32_t cc_table_dim(const struct gp_ccore *c, uint32_t table)
 // Memory, once the layout is known. False: cc_fail was called.
 bool cc_rows_take(struct gp_ccore *c);
 void cc_rows_give(struct gp_ccore *c);
+// The rows collected for the step in hand are dropped.
+void cc_rows_void(struct gp_ccore *c);
 // The generation granted: asks for the parts.
 void cc_rows_fetch(struct gp_ccore *c, uint32_t generation);
 // Asks for up to `most` parts of the lane that are awaited. Returns how many, -1 without a frame.

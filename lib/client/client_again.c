@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Finding a server: at the first join, and again when the one that was joined is gone. What is
-// joined again is a new incarnation of the rank. The core brings along what was in hand, but that
-// of an embed job: there nothing of the one before meets the next.
+// joined again is a new incarnation of the rank. The core brings along what was in hand; but not to
+// a server whose job has another form: rows of tables were dealt to the cores that there were.
 #include "client_priv.h"
 
 #include <stdio.h>

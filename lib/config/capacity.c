@@ -129,6 +129,7 @@ struct totals {
 	uint64_t windows; // workers x window
 	uint64_t held;	  // workers x slots: frames in open slots
 	uint64_t memory;
+	uint64_t image; // of a replica with replica.mode sync
 };
 
 static struct totals totals_of(const struct gp_config *c)
@@ -141,6 +142,7 @@ static struct totals totals_of(const struct gp_config *c)
 		t.windows += (uint64_t)j->workers * j->window;
 		t.held += (uint64_t)j->workers * j->slots;
 		t.memory += j->memory_max;
+		t.image += j->memory_max * (j->kind == GP_JOB_EMBED ? 2 : 1);
 	}
 	return t;
 }
@@ -221,27 +223,30 @@ static void memory_rows(const struct gp_config *c, const struct totals *t, struc
 	row_text(r, "memory of all jobs",
 		"sum of memory_max, taken from the machine when workers register");
 	if (c->replica.mode == GP_REPLICA_SYNC) {
-		r = row_add(cap, "bytes", "jobs[].memory_max", t->memory, GP_CAPACITY_UNLIMITED);
+		r = row_add(cap, "bytes", "jobs[].memory_max", t->image, GP_CAPACITY_UNLIMITED);
 		row_text(r, "the replica's copy of the jobs",
-			"at most as much again, in plain memory, while this node is replica");
+			"at most as much again (of jobs with tables, whose rows it keeps as f32, "
+			"twice), in plain memory, while this node is replica");
 	}
 }
 
-static uint32_t block_elements(uint32_t mtu)
+uint32_t gp_config_block_elements(uint32_t mtu)
 {
 	return (mtu - BLOCK_OVERHEAD) / sizeof(float) / BLOCK_ALIGN * BLOCK_ALIGN;
 }
 
 // Tables, and the pushes that wait for their commit.
-static void embed_rows(
-	const struct gp_config_job *j, uint32_t cores, uint32_t block, struct gp_capacity *cap)
+static void embed_rows(const struct gp_config *c, const struct gp_config_job *j, uint32_t block,
+	struct gp_capacity *cap)
 {
+	uint32_t cores = c->cores.count;
+	bool sync = c->replica.mode == GP_REPLICA_SYNC;
 	char what[sizeof(cap->rows[0].what)];
 	uint64_t places = gp_config_push_places(j, block);
 	uint64_t pushes = cores * places * async_block_bytes(j, block), all = pushes;
 	for (uint32_t i = 0; i < j->tables_count; i++) {
 		const struct gp_config_table *t = &j->tables[i];
-		uint64_t bytes = gp_config_table_bytes(j, t, cores);
+		uint64_t bytes = gp_config_table_bytes(j, t, cores, sync);
 		struct gp_capacity_row *r = row_add(cap, "bytes",
 			"jobs[].tables[].rows_max, jobs[].tables[].kept, jobs[].memory_max", bytes,
 			j->memory_max);
@@ -262,7 +267,8 @@ static void embed_rows(
 		cores, j->workers, places, block * (uint32_t)sizeof(float), pushes, EMBED_BYTES);
 }
 
-static void job_rows(const struct gp_config_job *j, uint32_t cores, struct gp_capacity *cap)
+static void job_rows(
+	const struct gp_config *c, const struct gp_config_job *j, struct gp_capacity *cap)
 {
 	char what[sizeof(cap->rows[0].what)];
 	struct gp_capacity_row *r =
@@ -270,9 +276,9 @@ static void job_rows(const struct gp_config_job *j, uint32_t cores, struct gp_ca
 	snprintf(what, sizeof(what), "window of job %s", j->name);
 	row_text(r, what, "window %u, slots %u: each datagram in flight may open a block",
 		j->window, j->slots);
-	uint32_t block = block_elements(j->path_mtu_min);
+	uint32_t block = gp_config_block_elements(j->path_mtu_min);
 	if (j->kind == GP_JOB_EMBED) {
-		embed_rows(j, cores, block, cap);
+		embed_rows(c, j, block, cap);
 		return;
 	}
 	uint64_t bytes = gp_config_group_bytes(j, block);
@@ -299,7 +305,7 @@ int gp_config_capacity(const struct gp_config *c, struct gp_capacity *out)
 	mbuf_rows(c, &t, out);
 	memory_rows(c, &t, out);
 	for (uint32_t i = 0; i < c->jobs_count; i++)
-		job_rows(&c->jobs[i], c->cores.count, out);
+		job_rows(c, &c->jobs[i], out);
 	return out->ok ? 0 : -ENOSPC;
 }
 

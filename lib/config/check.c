@@ -136,10 +136,6 @@ static int sync_jobs_check(const struct check *k)
 		const struct gp_config_job *j = &k->c->jobs[i];
 		bool late = j->consistency == GP_CONSISTENCY_QUORUM &&
 			    j->staleness.policy != GP_STALENESS_REFUSE;
-		if (j->kind == GP_JOB_EMBED)
-			return gp_config_refuse(k->l, i + 1, gp_config_row_of("jobs[].kind"),
-				"is embed, which replica.mode sync does not take (mode snapshots "
-				"does)");
 		if (late)
 			return gp_config_refuse(k->l, i + 1,
 				gp_config_row_of("jobs[].staleness.policy"),

@@ -56,8 +56,12 @@ uint32_t gp_config_group_versions(const struct gp_config_job *j);
 uint64_t gp_config_group_bytes(const struct gp_config_job *j, uint32_t elements);
 // Bytes that a table of an embed job takes on so many cores: rows with their optimizer state,
 // index, and copies for generations that are read. At least what lib/table takes, and hardly more.
+// `sync`: with replica.mode sync, where there is room for another node's rows, and copies for what
+// is being replicated.
 uint64_t gp_config_table_bytes(
-	const struct gp_config_job *j, const struct gp_config_table *t, uint32_t cores);
+	const struct gp_config_job *j, const struct gp_config_table *t, uint32_t cores, bool sync);
+// Elements of a block where a path carries `mtu` bytes.
+uint32_t gp_config_block_elements(uint32_t mtu);
 // Places of a push at each core, of `elements` f32.
 uint32_t gp_config_push_places(const struct gp_config_job *j, uint32_t elements);
 // True where any queue may receive datagrams of any core (no hardware steering): frames then cross

@@ -191,8 +191,8 @@ const struct row gp_config_rows[] = {
 	{"replica.mode", VALUE_ENUM, AT(replica.mode), .def = "none", .names = mode_names,
 	 .help = "`snapshots`: each snapshot is shipped to the replica, which loads and verifies it; a "
 		 "takeover goes back to it. `sync`: no commit is out before the replica holds it; a "
-		 "takeover loses nothing and happens by itself (no embed jobs; a "
-		 "quorum with `staleness.policy: refuse`; needs `leadership`)."},
+		 "takeover loses nothing and happens by itself (a quorum with "
+		 "`staleness.policy: refuse`; needs `leadership`)."},
 	{"replica.listen", VALUE_ENDPOINT, .flags = ROW_OPTIONAL, AT(replica.listen),
 	 .help = "`snapshots`: role replica; `sync`: one node of the pair, whoever leads: TCP address "
 		 "to listen on."},

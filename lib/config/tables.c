@@ -16,6 +16,10 @@
 #define COPY_HEAD	24u   // of a row kept for a generation, beside its place in the hash
 #define ROWS_MAX	8192u // floats of one row
 #define ARRAYS_MAX	5u    // as lib/snapshot
+#define CORES_MAX	32u   // as lib/engine
+#define EVICTS_LEAST	640u
+#define BLOCK_MAX	2304u // elements, the most that a datagram carries
+#define SLAB_LINE	64u
 
 void gp_config_table_init(struct gp_config_table *t)
 {
@@ -91,12 +95,34 @@ static int table_optim_check(const struct check *at, const struct gp_config_tabl
 	return 0;
 }
 
-uint64_t gp_config_table_bytes(
-	const struct gp_config_job *j, const struct gp_config_table *t, uint32_t cores)
+// Rows that a core has room for; with a replica another node's cores may have had some more in sum.
+static uint64_t core_rows(const struct gp_config_table *t, uint32_t cores, bool sync)
 {
-	uint64_t rows = gp_div_up(t->rows_max, cores);
-	if (cores > 1)
-		rows += rows / CORE_ROWS_SPARE + CORE_ROWS_MORE;
+	uint64_t sum = t->rows_max;
+	if (sync)
+		sum += sum / CORE_ROWS_SPARE + CORE_ROWS_MORE * CORES_MAX;
+	uint64_t rows = gp_div_up(sum, cores);
+	return cores == 1 ? rows : rows + rows / CORE_ROWS_SPARE + CORE_ROWS_MORE;
+}
+
+// As lib/engine/embed_point.c, with whatever MTU: a push's rows at a core, twice for what is being
+// replicated and what goes on.
+static uint64_t sync_copies(const struct gp_config_job *j, const struct gp_config_table *t)
+{
+	uint64_t most = 0, row = sizeof(uint64_t) + 2 * (uint64_t)t->dim;
+	const uint32_t elements[] = {gp_config_block_elements(j->path_mtu_min), BLOCK_MAX};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(elements); i++) {
+		uint64_t place = (6 * (uint64_t)elements[i] + 8 + SLAB_LINE) / row + 1;
+		most = GP_MAX(most, (gp_config_push_places(j, elements[i]) + 1) * place);
+	}
+	uint64_t evicted = t->eviction == GP_EVICTION_NONE ? 0 : most / 4 + EVICTS_LEAST;
+	return 2 * (most + evicted);
+}
+
+uint64_t gp_config_table_bytes(
+	const struct gp_config_job *j, const struct gp_config_table *t, uint32_t cores, bool sync)
+{
+	uint64_t rows = core_rows(t, cores, sync);
 	uint32_t state = row_state(j, t), used = t->evict_reads ? 2 : 0;
 	uint32_t values = t->type == GP_TABLE_BF16 ? (t->dim + 1) / 2 : t->dim;
 	uint64_t row = gp_align_up(sizeof(float) * (values + state + used), ROW_ALIGN);
@@ -104,7 +130,9 @@ uint64_t gp_config_table_bytes(
 	uint64_t slabs = segments + segments / 16 + 16 + gp_div_up(rows, SLAB / row);
 	uint64_t table = slabs * (SLAB + 24) + segments * 4 * sizeof(void *) + STRIPES_SIZE +
 			 16 * (uint64_t)t->dim + 16384;
-	uint64_t copies = GP_MAX(rows * t->kept / 100, 1);
+	uint64_t copies = GP_MAX(core_rows(t, cores, false) * t->kept / 100, 1);
+	if (sync)
+		copies = GP_MAX(copies, sync_copies(j, t));
 	uint64_t kept = copies * (COPY_HEAD + sizeof(float) * (t->dim + state)) +
 			sizeof(uint64_t) * gp_pow2_up(copies) + 1024;
 	return cores * (table + kept);
@@ -200,10 +228,6 @@ int gp_config_embed_check(const struct check *k)
 			"rowwise_adagrad keeps one number for a row: it is for kind embed");
 	if (j->kind != GP_JOB_EMBED)
 		return 0;
-	if (k->c->replica.mode == GP_REPLICA_SYNC)
-		return REFUSE(k, "jobs[].kind",
-			"embed is not for replica.mode sync, which does not ship rows (mode "
-			"snapshots does)");
 	if (j->tables_count == 0)
 		return REFUSE(k, "jobs[].tables[]", "is missing; kind embed needs a table");
 	if (j->consistency == GP_CONSISTENCY_BSP || j->consistency == GP_CONSISTENCY_QUORUM)

@@ -20,6 +20,7 @@ void gp_async_start(struct gp_consist *c, const uint32_t *clock, uint32_t step)
 	GP_ASSERT(c->cfg.units_count == 1);
 	a->closed = step;
 	a->started_at = c->decision;
+	a->room = GP_ASYNC_UNLIMITED;
 	for (uint32_t r = 0; r < GP_RANKS_MAX; r++) {
 		a->clock[r] = clock && r < c->cfg.workers ? clock[r] : step;
 		a->committed_at[r] = c->decision;
@@ -82,10 +83,12 @@ uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends, bool snapshot)
 	return c->generation;
 }
 
-uint32_t gp_async_backup_cut(struct gp_consist *c, uint32_t ends)
+uint32_t gp_async_backup_cut(struct gp_consist *c, uint32_t ends, uint32_t gate)
 {
 	uint32_t generation = gp_async_cut(c, ends, false);
-	c->log[c->decision & c->log_mask].backup = true;
+	struct gp_decision *d = &c->log[c->decision & c->log_mask];
+	d->backup = true;
+	d->staleness = gate;
 	return generation;
 }
 
@@ -144,6 +147,7 @@ void async_view(struct gp_consist *c, struct gp_decision *d)
 			continue;
 		a->arrival[r][0].used = false;
 		a->arrival[r][1].used = false;
+		a->cost[r] = 0;
 		if (!joined)
 			continue;
 		a->clock[r] = d->step - 1;
@@ -173,8 +177,22 @@ static bool commit_one(struct gp_consist *c, uint32_t rank, struct gp_arrival *x
 	gp_ranks_add(&d->members, rank);
 	x->used = false;
 	c->async.updates++;
+	if (c->async.room != GP_ASYNC_UNLIMITED)
+		c->async.room -= c->async.cost[rank];
+	c->async.cost[rank] = 0;
 	rank_committed(c, rank, d->step);
 	return true;
+}
+
+void gp_async_limit(struct gp_consist *c, uint32_t room)
+{
+	c->async.room = room;
+}
+
+void gp_async_cost(struct gp_consist *c, uint32_t rank, uint32_t cost)
+{
+	GP_ASSERT(rank < c->cfg.workers);
+	c->async.cost[rank] = GP_MAX(c->async.cost[rank], cost);
 }
 
 static struct gp_arrival *arrival_find(struct gp_consist *c, uint32_t rank, uint32_t step)
@@ -215,13 +233,35 @@ bool gp_async_part_done(struct gp_consist *c, uint32_t rank, uint32_t step, uint
 	if (!is_whole(c, x) || is_quorum(c))
 		return false;
 	// Steps of a rank are committed in their order.
-	if (step != a->clock[rank] + 1)
+	if (step != a->clock[rank] + 1 || a->cost[rank] > a->room)
 		return false;
 	(void)commit_one(c, rank, x);
 	struct gp_arrival *y = &a->arrival[rank][x == a->arrival[rank]];
 	if (is_whole(c, y) && y->step == step + 1)
 		(void)commit_one(c, rank, y);
 	return true;
+}
+
+// In turn, so that a push which costs much is not always too late.
+bool gp_async_commit_waiting(struct gp_consist *c)
+{
+	struct gp_async *a = &c->async;
+	for (uint32_t i = 0; i < c->cfg.workers; i++) {
+		uint32_t rank = (a->turn + i) % c->cfg.workers;
+		if (!gp_ranks_has(&c->members, rank))
+			continue;
+		for (uint32_t k = 0; k < 2; k++) {
+			struct gp_arrival *x = &a->arrival[rank][k];
+			if (!is_whole(c, x) || x->step != a->clock[rank] + 1)
+				continue;
+			a->turn = rank; // until it has been
+			if (a->cost[rank] > a->room)
+				return false;
+			a->turn = rank + 1;
+			return commit_one(c, rank, x);
+		}
+	}
+	return false;
 }
 
 // ---- quorum

@@ -81,6 +81,8 @@ struct gp_arrival {
 	bool used;
 };
 
+#define GP_ASYNC_UNLIMITED UINT32_MAX
+
 struct gp_async {
 	uint32_t clock[GP_RANKS_MAX]; // highest step of the rank that was committed (quorum: used)
 	uint32_t committed_at[GP_RANKS_MAX]; // decision of its last commit
@@ -95,6 +97,10 @@ struct gp_async {
 	uint64_t first_at;	// quorum: first push of the step in hand whole, 0 = none
 	uint64_t enough_at;	// quorum_min are
 	uint64_t gap_ns;	// mean of enough_at - first_at, exponential, 1/8
+	// Commits of single ranks may be limited until the next cut (gp_async_limit).
+	uint32_t room;		     // what they may cost together, GP_ASYNC_UNLIMITED: anything
+	uint32_t cost[GP_RANKS_MAX]; // of the push that the rank has in hand
+	uint32_t turn;		     // rank whose push comes first when there is room again
 };
 
 struct gp_consist {
@@ -160,14 +166,23 @@ bool gp_async_keep(struct gp_consist *c, uint32_t rank);
 // One core has all of (rank, step), told in `view`. True when this made a decision. Stale ones are
 // ignored.
 bool gp_async_part_done(struct gp_consist *c, uint32_t rank, uint32_t step, uint32_t view);
+// From now on, until the next call, commits of ranks may cost `room` together. A push that is whole
+// and costs more than is left waits; each has to cost at most what was given here.
+void gp_async_limit(struct gp_consist *c, uint32_t room);
+// What the rank's push in hand costs, as far as is known: the highest of what is told until it is
+// committed counts. Before the part that makes it whole is told.
+void gp_async_cost(struct gp_consist *c, uint32_t rank, uint32_t cost);
+// Commits one push that waited and for which there is room now. True when there was one.
+bool gp_async_commit_waiting(struct gp_consist *c);
 // Quorum: closes the step in hand if that is due: call it when the parts of a burst are told, so
 // that a late push which came before is in it. True when it did.
 bool gp_async_try_close(struct gp_consist *c, uint64_t now);
 // Decides a cut, the next generation; the cut `ends` (or GP_NO_CUT) is let go of by the same
 // decision. Returns its number.
 uint32_t gp_async_cut(struct gp_consist *c, uint32_t ends, bool snapshot);
-// The same, of a cut that the backup is brought to.
-uint32_t gp_async_backup_cut(struct gp_consist *c, uint32_t ends);
+// The same, of a cut that the backup is brought to, while the gate is closed for the `gate`th time;
+// the decision bears that as its staleness.
+uint32_t gp_async_backup_cut(struct gp_consist *c, uint32_t ends, uint32_t gate);
 // Lowest and highest step that members of the view have had committed; *slowest is the rank of the
 // lowest. 0 and GP_RANKS_MAX without members.
 uint32_t gp_async_clock_min(const struct gp_consist *c, uint32_t *slowest);

@@ -328,7 +328,7 @@ static void apply_cut(struct gp_core *c, struct job_core *jc, const struct gp_de
 	if (jc->embed)
 		embed_cut(jc);
 	if (d->backup)
-		async_point_keep(jc, d->step);
+		async_point_keep(jc, d->step, d->staleness);
 	if (d->snapshot) {
 		bool staged = cfg_is_staged(jc->job->cfg);
 		for (uint32_t r = 0; r < jc->job->cfg->workers; r++)

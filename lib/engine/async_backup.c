@@ -6,18 +6,21 @@
 // backup holds that, everything decided before the cut is out. Then the next one is made. Two of
 // them live: the one that is out, which a new backup is brought up from, and the next.
 #include "backup.h"
+#include "embed.h"
 
 #include "engine_priv.h"
 
 // ---- cores
 
-void async_point_keep(struct job_core *jc, uint32_t generation)
+void async_point_keep(struct job_core *jc, uint32_t generation, uint32_t gate)
 {
 	struct async_core *a = jc->async;
 	struct core_point *p = &a->points[++a->point_turn & 1];
 	const struct gp_job_config *cfg = jc->job->cfg;
 	a->point_seen_due = true;
 	a->point_seen = generation;
+	if (jc->embed)
+		embed_point_keep(jc, generation, gate);
 	if (!p->ranks)
 		return;
 	atomic_store_explicit(&p->generation, generation, memory_order_relaxed);
@@ -124,7 +127,7 @@ static void point_make(struct gp_core *c, struct job_core *jc)
 	uint32_t ends;
 	if (!home_cores_have_room(c, h) || !cut_ending(a, jc->job->cfg->cuts_max, &ends))
 		return;
-	uint32_t generation = gp_async_backup_cut(&h->consist, ends);
+	uint32_t generation = gp_async_backup_cut(&h->consist, ends, h->gate.serial);
 	async_cut_note(c, jc, generation, PIN_NONE);
 	a->cuts[a->cuts_count - 1].backup = true;
 	g->turn++;
@@ -133,11 +136,17 @@ static void point_make(struct gp_core *c, struct job_core *jc)
 	g->based = true;
 	g->out = g->told = g->wanted = false;
 	g->seen = 0;
+	if (jc->embed)
+		gp_async_limit(&h->consist, EMBED_COST);
 }
 
 void async_point_seen(struct job_core *jc, const struct cmd *cmd)
 {
 	struct async_gate *g = &jc->job->home->async->gate;
+	if (cmd->unit == POINT_WANTED) {
+		g->wanted = true;
+		return;
+	}
 	g->seen += g->based && cmd->step == point_generation(&point_last(g)->generation);
 }
 
@@ -289,7 +298,7 @@ void async_resume(struct gp_job *j, const struct gp_restore *r)
 	gp_async_resume(&j->home->consist, x->updates);
 	for (uint32_t i = 0; i < j->by_cores.d; i++) {
 		struct job_core *jc = &j->cores[i];
-		for (uint32_t b = 0; b < jc->table.blocks_count; b++)
+		for (uint32_t b = 0; b < jc->table.blocks_count && !jc->embed; b++)
 			block_resume(jc, b, r);
 		for (uint32_t k = 0; x->applied && k < j->cfg->workers; k++)
 			rank_resume(jc, k, x);

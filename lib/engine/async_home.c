@@ -422,6 +422,8 @@ void async_part_done(struct job_core *jc, const struct cmd *cmd)
 	struct home *h = jc->job->home;
 	if (h->rank_session[cmd->unit] != 0) // who has pushed has read
 		(void)reserved_release(h->async, h->rank_session[cmd->unit]);
+	if (cmd->session != 0)
+		gp_async_cost(&h->consist, cmd->unit, cmd->session);
 	(void)gp_async_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
 }
 
@@ -494,6 +496,10 @@ void async_home_tick(struct gp_core *c, struct job_core *jc)
 	pins_release(c, jc);
 	if (jc->job->cfg->replicated)
 		async_gate_tick(c, jc);
+	// Pushes that were too many for the cut before.
+	bool limited = jc->embed && jc->job->cfg->replicated;
+	while (limited && home_cores_have_room(c, h) && gp_async_commit_waiting(&h->consist))
+		;
 	if (a->parked > 0)
 		parked_answer(c, jc);
 }

@@ -11,7 +11,7 @@ static uint32_t stages_per_rank(const struct gp_job_config *cfg)
 }
 
 // The longest payload of a block in any codec: top-k with every index.
-static uint32_t stage_stride(uint32_t block_elems)
+uint32_t async_stage_stride(uint32_t block_elems)
 {
 	return (uint32_t)gp_align_up(6 * (size_t)block_elems + 8, GP_CACHE_LINE);
 }
@@ -45,7 +45,8 @@ size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_
 	size_t size = sizeof(struct async_core) + ranks * (keeps_points(cfg) ? 3 : 1) +
 		      blocks * sizeof(uint32_t) + workers * sizeof(uint32_t) + 6 * line;
 	if (cfg_is_staged(cfg)) {
-		size_t one = blocks * (sizeof(struct staged_block) + stage_stride(block_elems));
+		size_t one =
+			blocks * (sizeof(struct staged_block) + async_stage_stride(block_elems));
 		size += workers * stages_per_rank(cfg) * (sizeof(struct stage) + one + 2 * line) +
 			line;
 	}
@@ -68,7 +69,7 @@ static int stages_create(struct job_core *jc, struct gp_arena *arena)
 	const struct gp_job_config *cfg = jc->job->cfg;
 	size_t blocks = jc->table.blocks_count;
 	a->stages_per_rank = stages_per_rank(cfg);
-	a->stage_stride = stage_stride(jc->job->block_elems);
+	a->stage_stride = async_stage_stride(jc->job->block_elems);
 	uint32_t count = cfg->workers * a->stages_per_rank;
 	a->stages = gp_arena_take(arena, sizeof(struct stage) * count, GP_CACHE_LINE);
 	if (!a->stages)

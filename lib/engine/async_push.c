@@ -186,14 +186,16 @@ enum gp_verdict async_push_block(struct gp_core *c, struct job_core *jc, uint32_
 // ---- what is whole here
 
 // False: the ring has no room.
-static bool whole_tell(struct gp_core *c, struct job_core *jc, uint32_t rank, uint32_t step)
+static bool whole_tell(
+	struct gp_core *c, struct job_core *jc, uint32_t rank, uint32_t step, uint32_t cost)
 {
 	const struct cmd cmd = {.type = CMD_PART_DONE,
 		.core = (uint8_t)c->idx,
 		.job = jc->job->cfg->id,
 		.unit = rank,
 		.step = step,
-		.view = jc->view};
+		.view = jc->view,
+		.session = cost};
 	return gp_ring_push(c->to_core[jc->job->home_core], &cmd);
 }
 
@@ -217,10 +219,12 @@ static uint32_t rank_tell(struct gp_core *c, struct job_core *jc, uint32_t rank)
 	struct rank_core *rk = &a->ranks[rank];
 	uint32_t sent = 0;
 	for (; gp_before(rk->told + 1, rk->low_step); sent++, rk->told++)
-		if (!whole_tell(c, jc, rank, rk->told + 1))
+		if (!whole_tell(c, jc, rank, rk->told + 1, 0))
 			return sent;
 	for (struct stage *s; (s = stage_untold(jc, rank)) != NULL; sent++) {
-		if (!whole_tell(c, jc, rank, s->step))
+		bool counts = jc->embed && jc->job->cfg->replicated;
+		uint32_t cost = counts ? embed_point_cost(jc, s) : 0;
+		if (!whole_tell(c, jc, rank, s->step, cost))
 			return sent;
 		s->told = true;
 	}
@@ -241,6 +245,14 @@ uint32_t async_tell_home(struct gp_core *c, struct job_core *jc)
 			.step = a->point_seen};
 		a->point_seen_due = !gp_ring_push(c->to_core[jc->job->home_core], &seen);
 		sent += !a->point_seen_due;
+	}
+	if (jc->embed && jc->embed->point_wanted_due) {
+		const struct cmd wanted = {.type = CMD_POINT_SEEN,
+			.core = (uint8_t)c->idx,
+			.job = jc->job->cfg->id,
+			.unit = POINT_WANTED};
+		jc->embed->point_wanted_due =
+			!gp_ring_push(c->to_core[jc->job->home_core], &wanted);
 	}
 	if (!a->applied_due)
 		return sent;

@@ -33,6 +33,10 @@ static void gate_turn(struct gp_core *c, struct job_core *jc, uint32_t wanted)
 	if (!was_closed)
 		h->gate.released = h->consist.decision;
 	h->gate.serial = wanted;
+	// What is decided from now on comes to other cores through a ring, and this before it.
+	atomic_store_explicit(&h->gate.serial_now, wanted, memory_order_relaxed);
+	if (wanted == 0)
+		gp_async_limit(&h->consist, GP_ASYNC_UNLIMITED);
 	if (h->async)
 		async_gate_turn(c, jc, wanted != 0, was_closed);
 	h->gate.base_due = wanted != 0 && !async_shown(h);

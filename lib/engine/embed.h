@@ -19,18 +19,41 @@
 #define EVICT_CREDIT	 256 // buckets that a commit gives to be looked at
 #define EVICT_SHARE	 16  // a table that evicts under pressure keeps this part for pushes
 
+#define EMBED_COST 65536u // of all commits between two cuts for the backup
+
+// A table at a cut for the backup: copies [from, to) are of what changed since the one before.
+struct table_point {
+	uint64_t from, to;
+	uint64_t rows;
+	uint64_t digest;
+};
+
+// The replicating thread reads it from when it is told of the cut until the next but one is made.
+struct embed_point {
+	_Atomic bool made;
+	uint32_t gate;		     // closing of the gate
+	_Atomic uint32_t generation; // looked at in both: relaxed
+	uint32_t updates;
+	struct table_point tables[GP_ENGINE_TABLES_MAX];
+};
+
 // One core's part of a table.
 struct embed_table {
 	const struct gp_job_table *cfg;
 	struct gp_rows *rows;
 	struct gp_kept *kept;
 	uint64_t rows_max;  // of this core
+	uint64_t rows_room; // it has memory for: another server may have had more on its cores
 	uint64_t held;	    // rows that pushes in waiting may make
 	uint32_t push_max;  // rows that one push may have here; tables that evict under pressure
 	uint32_t *rank_has; // [workers]: of the push in waiting; NULL where there is no push_max
 	uint32_t kept_max;
 	struct gp_optim_plan plan;  // of the last commit applied; kernel NULL: none yet
 	uint64_t pin_rows;	    // rows in the generation that is pinned
+	uint32_t budget;	    // replicated: rows of commits between two points
+	uint32_t evicts_max;	    // and rows evicted
+	uint32_t evicts_left;	    // until the next one
+	uint64_t digest;	    // replicated: sum of its rows' digests
 	_Atomic uint32_t kept_now;  // copies; read by control
 	_Atomic uint32_t shortages; // waits for the end of a pin; read by control
 	_Atomic uint64_t lost;	    // rows that could not be made; read by control
@@ -43,6 +66,11 @@ struct embed_core {
 	uint32_t pin_generation;    // of the last cut for a snapshot, and updates then
 	uint32_t pin_updates;
 	uint32_t evict_credit;
+	uint32_t point_turn; // which of the two the last one is
+	struct embed_point points[2];
+	bool held;	       // copies are, since the last point
+	bool point_wanted;     // nothing more can be evicted before the next one
+	bool point_wanted_due; // home has not been told yet
 	uint32_t *place_holds; // [workers][places]: rows held for it; its table in the payload
 	// A place whose rows could not all be made yet; count 0: none.
 	uint32_t pending_count;
@@ -73,7 +101,8 @@ uint32_t embed_places(const struct gp_job_config *cfg, uint32_t block_elems);
 bool embed_table_legal(const struct gp_job_config *cfg, const struct gp_job_table *t);
 // The widest row that a block carries.
 bool embed_row_fits(uint32_t dim, uint32_t block_elems);
-size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t places);
+size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t places,
+	uint32_t block_elems);
 int embed_core_create(struct gp_job *j, struct job_core *jc, uint32_t core, struct gp_arena *arena);
 // The job's blocks are the places of pushes.
 void embed_blocks_fill(struct gp_job *j);
@@ -106,6 +135,27 @@ bool embed_pin_allows(const struct embed_table *t, uint32_t rows);
 // Likewise of a push that waits then, which is counted.
 bool embed_pin_waits(struct embed_table *t, uint32_t rows);
 uint32_t embed_shortages(const struct job_core *jc);
+
+// embed_point.c: replicated jobs
+// Copies that two intervals between points may need at a core, and of that the commits' share.
+uint32_t embed_point_copies(const struct gp_job_config *cfg, const struct gp_job_table *t,
+	uint32_t places, uint32_t block_elems);
+void embed_point_shares(const struct gp_job_config *cfg, struct embed_table *t);
+// The table's rows were loaded; `row` has room for one.
+void embed_point_load(struct embed_table *t, uint32_t table, float *row);
+// A cut for the backup, of that closing of the gate.
+void embed_point_keep(struct job_core *jc, uint32_t generation, uint32_t gate);
+// Nothing is held for a gate that was opened or closed anew.
+void embed_point_follow(struct job_core *jc);
+// What the rank's push at this core takes of EMBED_COST.
+uint32_t embed_point_cost(const struct job_core *jc, const struct stage *s);
+// Before rows ids[0..n) change, and after; before one is evicted.
+void embed_point_before(
+	struct job_core *jc, struct embed_table *t, const uint64_t *ids, uint32_t n);
+void embed_point_after(struct job_core *jc, struct embed_table *t, const uint64_t *ids, uint32_t n);
+void embed_point_evicted(struct job_core *jc, struct embed_table *t, uint64_t id);
+// How many rows may be evicted before the next point.
+bool embed_point_evicts(struct job_core *jc, struct embed_table *t, uint32_t rows);
 
 // embed_load.c
 // 0, -EINVAL: other tables or dimensions, -ENOSPC: more rows than a table may have.

@@ -49,12 +49,18 @@ static uint32_t rows_update(struct job_core *jc, struct embed_table *t, uint32_t
 	struct embed_core *e = jc->embed;
 	const struct gp_job_config *cfg = jc->job->cfg;
 	uint32_t staleness = jc->async->applies.staleness, left = 0, dim = t->cfg->dim;
+	uint32_t lacking;
 	float lr_scale = cfg->staleness_lr ? 1.0f / (1.0f + (float)staleness) : 1.0f;
 	for (uint32_t i = 0; i < n; i++)
 		row_keep(t, e->ids[i], jc->generation);
 	if (!t->plan.kernel || t->plan.step != e->updates)
 		gp_optim_plan_init(&t->plan, embed_optim(cfg, t->cfg), e->updates);
-	if (gp_rows_update(t->rows, &t->plan, lr_scale, e->ids, e->values, n, e->refused) == 0)
+	if (cfg->replicated)
+		embed_point_before(jc, t, e->ids, n);
+	lacking = gp_rows_update(t->rows, &t->plan, lr_scale, e->ids, e->values, n, e->refused);
+	if (cfg->replicated)
+		embed_point_after(jc, t, e->ids, n);
+	if (lacking == 0)
 		return 0;
 	for (uint32_t i = 0; i < n; i++) {
 		if (!e->refused[i])
@@ -96,6 +102,7 @@ static bool place_may(struct job_core *jc, const struct stage *s, uint32_t local
 bool embed_apply(struct job_core *jc, uint32_t rank, const struct stage *s, uint32_t local)
 {
 	struct embed_core *e = jc->embed;
+	embed_point_follow(jc);
 	if (!place_may(jc, s, local))
 		return false;
 	if (local == 0 && e->pending_count == 0) {
@@ -120,14 +127,16 @@ bool embed_apply(struct job_core *jc, uint32_t rank, const struct stage *s, uint
 // ---- eviction
 
 struct evicting {
+	struct job_core *jc;
 	struct embed_table *table;
-	uint32_t label;
 };
 
 static void evicted(void *arg, uint64_t id)
 {
 	const struct evicting *x = arg;
-	row_keep(x->table, id, x->label);
+	row_keep(x->table, id, x->jc->generation);
+	if (x->jc->job->cfg->replicated)
+		embed_point_evicted(x->jc, x->table, id);
 }
 
 // Whether it must look on although nothing is committed: pushes wait for room.
@@ -142,14 +151,16 @@ uint32_t embed_tick(struct job_core *jc)
 {
 	struct embed_core *e = jc->embed;
 	uint32_t buckets = GP_MIN(e->evict_credit, EVICT_BUCKETS), work = 0;
+	embed_point_follow(jc);
 	e->evict_credit -= buckets;
 	for (uint32_t i = 0; i < e->tables_count; i++) {
 		struct embed_table *t = &e->tables[i];
 		uint32_t look = is_pressed(t) ? EVICT_BUCKETS : buckets;
 		if (t->cfg->eviction == GP_ROWS_EVICT_NONE || look == 0 ||
-			!embed_pin_allows(t, look * GP_ROWS_BUCKET))
+			!embed_pin_allows(t, look * GP_ROWS_BUCKET) ||
+			!embed_point_evicts(jc, t, look * GP_ROWS_BUCKET))
 			continue;
-		struct evicting x = {.table = t, .label = jc->generation};
+		struct evicting x = {.jc = jc, .table = t};
 		work += gp_rows_evict(t->rows, e->updates, look, evicted, &x);
 	}
 	return work;

@@ -10,6 +10,7 @@
 #include "engine_priv.h"
 
 #include <errno.h>
+#include <gp_backup_rows.h>
 #define XXH_STATIC_LINKING_ONLY // a hash state of known size
 #include <xxhash.h>
 
@@ -40,7 +41,7 @@ void embed_unpin(struct job_core *jc)
 
 bool embed_pin_allows(const struct embed_table *t, uint32_t rows)
 {
-	return !gp_kept_pinned(t->kept) || rows <= gp_kept_room(t->kept);
+	return !gp_kept_stays(t->kept) || rows <= gp_kept_room(t->kept);
 }
 
 bool embed_pin_waits(struct embed_table *t, uint32_t rows)
@@ -208,6 +209,13 @@ uint32_t gp_engine_table_rows(const struct gp_engine *e, uint32_t job_idx, uint3
 			return i;
 	}
 	return x->n;
+}
+
+uint64_t gp_backup_row_digest(
+	uint32_t table, uint64_t id, uint32_t step, const float *row, uint32_t floats)
+{
+	uint64_t seed = gp_rows_mix(id ^ gp_rows_mix((uint64_t)table << 32 | step));
+	return XXH3_64bits_withSeed(row, sizeof(float) * floats, seed);
 }
 
 uint64_t gp_engine_row_digest(

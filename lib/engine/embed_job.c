@@ -27,11 +27,24 @@ static uint64_t core_rows(const struct gp_job_table *t, uint32_t cores)
 	return cores == 1 ? even : even + even / SHARE_SPARE + SHARE_MORE;
 }
 
+// Another server's cores may have had some rows more in sum, and none of these gets exactly its
+// part.
+static uint64_t core_room(
+	const struct gp_job_config *cfg, const struct gp_job_table *t, uint32_t cores)
+{
+	if (!cfg->replicated)
+		return core_rows(t, cores);
+	uint64_t sum = t->rows_max + t->rows_max / SHARE_SPARE +
+		       (uint64_t)SHARE_MORE * GP_ENGINE_CORES_MAX;
+	uint64_t even = gp_div_up(sum, cores);
+	return cores == 1 ? even : even + even / SHARE_SPARE + SHARE_MORE;
+}
+
 static struct gp_rows_config rows_config(const struct gp_job_config *cfg,
 	const struct gp_job_table *t, uint32_t cores, uint64_t secret)
 {
 	return (struct gp_rows_config){
-		.rows_max = core_rows(t, cores),
+		.rows_max = core_room(cfg, t, cores),
 		.dim = t->dim,
 		.bf16 = t->bf16,
 		.optim = *embed_optim(cfg, t),
@@ -42,6 +55,7 @@ static struct gp_rows_config rows_config(const struct gp_job_config *cfg,
 		.eviction = t->eviction,
 		.evict_after = t->evict_after,
 		.reads = t->evict_reads,
+		.evict_full = core_rows(t, cores),
 	};
 }
 
@@ -53,10 +67,11 @@ bool embed_table_legal(const struct gp_job_config *cfg, const struct gp_job_tabl
 	       gp_rows_check(&rows, &why) == 0;
 }
 
-static struct gp_kept_config kept_config(
-	const struct gp_engine *e, const struct gp_job_config *cfg, const struct gp_job_table *t)
+static struct gp_kept_config kept_config(const struct gp_engine *e, const struct gp_job_config *cfg,
+	const struct gp_job_table *t, uint32_t places, uint32_t block_elems)
 {
 	uint64_t rows = core_rows(t, e->cfg.cores_count), copies = rows * t->kept_percent / 100;
+	copies = GP_MAX(copies, embed_point_copies(cfg, t, places, block_elems));
 	return (struct gp_kept_config){
 		.copies_max = (uint32_t)GP_MIN(GP_MAX(copies, 1), UINT32_C(1) << 31),
 		.floats = t->dim + gp_optim_row_state(embed_optim(cfg, t)->kind, t->dim),
@@ -64,7 +79,8 @@ static struct gp_kept_config kept_config(
 	};
 }
 
-size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t places)
+size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint32_t places,
+	uint32_t block_elems)
 {
 	if (!cfg_embeds(cfg))
 		return 0;
@@ -76,7 +92,8 @@ size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cf
 	for (uint32_t i = 0; i < cfg->tables_count; i++) {
 		const struct gp_rows_config r =
 			rows_config(cfg, &cfg->tables[i], e->cfg.cores_count, e->cfg.seed);
-		const struct gp_kept_config k = kept_config(e, cfg, &cfg->tables[i]);
+		const struct gp_kept_config k =
+			kept_config(e, cfg, &cfg->tables[i], places, block_elems);
 		size += gp_rows_size(&r) + gp_kept_size(&k) + 2 * GP_CACHE_LINE;
 	}
 	return size;
@@ -90,26 +107,29 @@ const struct gp_job_table *embed_table_find(const struct gp_job_config *cfg, con
 	return NULL;
 }
 
-static int table_create(
-	const struct gp_job *j, struct embed_table *t, uint32_t i, struct gp_arena *arena)
+static int table_create(const struct gp_job *j, const struct job_core *jc, struct embed_table *t,
+	uint32_t i, struct gp_arena *arena)
 {
 	t->cfg = embed_table_find(j->cfg, j->tensors[i].name);
 	GP_ASSERT(t->cfg); // registration has seen to it
 	const struct gp_rows_config rows =
 		rows_config(j->cfg, t->cfg, j->by_cores.d, j->engine->cfg.seed);
-	const struct gp_kept_config kept = kept_config(j->engine, j->cfg, t->cfg);
+	const struct gp_kept_config kept =
+		kept_config(j->engine, j->cfg, t->cfg, jc->table.blocks_count, j->block_elems);
 	void *rows_mem = gp_arena_take(arena, gp_rows_size(&rows), GP_CACHE_LINE);
 	void *kept_mem = gp_arena_take(arena, gp_kept_size(&kept), GP_CACHE_LINE);
 	if (!rows_mem || !kept_mem)
 		return -ENOMEM;
-	t->rows_max = rows.rows_max;
+	t->rows_max = core_rows(t->cfg, j->by_cores.d);
+	t->rows_room = rows.rows_max;
 	t->kept_max = kept.copies_max;
 	t->rows = gp_rows_init(rows_mem, &rows, &j->engine->grace);
 	t->kept = gp_kept_init(kept_mem, &kept, 0);
+	embed_point_shares(j->cfg, t);
 	if (t->cfg->eviction != GP_ROWS_EVICT_STEP)
 		return 0;
 	// So that pushes in waiting never keep each other from becoming whole.
-	t->push_max = (uint32_t)GP_MIN(rows.rows_max / EVICT_SHARE / j->cfg->workers, UINT32_MAX);
+	t->push_max = (uint32_t)GP_MIN(t->rows_max / EVICT_SHARE / j->cfg->workers, UINT32_MAX);
 
 	t->rank_has = gp_arena_take(arena, sizeof(uint32_t) * j->cfg->workers, GP_CACHE_LINE);
 	return t->rank_has ? 0 : -ENOMEM;
@@ -138,7 +158,7 @@ int embed_core_create(struct gp_job *j, struct job_core *jc, uint32_t core, stru
 		!e->pull_ids || !e->pull_values)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < e->tables_count; i++)
-		if (table_create(j, &e->tables[i], i, arena) != 0)
+		if (table_create(j, jc, &e->tables[i], i, arena) != 0)
 			return -ENOMEM;
 	return 0;
 }

@@ -19,7 +19,7 @@ int embed_restore_check(const struct gp_job_config *cfg, const struct gp_restore
 		const struct gp_job_table *t = embed_table_find(cfg, x->name);
 		if (!t || x->dims_count != 1 || x->dims[0] != t->dim || !x->rows)
 			return -EINVAL;
-		if (x->rows->count > t->rows_max)
+		if (!x->rows->next && x->rows->count > t->rows_max)
 			return -ENOSPC;
 	}
 	return 0;
@@ -69,16 +69,57 @@ static bool table_load(struct gp_job *j, uint32_t t, const struct gp_restore_ten
 	return true;
 }
 
+// Rows of an image, some of them ahead: their places in the index are fetched meanwhile.
+struct upcoming {
+	const float *row;
+	uint64_t id;
+	uint32_t step;
+};
+
+static struct upcoming upcoming_take(
+	struct gp_job *j, uint32_t t, const struct gp_restore_rows *y, uint64_t *at)
+{
+	struct upcoming u;
+	u.row = y->next(y->arg, at, &u.id, &u.step);
+	if (u.row)
+		gp_rows_ahead(j->cores[gp_rows_owner(t, u.id, j->by_cores.d)].embed->tables[t].rows,
+			u.id, false);
+	return u;
+}
+
+static bool table_load_image(struct gp_job *j, uint32_t t, const struct gp_restore_rows *y)
+{
+	uint32_t dim = j->cores[0].embed->tables[t].cfg->dim;
+	struct upcoming ahead[AHEAD];
+	uint64_t at = 0;
+	for (uint32_t i = 0; i < AHEAD; i++)
+		ahead[i] = upcoming_take(j, t, y, &at);
+	for (uint32_t i = 0; ahead[i].row; i = (i + 1) % AHEAD) {
+		const struct upcoming *u = &ahead[i];
+		uint32_t core = gp_rows_owner(t, u->id, j->by_cores.d);
+		if (!row_put(j, j->cores[core].embed->tables[t].rows, u->id, u->step, u->row,
+			    u->row + dim))
+			return false;
+		ahead[i] = upcoming_take(j, t, y, &at);
+	}
+	return true;
+}
+
 int embed_load(struct gp_job *j, const struct gp_restore *r)
 {
-	for (uint32_t t = 0; t < j->tensors_count; t++)
-		if (!table_load(j, t, &r->tensors[j->tensors[t].restored]))
+	for (uint32_t t = 0; t < j->tensors_count; t++) {
+		const struct gp_restore_tensor *x = &r->tensors[j->tensors[t].restored];
+		if (x->rows->next ? !table_load_image(j, t, x->rows) : !table_load(j, t, x))
 			return -ENOSPC;
+	}
 	for (uint32_t i = 0; i < j->by_cores.d; i++) {
 		struct embed_core *e = j->cores[i].embed;
 		e->updates = r->tensors[0].rows->updates;
-		for (uint32_t t = 0; t < e->tables_count; t++)
+		for (uint32_t t = 0; t < e->tables_count; t++) {
 			gp_kept_begin(e->tables[t].kept, r->step);
+			if (j->cfg->replicated)
+				embed_point_load(&e->tables[t], t, e->state);
+		}
 	}
 	return 0;
 }

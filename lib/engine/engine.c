@@ -44,8 +44,7 @@ static bool config_legal(const struct gp_engine_config *cfg)
 			j->workers > GP_RANKS_MAX || j->workers_min < 1 ||
 			j->workers_min > j->workers || !slots_ok || j->window < 1 ||
 			j->window > UINT16_MAX || j->tensors_max < 1 ||
-			j->payload_max < PAYLOAD_MIN || !embed_legal(j) || !whole_legal(j) ||
-			(j->replicated && j->kind == GP_KIND_EMBED))
+			j->payload_max < PAYLOAD_MIN || !embed_legal(j) || !whole_legal(j))
 			return false;
 	}
 	return true;

@@ -136,6 +136,8 @@ struct async_gate {
 	struct async_point shown;     // that workers may know of
 };
 
+#define POINT_WANTED 1 // unit of CMD_POINT_SEEN: none was, one is needed
+
 #define MOVES_KEPT 4 // of the bound, while control has no time
 
 struct async_home {
@@ -184,6 +186,7 @@ static inline bool core_is_async(const struct job_core *jc)
 }
 
 // async_job.c: memory; where asynchronous work begins
+uint32_t async_stage_stride(uint32_t block_elems);
 size_t async_core_size(const struct gp_job_config *cfg, uint32_t blocks, uint32_t block_elems);
 size_t async_home_size(const struct gp_engine *e, const struct gp_job_config *cfg);
 int async_core_create(struct job_core *jc, struct gp_arena *arena);
@@ -216,7 +219,7 @@ void async_read_note(struct job_core *jc, uint32_t rank, uint32_t local, struct 
 
 // async_backup.c
 // The core keeps for the replicating thread what ranks have brought until this cut.
-void async_point_keep(struct job_core *jc, uint32_t generation);
+void async_point_keep(struct job_core *jc, uint32_t generation, uint32_t gate);
 // Home: the gate closes (again) or opens.
 void async_gate_turn(struct gp_core *c, struct job_core *jc, bool closed, bool was_closed);
 // Makes cuts for the backup, tells the replicating thread of them, and workers when they are out.

@@ -9,7 +9,7 @@
 #include <gp_xport.h>
 
 enum cmd_type {
-	CMD_PART_DONE = 1, // core -> home: unit, step, view
+	CMD_PART_DONE = 1, // core -> home: unit, step, view; of rows: what they cost as session
 	CMD_DECISION,	   // home -> core; home -> control, which records it
 	CMD_CUT_SEEN,	   // core -> home: step
 	CMD_CUT_ENDED,	   // core -> home: step
@@ -28,15 +28,15 @@ enum cmd_type {
 	CMD_STOP,	   // control -> home
 	CMD_GATE,	   // replicating thread -> home: the gate wanted as step, 0 = open
 	CMD_RELEASE,	   // replicating thread -> home: decision as step, of gate view
-	CMD_POINT_SEEN,	   // core -> home: a cut that the backup is brought to, step
-	CMD_JOIN,	   // core -> control: frame
-	CMD_REGISTER,	   // core -> control: frame, session
-	CMD_LEAVE,	   // core -> control: session
-	CMD_EXPEL,	   // core -> control: session that contributed NaN or infinity
-	CMD_LOST,	   // home -> control: session
-	CMD_CUT_READY,	   // home -> control: step, decision
-	CMD_BOUND_MOVED,   // home -> control: move
-	CMD_BASE,	   // home -> replicating thread: decision as unit, generation as step, gate
+	CMD_POINT_SEEN, // core -> home: a cut that the backup is brought to, step; or one is wanted
+	CMD_JOIN,	// core -> control: frame
+	CMD_REGISTER,	// core -> control: frame, session
+	CMD_LEAVE,	// core -> control: session
+	CMD_EXPEL,	// core -> control: session that contributed NaN or infinity
+	CMD_LOST,	// home -> control: session
+	CMD_CUT_READY,	// home -> control: step, decision
+	CMD_BOUND_MOVED, // home -> control: move
+	CMD_BASE,	 // home -> replicating thread: decision as unit, generation as step, gate
 };
 
 struct cmd {

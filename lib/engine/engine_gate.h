@@ -8,12 +8,15 @@
 #include <gp_ring.h>
 #include <gp_wire.h>
 
+#include <stdatomic.h>
+
 #define GATES_MAX 64 // jobs of an engine
 
 struct home_gate {
-	uint32_t serial;   // which closing, 0 = it is open
-	uint32_t released; // while it is closed: the last decision that is out
-	bool base_due;	   // the replicating thread has not been given it yet
+	uint32_t serial;	     // which closing, 0 = it is open
+	_Atomic uint32_t serial_now; // the same, for cores with tables; home writes it
+	uint32_t released;	     // while it is closed: the last decision that is out
+	bool base_due;		     // the replicating thread has not been given it yet
 	uint32_t base_decision;
 	uint32_t base_generation;
 	struct gp_decision base_view;

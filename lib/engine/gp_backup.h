@@ -21,7 +21,11 @@
 // is released; releasing anything else does nothing. The next cut is made then, if something was
 // decided meanwhile. A cut can be read until the next but one is told; a base is such a cut too.
 //
-// Only jobs with gp_job_config.replicated have a gate (no embed jobs).
+// Of jobs with tables the rows at a cut are in gp_backup_rows.h. Between two cuts such a job
+// commits only so many rows as its owners have room to keep as they were; further pushes wait for
+// the next.
+//
+// Only jobs with gp_job_config.replicated have a gate.
 //
 // Owner, threads: all functions by the one replicating thread, but gp_core_backup_wake, which is
 // the core's. Of asynchronous jobs it reads in an RCU read section, or is the thread that turns

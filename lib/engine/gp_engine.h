@@ -91,7 +91,7 @@ struct gp_job_config {
 	uint64_t rto_min_ns;	 // bounds of the clients' time-out, 0 = theirs
 	uint64_t rto_max_ns;
 	bool recorded;	 // every decision is told by gp_registrar_events.decided
-	bool replicated; // reduce, train: decisions pass the release gate of gp_backup.h
+	bool replicated; // decisions pass the release gate of gp_backup.h
 	struct gp_optim_params optim;
 	// Embed jobs: consistency ssp, asp or adaptive, atomicity step.
 	uint32_t tables_count;

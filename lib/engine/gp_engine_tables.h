@@ -93,11 +93,16 @@ uint64_t gp_engine_row_digest(uint32_t table, uint32_t generation, uint64_t id, 
 
 // Rows that a table starts from, in gp_restore_tensor: its `dims` is {dim}, `values` [count][dim],
 // `states` likewise, or [count] where the optimizer keeps one number for a row.
+// Or, where `next` is not NULL, row after row: values, then state, as they lie in another server's
+// image.
 struct gp_restore_rows {
 	uint64_t count;
 	const uint64_t *ids;
 	const uint32_t *steps; // commits that wrote them last
 	uint32_t updates;      // commits before, of gp_table_cut; the same for all tables
+	// The row at *at (0 at first), and where the next one is; NULL: there are no more.
+	const float *(*next)(void *arg, uint64_t *at, uint64_t *id, uint32_t *step);
+	void *arg;
 };
 
 struct gp_tensor_view {

@@ -83,7 +83,8 @@ size_t job_size(const struct gp_engine *e, const struct gp_job_config *cfg, uint
 	for (uint32_t i = 0; i < cores; i++)
 		size += core_size(cfg, l.units_count) + table_size(cfg, &l, cores, i) +
 			async_core_size(cfg, core_blocks(l.blocks_count, cores, i), block_elems) +
-			embed_core_size(e, cfg, core_blocks(l.blocks_count, cores, i)) +
+			embed_core_size(
+				e, cfg, core_blocks(l.blocks_count, cores, i), block_elems) +
 			whole_core_size(cfg, core_blocks(l.blocks_count, cores, i), count);
 	return size + async_home_size(e, cfg) + whole_home_size(cfg, count);
 }

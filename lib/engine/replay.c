@@ -179,7 +179,7 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 		return false;
 	if (x->type == CMD_FACTOR || x->type == CMD_MORE)
 		return whole_is_legal(r, core, x);
-	if (session_idx(x->session) >= r->cfg.sessions_max)
+	if (x->type != CMD_PART_DONE && session_idx(x->session) >= r->cfg.sessions_max)
 		return false;
 	if (x->type == CMD_BIND)
 		return true;

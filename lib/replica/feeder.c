@@ -28,6 +28,7 @@ static void job_fini(struct feeder_job *j)
 	free(j->committed);
 	free(j->window);
 	free(j->digests);
+	free(j->rows);
 }
 
 void gp_feeder_destroy(struct gp_feeder *f)
@@ -99,7 +100,7 @@ static int job_memory(struct gp_feeder *f, struct feeder_job *j, const struct la
 	next.committed = calloc(l->units_count, sizeof(next.committed[0]));
 	next.window = calloc((size_t)f->window_mask + 1, sizeof(next.window[0]));
 	if (l->ranks > 0)
-		next.digests = calloc(l->blocks_count, sizeof(next.digests[0]));
+		next.digests = calloc(GP_MAX(l->blocks_count, 1u), sizeof(next.digests[0]));
 	next.resumed = j->resumed;
 	next.held_bytes = j->bytes;
 	job_fini(j);
@@ -109,7 +110,7 @@ static int job_memory(struct gp_feeder *f, struct feeder_job *j, const struct la
 		return stream_fail(err, -ENOMEM, "job %s: out of memory to replicate it", l->name);
 	layout_fill(&j->layout, from);
 	memcpy(j->tensors, from->tensors, sizeof(j->tensors[0]) * l->tensors_count);
-	return 0;
+	return feeder_rows_create(j, err);
 }
 
 int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_layout *layout,
@@ -209,7 +210,7 @@ int gp_feeder_released(struct gp_feeder *f, uint32_t job_idx, uint32_t decision)
 		j->told = decision;
 	if (!gp_before(j->released.decision, decision))
 		return 0;
-	bool behind = j->phase != PHASE_DECISIONS || gp_before(j->shipped, decision);
+	bool behind = !feeder_job_ships(j) || gp_before(j->shipped, decision);
 	if (j->cut_waits && decision != j->taken.decision)
 		return -EINVAL;
 	if (j->cut_waits) {
@@ -258,7 +259,7 @@ bool gp_feeder_view(const struct gp_feeder *f, uint32_t job_idx, struct gp_feede
 	GP_ASSERT(job_idx < f->opts.jobs_count);
 	const struct feeder_job *j = &f->jobs[job_idx];
 	*v = (struct gp_feeder_view){.based = j->based,
-		.shipped_valid = j->phase == PHASE_DECISIONS,
+		.shipped_valid = feeder_job_ships(j),
 		.held_valid = j->held_valid,
 		.diverged = j->diverged,
 		.taken = j->taken.decision,
@@ -287,6 +288,7 @@ static void job_idle(struct feeder_job *j)
 	j->cut_part = CUT_BLOCKS;
 	j->cut_blocks = 0;
 	memset(j->sums, 0, sizeof(j->sums));
+	feeder_rows_reset(j);
 }
 
 void feeder_job_start(struct feeder_job *j)

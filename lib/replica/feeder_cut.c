@@ -75,8 +75,8 @@ static int ranks_gone(const struct feeder_job *j, uint32_t generation, struct gp
 		j->layout.name, generation);
 }
 
-static int ranks_write(
-	struct gp_feeder *f, uint32_t idx, uint32_t generation, struct gp_stream_error *err)
+int feeder_ranks_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, uint32_t blocks,
+	struct gp_stream_error *err)
 {
 	struct feeder_job *j = &f->jobs[idx];
 	struct gp_backup_ranks r;
@@ -90,14 +90,13 @@ static int ranks_write(
 	gp_store16(to, j->layout.id);
 	gp_store16(to + 2, (uint16_t)r.count);
 	gp_store32(to + 4, generation);
-	gp_store32(to + 8, j->cut_blocks);
+	gp_store32(to + 8, blocks);
 	gp_store32(to + 12, r.closed);
 	gp_store32(to + 16, r.updates);
 	to += RANKS_HEAD_SIZE;
 	for (uint32_t i = 0; i < r.count; i++, to += sizeof(uint32_t))
 		gp_store32(to, r.clock[i]);
 	stream_end(f->stream);
-	part_next(j);
 	return 1;
 }
 
@@ -136,20 +135,42 @@ static int applied_write(struct gp_feeder *f, uint32_t idx, uint32_t generation)
 	return 1;
 }
 
+// The last part: of tables their sum.
+static int applied_part(
+	struct gp_feeder *f, uint32_t idx, uint32_t generation, struct gp_stream_error *err)
+{
+	struct feeder_job *j = &f->jobs[idx];
+	if (layout_applies(&j->layout))
+		return applied_write(f, idx, generation);
+	int rc = 1;
+	if (layout_embeds(&j->layout))
+		rc = feeder_tally_write(f, idx, generation, j->rows->cut.records, err);
+	if (rc == 1)
+		part_next(j);
+	return rc;
+}
+
 int feeder_cut_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, bool all,
 	struct gp_stream_error *err)
 {
 	struct feeder_job *j = &f->jobs[idx];
+	int rc;
 	switch (j->cut_part) {
 	case CUT_BLOCKS:
-		return blocks_write(f, idx, generation, all, err);
-	case CUT_RANKS:
-		return ranks_write(f, idx, generation, err);
-	case CUT_APPLIED:
-		if (layout_applies(&j->layout))
-			return applied_write(f, idx, generation);
+		if (!layout_embeds(&j->layout))
+			return blocks_write(f, idx, generation, all, err);
+		rc = feeder_rows_cut_write(f, idx, generation, err);
+		if (rc != 0)
+			return rc;
 		part_next(j);
 		return 1;
+	case CUT_RANKS:
+		rc = feeder_ranks_write(f, idx, generation, j->cut_blocks, err);
+		if (rc == 1)
+			part_next(j);
+		return rc;
+	case CUT_APPLIED:
+		return applied_part(f, idx, generation, err);
 	case CUT_DONE:
 		break;
 	}

@@ -7,6 +7,8 @@
 
 #include "stream_priv.h"
 
+#include <gp_backup_rows.h>
+
 // A decision that is not released.
 struct entry {
 	struct gp_decision d;
@@ -23,6 +25,26 @@ struct place {
 
 // Of a cut: blocks, what ranks had committed, what they had brought.
 enum cut_part { CUT_BLOCKS, CUT_RANKS, CUT_APPLIED, CUT_DONE };
+
+// Rows of a job's tables, table after table.
+struct rows_walk {
+	enum gp_backup_which which;
+	uint32_t table;
+	struct gp_backup_ids at;
+	bool last; // of the table's ids are here
+	uint32_t ids_count, ids_at;
+	uint32_t records; // written
+	uint64_t ids[GP_BACKUP_IDS_MAX];
+};
+
+// Of a base: all rows, those that went before their turn came, what ranks had committed, the sum.
+enum base_part { BASE_ALL, BASE_GONE, BASE_RANKS, BASE_TALLY, BASE_DONE };
+
+struct feeder_rows {
+	struct rows_walk base, cut;
+	enum base_part part;
+	GP_ALIGNED(GP_CACHE_LINE) uint8_t body[GP_STREAM_BODY_MAX];
+};
 
 enum phase {
 	PHASE_IDLE, // not fed
@@ -50,6 +72,7 @@ struct feeder_job {
 	bool cut_waits;	   // `taken` is a cut that is not released
 	uint64_t *digests; // asynchronous: of each block as it was read last, with step 0
 	uint64_t digests_sum;
+	struct feeder_rows *rows;   // NULL: no tables
 	struct gp_decision view;    // the last one that is released
 	struct gp_ranks counted[2]; // in what is released, as in struct gp_backup_base
 	struct gp_history history;
@@ -123,6 +146,26 @@ int feeder_plan_write(struct gp_feeder *f, uint32_t idx, const struct plan *p,
 // written, or another part comes next, or the turn has no looks left; 0: all was.
 int feeder_cut_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, bool all,
 	struct gp_stream_error *err) GP_MUST_CHECK;
+// What ranks had committed at a cut, of so many blocks. 1, or an error.
+int feeder_ranks_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, uint32_t blocks,
+	struct gp_stream_error *err) GP_MUST_CHECK;
+// feeder_rows.c: jobs with tables. 1: something was written, or is to be looked for; 0: that was
+// all.
+int feeder_rows_create(struct feeder_job *j, struct gp_stream_error *err) GP_MUST_CHECK;
+void feeder_rows_reset(struct feeder_job *j);
+int feeder_rows_cut_write(struct gp_feeder *f, uint32_t idx, uint32_t generation,
+	struct gp_stream_error *err) GP_MUST_CHECK;
+void feeder_rows_cut_done(struct feeder_job *j);
+int feeder_rows_base_write(struct gp_feeder *f, uint32_t idx, uint32_t generation,
+	struct gp_stream_error *err) GP_MUST_CHECK;
+int feeder_tally_write(struct gp_feeder *f, uint32_t idx, uint32_t generation, uint32_t records,
+	struct gp_stream_error *err) GP_MUST_CHECK;
+// Whether what it writes counts as shipped: with tables cuts go on while the base is on its way.
+static inline bool feeder_job_ships(const struct feeder_job *j)
+{
+	bool rows = layout_embeds(&j->layout) && (j->phase == PHASE_CUT || j->phase == PHASE_BASED);
+	return rows || j->phase == PHASE_DECISIONS;
+}
 // A block of an asynchronous job was read.
 void feeder_cut_digest(
 	struct gp_feeder *f, struct feeder_job *j, const struct layout_at *at, const float *values);

@@ -218,7 +218,7 @@ static int based_write(struct gp_feeder *f, struct feeder_job *j)
 		return -EAGAIN;
 	gp_store16(to, j->layout.id);
 	gp_store16(to + 2, 0);
-	gp_store32(to + 4, j->released.decision);
+	gp_store32(to + 4, j->at.decision);
 	stream_end(f->stream);
 	j->phase = PHASE_DECISIONS;
 	j->shipped_bytes = j->bytes;
@@ -249,7 +249,7 @@ static int decisions_write(struct gp_feeder *f, struct feeder_job *j)
 	j->shipped_bytes = j->bytes;
 	if (gp_before(j->shipped_max, j->shipped))
 		j->shipped_max = j->shipped;
-	j->digest_due = j->at_generation &&
+	j->digest_due = j->at_generation && !layout_embeds(&j->layout) &&
 			layout_is_digested(j->at.generation, f->opts.digest_every) &&
 			(cut || layout_sum_is_whole(j->sums, &j->layout, j->at.generation));
 	j->at_generation = false;
@@ -326,6 +326,23 @@ static int cut_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *
 		return rc;
 	j->at = j->taken;
 	j->at_generation = true;
+	if (layout_embeds(&j->layout))
+		feeder_rows_cut_done(j);
+	return 1;
+}
+
+// Cuts that are made while a base with tables is on its way go before its rows.
+static int base_rows_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *err)
+{
+	struct feeder_job *j = &f->jobs[idx];
+	if (j->at.decision != j->shipped)
+		return decisions_write(f, j);
+	if (j->cut_waits && j->at.decision != j->taken.decision)
+		return cut_write(f, idx, err);
+	int rc = feeder_rows_base_write(f, idx, j->at.generation, err);
+	if (rc != 0)
+		return rc;
+	j->phase = PHASE_BASED;
 	return 1;
 }
 
@@ -355,7 +372,8 @@ int feeder_job_write(struct gp_feeder *f, uint32_t idx, struct gp_stream_error *
 	case PHASE_BLOCKS_AHEAD:
 		return base_blocks_write(f, idx, err);
 	case PHASE_CUT:
-		return base_cut_write(f, idx, err);
+		return layout_embeds(&j->layout) ? base_rows_write(f, idx, err)
+						 : base_cut_write(f, idx, err);
 	case PHASE_BASED:
 		return based_write(f, j);
 	case PHASE_DECISIONS:

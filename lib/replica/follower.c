@@ -140,6 +140,35 @@ static void held_note(struct gp_follower *f, uint16_t id)
 	f->dirty |= held_bit(id);
 }
 
+static void differs(
+	struct gp_follower *f, uint16_t id, uint32_t step, uint64_t ours, uint64_t theirs)
+{
+	f->diverged = f->diverged_due = true;
+	f->diverged_id = id;
+	f->diverged_step = step;
+	f->diverged_ours = ours;
+	f->diverged_theirs = theirs;
+	if (f->opts.diverged)
+		f->opts.diverged(f->opts.arg, id, step, ours, theirs);
+}
+
+// The job has moved on, and is to be acknowledged; with tables only where they are as they should
+// be, and not before the base is complete. True: they are not, nothing more is taken.
+static bool cut_note(struct gp_follower *f, uint16_t id)
+{
+	struct gp_image_view v;
+	uint64_t ours, theirs;
+	if (!gp_image_find(f->opts.image, id, &v) || !v.based)
+		return false;
+	if (gp_image_differs(f->opts.image, id, &ours, &theirs)) {
+		differs(f, id, v.generation, ours, theirs);
+		return true;
+	}
+	f->digests += v.kind == GP_KIND_EMBED && v.digested;
+	held_note(f, id);
+	return false;
+}
+
 static int take_base(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
 {
 	if (!base_get(m->body, m->len, &f->begun))
@@ -254,7 +283,7 @@ static int take_based(struct gp_follower *f, const struct message *m, struct gp_
 	if (!gp_image_find(f->opts.image, gp_load16(m->body), &v) ||
 		v.point.decision != gp_load32(m->body + 4))
 		return bad(m, err);
-	held_note(f, v.id);
+	(void)cut_note(f, v.id);
 	return 0;
 }
 
@@ -272,7 +301,8 @@ static int take_decisions(
 		if (gp_image_decide(f->opts.image, id, &d, &why) != 0)
 			return image_error(&why, err);
 		f->decisions++;
-		held_note(f, id);
+		if (cut_note(f, id))
+			break;
 	}
 	return 0;
 }
@@ -307,6 +337,36 @@ static int take_applied(struct gp_follower *f, const struct message *m, struct g
 	return gp_image_applied(f->opts.image, &a, &why) != 0 ? image_error(&why, err) : 0;
 }
 
+static int take_rows(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
+{
+	struct gp_image_error why;
+	if (m->len < ROWS_HEAD_SIZE)
+		return bad(m, err);
+	const struct gp_image_rows r = {.id = gp_load16(m->body),
+		.table = gp_load16(m->body + 2),
+		.generation = gp_load32(m->body + 4),
+		.before = gp_load32(m->body + 8),
+		.count = gp_load32(m->body + 12),
+		.bytes = m->body + ROWS_HEAD_SIZE,
+		.len = m->len - ROWS_HEAD_SIZE};
+	return gp_image_rows(f->opts.image, &r, &why) != 0 ? image_error(&why, err) : 0;
+}
+
+static int take_tally(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
+{
+	struct gp_image_error why;
+	if (m->len < TALLY_HEAD_SIZE ||
+		m->len != TALLY_HEAD_SIZE + TALLY_SIZE * (size_t)gp_load16(m->body + 2))
+		return bad(m, err);
+	const struct gp_image_tally x = {.id = gp_load16(m->body),
+		.count = gp_load16(m->body + 2),
+		.generation = gp_load32(m->body + 4),
+		.updates = gp_load32(m->body + 8),
+		.records = gp_load32(m->body + 12),
+		.bytes = m->body + TALLY_HEAD_SIZE};
+	return gp_image_tally(f->opts.image, &x, &why) != 0 ? image_error(&why, err) : 0;
+}
+
 static int take_digest(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
 {
 	struct gp_image_view v;
@@ -328,13 +388,7 @@ static int take_digest(struct gp_follower *f, const struct message *m, struct gp
 		f->digests++;
 		return 0;
 	}
-	f->diverged = f->diverged_due = true;
-	f->diverged_id = id;
-	f->diverged_step = step;
-	f->diverged_ours = ours;
-	f->diverged_theirs = theirs;
-	if (f->opts.diverged)
-		f->opts.diverged(f->opts.arg, id, step, ours, theirs);
+	differs(f, id, step, ours, theirs);
 	return 0;
 }
 
@@ -400,6 +454,10 @@ int follower_message(struct gp_follower *f, const struct message *m, struct gp_s
 		return take_ranks(f, m, err);
 	case MSG_APPLIED:
 		return take_applied(f, m, err);
+	case MSG_ROWS:
+		return take_rows(f, m, err);
+	case MSG_TALLY:
+		return take_tally(f, m, err);
 	case MSG_DIGEST:
 		return take_digest(f, m, err);
 	default:

@@ -15,6 +15,9 @@
 // was released. A cut goes with the blocks that it changed and what ranks had committed and
 // brought.
 //
+// Tables go likewise: a cut with the rows that it changed. Their base is read while cuts go on,
+// which then go first and count as shipped.
+//
 // A job begins with a base. After a lost connection the feeder goes on with what the peer lacks, or
 // sends a base made of what was released and then all decisions since: so what is not released must
 // stay readable, and only what was shipped once may be released.
@@ -24,9 +27,9 @@
 // get no more credit.
 //
 // Owner and threads: whoever created it, the replicating thread; one at a time. No clock. Memory:
-// at create `window` decisions a job; at a base 4 bytes a unit, 8 a block of an asynchronous job
-// and the names of the tensors; from the heap. Errors: -EPROTO (a gap), -ESTALE (a block is gone),
-// -ENOMEM, with a text.
+// at create `window` decisions a job; at a base 4 bytes a unit, 8 a block of an asynchronous job,
+// 164 KiB of a job with tables and the names of the tensors; from the heap. Errors: -EPROTO (a
+// gap), -ESTALE (a block is gone), -ENOMEM, with a text.
 #ifndef GP_FEEDER_H
 #define GP_FEEDER_H
 
@@ -55,6 +58,8 @@ struct gp_feeder_opts {
 		void *arg, uint32_t job_idx, uint32_t generation, struct gp_backup_ranks *out);
 	uint64_t (*applied)(
 		void *arg, uint32_t job_idx, uint32_t generation, uint32_t rank, uint32_t first);
+	// Jobs with tables: their rows are read from it (gp_backup_rows.h). NULL: there are none.
+	const struct gp_engine *engine;
 	// The peer holds everything through `decision`; `epoch` not 0: and acknowledged it as
 	// backup of that leadership (acked). It goes only up on one connection. Called from
 	// gp_stream_input; gp_feeder_released may be called from inside.

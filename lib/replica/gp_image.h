@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The backup's image of dense jobs: what the primary has committed, in plain memory, so that an
-// engine can go on from it.
+// The backup's image of jobs: what the primary has committed, in plain memory, so that an engine
+// can go on from it.
 //
 // For each job the image keeps, of every block, two generations of values, optimizer state and
 // weight: what its unit committed last, and either the one before or the one that is on its way.
@@ -23,13 +23,22 @@
 //	ranks	  and `applied`: what ranks had committed and brought when it was made
 //	decide	  the cut: all of it counts, or is refused when anything lacks
 //
+// Jobs with tables likewise; instead of blocks come the rows that a cut changed, and how many rows
+// there are then with the sum of their digests. Cuts go on while their base comes: it is complete
+// when every row came once, and it is then what the last of those cuts was.
+//
+//	rows	  that a cut made, changed or dropped; or of the base
+//	tally	  what that makes of the tables: the image compares
+//
 // A decision or block that was there before is ignored; one that does not follow is refused by
 // name. A base drops what was staged. What a view ends was never sent: only committed blocks are.
 //
 // Owner and threads: whoever created it; one thread at a time. No clock, socket or file.
 // Memory: from `take` (zeroed, aligned to 64 bytes) and `give`, never more than `memory_max`; a job
 // takes 2 x (1 + states) x 4 bytes an element, 17 a block, 8 a unit, some 300 a tensor; an
-// asynchronous one 33 a block, 2 bits a block and rank with atomicity block, 8 a rank. Nothing is
+// asynchronous one 33 a block, 2 bits a block and rank with atomicity block, 8 a rank; a table 4
+// bytes a float of each row, 32 and 6 to 12 a row, of as many rows as it can have and as can change
+// between two cuts, and 16 of each of these. Nothing is
 // taken between two bases of a job. Errors: -ENOMEM (a limit or the allocator), -EPROTO (a gap, a
 // wrong step, an unknown job, a commit without its blocks), with a text that names job, unit, step.
 // After an error the image is as before, but the stream that caused it is of no more use: a base is
@@ -59,6 +68,10 @@ struct gp_image_tensor {
 	char name[GP_WIRE_TENSOR_NAME_MAX + 1];
 	uint32_t dims_count;
 	uint64_t dims[GP_WIRE_DIMS_MAX];
+	// Of a table, with dims {values of a row} (gp_backup_table_room).
+	uint32_t state;	  // floats of a row beside its values
+	uint64_t rows;	  // that it can have, at most 2^30
+	uint64_t changes; // that one cut can have changed, likewise
 };
 
 struct gp_image_layout {
@@ -165,6 +178,34 @@ struct gp_image_applied {
 };
 int gp_image_applied(struct gp_image *m, const struct gp_image_applied *a,
 	struct gp_image_error *err) GP_MUST_CHECK;
+// Jobs with tables: rows of the next cut; or of the base, as they are in its generation, which cuts
+// may move on until it is complete. `before`: of all tables of this cut or base that came before;
+// 0 begins the cut anew.
+struct gp_image_rows {
+	uint16_t id;
+	uint16_t table;
+	uint32_t generation;
+	uint32_t before;
+	uint32_t count;
+	const uint8_t *bytes; // each u64 id, u32 step, u32 1 and the row's floats, or u32 0: gone
+	size_t len;
+};
+int gp_image_rows(struct gp_image *m, const struct gp_image_rows *r,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// And how many that were, and what all tables are then, for comparison.
+struct gp_image_tally {
+	uint16_t id;
+	uint16_t count; // of tables
+	uint32_t generation;
+	uint32_t updates; // commits that rows can be of
+	uint32_t records;
+	const uint8_t *bytes; // each u64 rows, u64 sum of gp_backup_row_digest
+};
+int gp_image_tally(struct gp_image *m, const struct gp_image_tally *x,
+	struct gp_image_error *err) GP_MUST_CHECK;
+// Whether its tables differ from what the primary said of the last cut (point.digest_every not 0).
+bool gp_image_differs(
+	const struct gp_image *m, uint16_t id, uint64_t *ours, uint64_t *theirs) GP_MUST_CHECK;
 // The next decision. One that the image has already is ignored.
 int gp_image_decide(struct gp_image *m, uint16_t id, const struct gp_decision *d,
 	struct gp_image_error *err) GP_MUST_CHECK;
@@ -205,6 +246,11 @@ const float *gp_image_block(const struct gp_image *m, uint16_t id, uint32_t bloc
 // Digest of a whole generation, from memory (docs/protocol.md 6). -ENOENT: a block of it lacks.
 int gp_image_digest(
 	const struct gp_image *m, uint16_t id, uint32_t step, uint64_t *digest) GP_MUST_CHECK;
+
+// A row, values and state; NULL: it is not there. And how many there are.
+const float *gp_image_row(
+	const struct gp_image *m, uint16_t id, uint32_t table, uint64_t row, uint32_t *step);
+uint64_t gp_image_rows_count(const struct gp_image *m, uint16_t id, uint32_t table);
 
 // What an engine goes on from. All pointers are into the image and stay until the job changes.
 // -ENOENT: no such job, its base is not complete, or nothing of it was ever committed.

@@ -112,19 +112,19 @@ struct image_job *image_known(const struct gp_image *m, uint16_t id, struct gp_i
 
 // ---- memory of a job
 
-struct carver {
-	uint8_t *mem; // NULL: only measures
-	uint64_t used;
-};
-
-static void *carve(struct carver *c, uint64_t size)
+void *image_carve(struct carver *c, uint64_t size)
 {
 	uint64_t at = gp_align_up(c->used, GP_CACHE_LINE);
 	c->used = at + size;
 	return c->mem ? c->mem + at : NULL;
 }
 
-// Sizes cannot overflow: at most 2^28 blocks of 8192 elements.
+static void *carve(struct carver *c, uint64_t size)
+{
+	return image_carve(c, size);
+}
+
+// Sizes cannot overflow: at most 2^28 blocks of 8192 elements, or 2^32 rows of as many.
 static uint64_t job_carve(struct image_job *j, uint8_t *mem)
 {
 	struct carver c = {.mem = mem};
@@ -149,6 +149,7 @@ static uint64_t job_carve(struct image_job *j, uint8_t *mem)
 		for (uint32_t a = 0; a < l->arrays_count; a++)
 			j->planes[p][a] = carve(&c, sizeof(float) * l->floats);
 	}
+	(void)image_rows_carve(j, &c);
 	return gp_align_up(c.used, GP_CACHE_LINE);
 }
 
@@ -164,7 +165,8 @@ static bool layout_same(
 	for (uint32_t t = 0; t < l->tensors_count; t++) {
 		const struct gp_image_tensor *a = &j->tensors[t], *b = &from->tensors[t];
 		if (a->dims_count != b->dims_count || strcmp(a->name, b->name) != 0 ||
-			memcmp(a->dims, b->dims, sizeof(a->dims[0]) * a->dims_count) != 0)
+			memcmp(a->dims, b->dims, sizeof(a->dims[0]) * a->dims_count) != 0 ||
+			a->state != b->state || a->rows != b->rows || a->changes != b->changes)
 			return false;
 	}
 	return true;
@@ -221,6 +223,7 @@ static void job_begin(struct image_job *j, const struct gp_image_point *point, u
 			j->held[p][b] = GP_IMAGE_NONE;
 	if (l->ranks > 0)
 		image_cuts_begin(j);
+	image_rows_begin(j);
 }
 
 void gp_image_void(struct gp_image *m, uint16_t id)

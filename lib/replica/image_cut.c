@@ -84,8 +84,9 @@ static int ranks_check(
 	const struct image_job *j, const struct gp_image_ranks *r, struct gp_image_error *err)
 {
 	const struct layout *l = &j->layout;
-	bool next =
-		j->based ? gp_before(j->generation, r->generation) : r->generation == j->generation;
+	bool after = gp_before(j->generation, r->generation);
+	bool next = j->based ? after : r->generation == j->generation;
+	next |= after && layout_embeds(l); // cuts go on while a base with tables comes
 	if (!layout_is_cut(l, r->generation) || !next || r->count != l->ranks ||
 		r->blocks > l->blocks_count)
 		return image_fail(err, -EPROTO,
@@ -147,9 +148,11 @@ static int cut_check(struct image_job *j, uint32_t generation, struct gp_image_e
 
 int image_cut_base_end(struct image_job *j, struct gp_image_error *err)
 {
-	if (cut_check(j, j->generation, err) != 0)
+	if (cut_check(j, j->generation, err) != 0 ||
+		image_rows_check(j, j->generation, true, err) != 0)
 		return err->code;
 	j->ranks_now ^= 1;
+	image_rows_compare(j);
 	return 0;
 }
 
@@ -163,10 +166,12 @@ static void cut_digested(struct image_job *j)
 int image_cut_take(struct image_job *j, const struct gp_decision *d, struct gp_image_error *err)
 {
 	const struct layout *l = &j->layout;
-	if (!layout_is_cut(l, d->step) || image_cut_judge(j, d->step) != IMAGE_TAKE)
+	bool follows = layout_embeds(l) ? gp_before(j->generation, d->step)
+					: image_cut_judge(j, d->step) == IMAGE_TAKE;
+	if (!layout_is_cut(l, d->step) || !follows)
 		return image_fail(err, -EPROTO, "job %s: a cut %u, the image is at generation %d",
 			l->name, d->step, (int)j->generation);
-	if (cut_check(j, d->step, err) != 0)
+	if (cut_check(j, d->step, err) != 0 || image_rows_check(j, d->step, false, err) != 0)
 		return err->code;
 	struct layout_at at = layout_seek(l, 0);
 	for (; j->cut_staged == d->step && at.block < l->blocks_count; layout_next(l, &at)) {
@@ -180,6 +185,9 @@ int image_cut_take(struct image_job *j, const struct gp_decision *d, struct gp_i
 	j->generation = d->step;
 	j->committed[0] = d->step;
 	cut_digested(j);
+	image_rows_commit(j);
+	if (j->based)
+		image_rows_compare(j);
 	return 0;
 }
 

@@ -8,6 +8,10 @@
 
 #include "layout.h"
 
+#define IMAGE_ROW_HEAD_SIZE 16 // of a row in a message: id, step, whether it is there
+
+enum image_verdict { IMAGE_TAKE, IMAGE_IGNORE, IMAGE_REFUSE };
+
 #define LACKING_ALL UINT64_MAX // there is not even a base
 
 // What ranks had committed and brought at a cut.
@@ -18,6 +22,42 @@ struct image_ranks {
 	uint32_t updates;
 	uint32_t *clock;   // [ranks]
 	uint64_t *applied; // [ranks][words]
+};
+
+struct image_row;
+struct image_staged;
+
+// A table of an embed job (image_rows.c).
+struct image_table {
+	uint32_t floats; // values and state of a row
+	uint32_t dim;
+	uint32_t slots_max, staged_max;
+	uint32_t mask; // of the index
+	uint32_t used; // slots, ever
+	uint32_t free; // list of slots
+	uint32_t count;
+	uint32_t staged_count;
+	uint64_t digest; // sum over its rows
+	uint64_t key;
+	uint32_t *index; // slot + 1, 0: none
+	struct image_row *heads;
+	float *rows;
+	struct image_staged *staged; // of the next cut
+	struct gp_restore_rows restore;
+};
+
+// What the primary says of its tables at a cut.
+struct image_tally {
+	uint32_t generation; // GP_IMAGE_NONE: nothing was told
+	uint32_t updates;
+	uint32_t records;
+	uint64_t rows[GP_ENGINE_TABLES_MAX];
+	uint64_t digests[GP_ENGINE_TABLES_MAX];
+};
+
+struct carver {
+	uint8_t *mem; // NULL: only measures
+	uint64_t used;
 };
 
 struct image_job {
@@ -38,6 +78,13 @@ struct image_job {
 	uint32_t cut_staged; // generation
 	uint32_t cut_blocks; // of it here
 	struct gp_restore_async async;
+	// Embed.
+	struct image_table *tables;
+	struct image_tally tallies[2]; // as ranks
+	uint32_t rows_came;	       // of the base
+	uint32_t rows_staged;	       // of the next cut
+	bool differs;		       // from the primary, in `generation`
+	uint64_t digest_theirs;
 	float *planes[2][GP_IMAGE_ARRAYS_MAX];
 	struct gp_image_point point;
 	uint32_t generation;
@@ -61,6 +108,7 @@ struct gp_image {
 	struct image_job *jobs[GP_IMAGE_JOBS_MAX]; // in the order of their first bases
 };
 
+void *image_carve(struct carver *c, uint64_t size);
 int image_fail(struct gp_image_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);
 struct image_job *image_find(const struct gp_image *m, uint16_t id);
 // What takes what the primary tells: the job, or the base beside it. NULL and err: neither.
@@ -69,10 +117,19 @@ void image_generation_note(struct image_job *j);
 // The base beside the job is complete and takes its place.
 void image_next_take(struct gp_image *m, uint16_t id);
 
+// image_rows.c: jobs with tables; without them these do nothing
+uint64_t image_rows_carve(struct image_job *j, struct carver *c);
+void image_rows_begin(struct image_job *j);
+// All rows of the cut or base are here, and their sum: 0, or what lacks.
+int image_rows_check(const struct image_job *j, uint32_t generation, bool base,
+	struct gp_image_error *err) GP_MUST_CHECK;
+void image_rows_commit(struct image_job *j);
+void image_rows_compare(struct image_job *j);
+void image_rows_restore(struct image_job *j, uint32_t t, struct gp_restore_tensor *out);
+
 // image_cut.c: asynchronous jobs
 void image_cuts_begin(struct image_job *j);
-// What a block of a cut is: IMAGE_TAKE, ...
-enum image_verdict { IMAGE_TAKE, IMAGE_IGNORE, IMAGE_REFUSE };
+// What a block of a cut is.
 enum image_verdict image_cut_judge(const struct image_job *j, uint32_t generation);
 void image_cut_store(struct image_job *j, const struct layout_at *at, uint32_t generation,
 	const uint8_t *head, const uint8_t *updates, const uint8_t *bytes);

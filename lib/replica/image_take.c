@@ -223,7 +223,7 @@ int gp_image_decide(
 	int rc = 0;
 	if (!j)
 		return err->code;
-	if (!j->based)
+	if (!j->based && !(layout_embeds(&j->layout) && d->backup))
 		return image_fail(err, -EPROTO, "job %s: decision %u before its base is complete",
 			j->layout.name, d->number);
 	if (!gp_before(j->point.decision, d->number))
@@ -288,7 +288,10 @@ int gp_image_restore(struct gp_image *m, uint16_t id, struct gp_restore *out)
 	if (l->ranks > 0)
 		image_cut_restore(j, out);
 	for (uint32_t t = 0; t < l->tensors_count; t++)
-		tensor_restore(j, t, &j->restore[t]);
+		if (layout_embeds(l))
+			image_rows_restore(j, t, &j->restore[t]);
+		else
+			tensor_restore(j, t, &j->restore[t]);
 	out->step = j->generation;
 	out->decision = j->point.decision;
 	out->counted[0] = &j->point.counted[0];

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #define TENSOR_ELEMS_MAX (UINT64_C(1) << 48)
+#define ROWS_MAX	 (UINT64_C(1) << 30) // of a table, and again that many changes
 
 static const char *tensor_measure(const struct gp_image_tensor *t, uint64_t *elems)
 {
@@ -27,8 +28,12 @@ static const char *head_check(const struct gp_image_layout *x)
 		return "its id";
 	if (x->name[0] == 0 || !memchr(x->name, 0, sizeof(x->name)))
 		return "its name";
-	if (x->kind != GP_KIND_REDUCE && x->kind != GP_KIND_TRAIN)
+	if (x->kind != GP_KIND_REDUCE && x->kind != GP_KIND_TRAIN && x->kind != GP_KIND_EMBED)
 		return "its kind";
+	if (x->kind == GP_KIND_EMBED &&
+		(x->ranks == 0 || x->atomicity != GP_ATOM_STEP || x->arrays_count != 1 ||
+			x->tensors_count > GP_ENGINE_TABLES_MAX))
+		return "what a job with tables is";
 	if (x->atomicity < GP_ATOM_BLOCK || x->atomicity > GP_ATOM_STEP)
 		return "its atomicity";
 	if (x->ranks > GP_RANKS_MAX)
@@ -39,6 +44,16 @@ static const char *head_check(const struct gp_image_layout *x)
 		return "the size of its blocks";
 	if (x->tensors_count < 1 || x->tensors_count > GP_IMAGE_TENSORS_MAX)
 		return "its count of tensors";
+	return NULL;
+}
+
+static const char *table_measure(const struct gp_image_tensor *t, struct layout_rows *out)
+{
+	if (t->dims_count != 1 || t->dims[0] + t->state > GP_ROWS_FLOATS_MAX)
+		return "the width of a table";
+	if (t->rows < 1 || t->rows > ROWS_MAX || t->changes < 1 || t->changes > ROWS_MAX)
+		return "the rows of a table";
+	*out = (struct layout_rows){(uint32_t)t->dims[0], t->state, t->rows, t->changes};
 	return NULL;
 }
 
@@ -53,6 +68,8 @@ const char *layout_measure(const struct gp_image_layout *from, struct layout *ou
 		why = tensor_measure(&from->tensors[t], &elems);
 		if (why)
 			return why;
+		if (from->kind == GP_KIND_EMBED)
+			continue;
 		blocks += gp_div_up(elems, from->block_elems);
 		if (blocks > LAYOUT_BLOCKS_MAX)
 			return "its count of blocks";
@@ -67,6 +84,11 @@ const char *layout_measure(const struct gp_image_layout *from, struct layout *ou
 		.tensors_count = from->tensors_count,
 		.blocks_count = (uint32_t)blocks,
 		.floats = floats};
+	for (uint32_t t = 0; layout_embeds(out) && t < from->tensors_count; t++) {
+		why = table_measure(&from->tensors[t], &out->rows[t]);
+		if (why)
+			return why;
+	}
 	out->units_count = layout_atom(out) == GP_ATOM_STEP	? 1
 			   : layout_atom(out) == GP_ATOM_TENSOR ? from->tensors_count
 								: out->blocks_count;
@@ -83,6 +105,7 @@ void layout_fill(struct layout *l, const struct gp_image_layout *from)
 		uint64_t elems = 1;
 		for (uint32_t i = 0; i < x->dims_count; i++)
 			elems *= x->dims[i];
+		elems = layout_embeds(l) ? 0 : elems; // rows lie elsewhere
 		l->spans[t] = (struct layout_span){.offset = offset,
 			.elems = elems,
 			.first_block = block,
@@ -104,7 +127,7 @@ static void at_measure(const struct layout *l, struct layout_at *at)
 struct layout_at layout_seek(const struct layout *l, uint32_t block)
 {
 	uint32_t low = 0, high = l->tensors_count;
-	GP_ASSERT(block < l->blocks_count);
+	GP_ASSERT(block < l->blocks_count || block == 0); // there may be none
 	while (high - low > 1) {
 		uint32_t mid = low + (high - low) / 2;
 		if (l->spans[mid].first_block <= block)

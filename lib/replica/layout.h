@@ -18,6 +18,12 @@ struct layout_span {
 	uint32_t blocks_count;
 };
 
+// A table of an embed job.
+struct layout_rows {
+	uint32_t dim, state; // floats
+	uint64_t rows, changes;
+};
+
 struct layout {
 	uint16_t id;
 	uint8_t kind, atomicity, arrays_count;
@@ -29,6 +35,7 @@ struct layout {
 	uint64_t floats; // of one array of the job
 	char name[GP_WIRE_JOB_NAME_SIZE];
 	struct layout_span *spans; // [tensors_count]
+	struct layout_rows rows[GP_ENGINE_TABLES_MAX];
 };
 
 // A block, as one walks through them.
@@ -53,6 +60,10 @@ uint32_t layout_unit_blocks(const struct layout *l, uint32_t unit, uint32_t *fir
 static inline bool layout_has(const struct layout *l, uint32_t step)
 {
 	return step != GP_IMAGE_NONE && !(l->kind == GP_KIND_REDUCE && step == 0);
+}
+static inline bool layout_embeds(const struct layout *l)
+{
+	return l->kind == GP_KIND_EMBED;
 }
 // Members of a view have committed a unit; `whole`: it was the generation's last.
 static inline void layout_count(

@@ -259,7 +259,8 @@ bool base_get(const uint8_t *from, size_t len, struct base *b)
 
 size_t tensor_size(const struct gp_image_tensor *t)
 {
-	return TENSOR_HEAD_SIZE + 8 * (size_t)t->dims_count + strlen(t->name);
+	return TENSOR_HEAD_SIZE + 8 * (size_t)t->dims_count + (t->rows > 0 ? TENSOR_ROWS_SIZE : 0) +
+	       strlen(t->name);
 }
 
 uint8_t *tensor_put(uint8_t *to, const struct gp_image_tensor *t)
@@ -267,10 +268,16 @@ uint8_t *tensor_put(uint8_t *to, const struct gp_image_tensor *t)
 	size_t name = strlen(t->name);
 	to[0] = (uint8_t)t->dims_count;
 	to[1] = (uint8_t)name;
-	gp_store16(to + 2, 0);
+	gp_store16(to + 2, t->rows > 0);
 	to += TENSOR_HEAD_SIZE;
 	for (uint32_t i = 0; i < t->dims_count; i++, to += 8)
 		gp_store64(to, t->dims[i]);
+	if (t->rows > 0) {
+		gp_store32(to, t->state);
+		gp_store64(to + 4, t->rows);
+		gp_store64(to + 12, t->changes);
+		to += TENSOR_ROWS_SIZE;
+	}
 	memcpy(to, t->name, name);
 	return to + name;
 }
@@ -278,15 +285,23 @@ uint8_t *tensor_put(uint8_t *to, const struct gp_image_tensor *t)
 size_t tensor_get(const uint8_t *from, size_t len, struct gp_image_tensor *t)
 {
 	if (len < TENSOR_HEAD_SIZE || from[0] < 1 || from[0] > GP_WIRE_DIMS_MAX || from[1] < 1 ||
-		from[1] > GP_WIRE_TENSOR_NAME_MAX || gp_load16(from + 2) != 0)
+		from[1] > GP_WIRE_TENSOR_NAME_MAX || gp_load16(from + 2) > 1)
 		return 0;
-	size_t name = from[1], size = TENSOR_HEAD_SIZE + 8 * (size_t)from[0] + name;
+	bool rows = gp_load16(from + 2) == 1;
+	size_t name = from[1],
+	       size = TENSOR_HEAD_SIZE + 8 * (size_t)from[0] + name + (rows ? TENSOR_ROWS_SIZE : 0);
 	if (len < size)
 		return 0;
 	*t = (struct gp_image_tensor){.dims_count = from[0]};
 	from += TENSOR_HEAD_SIZE;
 	for (uint32_t i = 0; i < t->dims_count; i++, from += 8)
 		t->dims[i] = gp_load64(from);
+	if (rows) {
+		t->state = gp_load32(from);
+		t->rows = gp_load64(from + 4);
+		t->changes = gp_load64(from + 12);
+		from += TENSOR_ROWS_SIZE;
+	}
 	for (size_t i = 0; i < name; i++)
 		if (from[i] < 0x20 || from[i] > 0x7e)
 			return 0;

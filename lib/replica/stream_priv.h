@@ -34,20 +34,23 @@ enum message_type {
 	MSG_DIVERGED,  // follower: a digest differs
 	MSG_RANKS,     // of a cut: what ranks had committed
 	MSG_APPLIED,   // and brought
-	MSG_LAST = MSG_APPLIED,
+	MSG_ROWS,      // of tables: of a cut, or of the base
+	MSG_TALLY,     // what these make of the tables
+	MSG_LAST = MSG_TALLY,
 };
 
-#define RECORD_SIZE	    24
-#define HELLO_BEAT_SIZE	    32 // ip, port, MAC, cookie
-#define HELLO_SIZE	    (GP_STREAM_PRODUCT_SIZE + 16 + RECORD_SIZE + HELLO_BEAT_SIZE)
-#define HOLDS_HEAD_SIZE	    8 // number of the request, count
-#define HOLD_SIZE	    24
-#define DECISION_SIZE	    96
-#define RANKS_SIZE	    32
-#define HISTORY_SIZE	    24
-#define BASE_SIZE	    (48 + GP_WIRE_JOB_NAME_SIZE + DECISION_SIZE + 2 * RANKS_SIZE + HISTORY_SIZE)
-#define TENSOR_HEAD_SIZE    4 // lengths of dims and name
-#define TENSOR_SIZE_MAX	    (TENSOR_HEAD_SIZE + 8 * GP_WIRE_DIMS_MAX + GP_WIRE_TENSOR_NAME_MAX)
+#define RECORD_SIZE	 24
+#define HELLO_BEAT_SIZE	 32 // ip, port, MAC, cookie
+#define HELLO_SIZE	 (GP_STREAM_PRODUCT_SIZE + 16 + RECORD_SIZE + HELLO_BEAT_SIZE)
+#define HOLDS_HEAD_SIZE	 8 // number of the request, count
+#define HOLD_SIZE	 24
+#define DECISION_SIZE	 96
+#define RANKS_SIZE	 32
+#define HISTORY_SIZE	 24
+#define BASE_SIZE	 (48 + GP_WIRE_JOB_NAME_SIZE + DECISION_SIZE + 2 * RANKS_SIZE + HISTORY_SIZE)
+#define TENSOR_HEAD_SIZE 4 // lengths of dims and name
+#define TENSOR_SIZE_MAX                                                                            \
+	(TENSOR_HEAD_SIZE + 8 * GP_WIRE_DIMS_MAX + TENSOR_ROWS_SIZE + GP_WIRE_TENSOR_NAME_MAX)
 #define FEED_HEAD_SIZE	    8  // number of the request, count
 #define RUN_HEAD_SIZE	    8  // of tensors, units: id, zero, first
 #define SECTION_HEAD_SIZE   12 // of blocks: step, first, run
@@ -55,6 +58,11 @@ enum message_type {
 #define RANKS_HEAD_SIZE	    20 // id, count, generation, blocks, closed, updates
 #define APPLIED_HEAD_SIZE   12 // id, rank, generation, first
 #define APPLIED_WORDS_MAX   4096
+#define ROWS_HEAD_SIZE	    16	// id, table, generation, before, count
+#define ROW_HEAD_SIZE	    16	// row, step, whether it is there
+#define TALLY_HEAD_SIZE	    16	// id, count, generation, updates, records
+#define TALLY_SIZE	    16	// rows, digest
+#define TENSOR_ROWS_SIZE    20	// of a table: state, rows, changes
 #define DECISIONS_MAX	    256 // in one frame
 #define BLOCKS_SECTIONS_MAX 256
 

@@ -12,10 +12,15 @@
 // One generation may be pinned, so that another thread can read it whole (a snapshot): its copies
 // never go then, whoever would make more has to look for room first (gp_kept_room).
 //
-// Threads: the owner's alone, but for gp_kept_seen and gp_kept_get. They read what was published
-// since the pin, which does not change before it ends; the two threads order the pin and its end
-// with each other by other means. Memory: one region of gp_kept_size bytes; nothing is allocated
-// later. Labels and generations are compared as serial numbers.
+// Copies are numbered in the order in which they were made, so that those between two numbers tell
+// which rows changed between two moments (replication). They may be held from a number on: as those
+// of a pinned generation they stay, and copies before them go when others need their room.
+//
+// Threads: the owner's alone, but for gp_kept_seen, gp_kept_get, gp_kept_at and gp_kept_since. They
+// read what was published since the pin, or is held, which does not change before that ends; the
+// two threads order pin, hold and their end with each other by other means. Memory: one region of
+// gp_kept_size bytes; nothing is allocated later. Labels and generations are compared as serial
+// numbers.
 #ifndef GP_KEPT_H
 #define GP_KEPT_H
 
@@ -57,6 +62,13 @@ uint32_t gp_kept_room(const struct gp_kept *k) GP_MUST_CHECK;
 void gp_kept_pin(struct gp_kept *k, uint32_t generation);
 void gp_kept_unpin(struct gp_kept *k);
 bool gp_kept_pinned(const struct gp_kept *k) GP_MUST_CHECK;
+// The number of the next copy.
+uint64_t gp_kept_next(const struct gp_kept *k) GP_MUST_CHECK;
+// Copies from number `from` on are held, instead of what was; 0: none is. It has to be the first
+// one of its label.
+void gp_kept_hold(struct gp_kept *k, uint64_t from);
+// Whether copies stay, for a pin or held.
+bool gp_kept_stays(const struct gp_kept *k) GP_MUST_CHECK;
 
 // ---- any thread, of the generation that is pinned
 
@@ -73,5 +85,14 @@ bool gp_kept_seen(const struct gp_kept *k, uint64_t n, struct gp_kept_copy *out)
 // The row as it was in that generation; false: it has not changed since. A change that the caller
 // has seen is found.
 bool gp_kept_get(const struct gp_kept *k, uint64_t id, struct gp_kept_copy *out) GP_MUST_CHECK;
+
+// ---- any thread, of copies that are held
+
+// Copy `number`; false: it is yet to be made.
+bool gp_kept_at(const struct gp_kept *k, uint64_t number, struct gp_kept_copy *out) GP_MUST_CHECK;
+// The row as it was when copy `first` was yet to be made; false: it has not changed since. A change
+// that the caller has seen is found.
+bool gp_kept_since(const struct gp_kept *k, uint64_t first, uint64_t id,
+	struct gp_kept_copy *out) GP_MUST_CHECK;
 
 #endif

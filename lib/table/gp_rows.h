@@ -66,6 +66,7 @@ struct gp_rows_config {
 	enum gp_rows_eviction eviction;
 	uint32_t evict_after; // steps, GP_ROWS_EVICT_AGE: at least 1
 	bool reads;	      // eviction looks at the last use, not only at the last write
+	uint64_t evict_full;  // GP_ROWS_EVICT_STEP: the table is full at so many; 0: rows_max
 };
 
 struct gp_rows;

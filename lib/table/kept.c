@@ -25,6 +25,7 @@ struct gp_kept {
 	bool pinned;
 	uint32_t pin;	       // generation
 	uint64_t pin_first;    // number of the first copy since
+	uint64_t hold;	       // copies from this number on stay; 0: none
 	_Atomic uint64_t head; // number of the next copy: what is below is whole
 	uint64_t tail;	       // of the oldest
 	_Atomic uint64_t *buckets;
@@ -139,6 +140,7 @@ static void oldest_drop(struct gp_kept *k)
 	k->floor = label + 1;
 	while (k->tail < head_of(k) && copy_of(k, k->tail)->label == label)
 		k->tail++;
+	GP_ASSERT(k->hold == 0 || k->tail <= k->hold);
 }
 
 static float *row_of(const struct gp_kept *k, uint64_t number)
@@ -205,7 +207,26 @@ uint32_t gp_kept_count(const struct gp_kept *k)
 
 uint32_t gp_kept_room(const struct gp_kept *k)
 {
-	return k->cfg.copies_max - gp_kept_count(k);
+	uint64_t stays = k->tail;
+	if (k->hold != 0)
+		stays = k->pinned ? GP_MIN(k->pin_first, k->hold) : k->hold;
+	return k->cfg.copies_max - (uint32_t)(head_of(k) - GP_MAX(stays, k->tail));
+}
+
+uint64_t gp_kept_next(const struct gp_kept *k)
+{
+	return head_of(k);
+}
+
+void gp_kept_hold(struct gp_kept *k, uint64_t from)
+{
+	GP_ASSERT(from == 0 || (from >= k->tail && from <= head_of(k)));
+	k->hold = from;
+}
+
+bool gp_kept_stays(const struct gp_kept *k)
+{
+	return k->pinned || k->hold != 0;
 }
 
 // ---- the pinned generation
@@ -235,19 +256,23 @@ static void copy_tell(const struct gp_kept *k, uint64_t number, struct gp_kept_c
 		.id = c->id, .there = c->there, .step = c->step, .row = row_of(k, number)};
 }
 
-bool gp_kept_seen(const struct gp_kept *k, uint64_t n, struct gp_kept_copy *out)
+bool gp_kept_at(const struct gp_kept *k, uint64_t number, struct gp_kept_copy *out)
 {
-	uint64_t number = k->pin_first + n;
 	if (number >= atomic_load_explicit(&k->head, memory_order_acquire))
 		return false;
 	copy_tell(k, number, out);
 	return true;
 }
 
-bool gp_kept_get(const struct gp_kept *k, uint64_t id, struct gp_kept_copy *out)
+bool gp_kept_seen(const struct gp_kept *k, uint64_t n, struct gp_kept_copy *out)
+{
+	return gp_kept_at(k, k->pin_first + n, out);
+}
+
+bool gp_kept_since(const struct gp_kept *k, uint64_t first, uint64_t id, struct gp_kept_copy *out)
 {
 	uint64_t number = atomic_load_explicit(bucket_of(k, id), memory_order_acquire), found = 0;
-	while (number >= k->pin_first) {
+	while (number >= first) {
 		const struct copy *c = copy_of(k, number);
 		if (c->id == id)
 			found = number;
@@ -257,4 +282,9 @@ bool gp_kept_get(const struct gp_kept *k, uint64_t id, struct gp_kept_copy *out)
 		return false;
 	copy_tell(k, found, out);
 	return true;
+}
+
+bool gp_kept_get(const struct gp_kept *k, uint64_t id, struct gp_kept_copy *out)
+{
+	return gp_kept_since(k, k->pin_first, id, out);
 }

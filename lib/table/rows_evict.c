@@ -8,7 +8,8 @@
 static bool pressed(const struct gp_rows *t)
 {
 	uint64_t rows = atomic_load_explicit(&t->stats.rows, memory_order_relaxed);
-	return rows > t->cfg.rows_max - t->cfg.rows_max / 16;
+	uint64_t full = t->cfg.evict_full > 0 ? t->cfg.evict_full : t->cfg.rows_max;
+	return rows > full - full / 16;
 }
 
 // From what age on rows go; 0: none do.

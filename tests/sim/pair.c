@@ -181,6 +181,7 @@ static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 	oracle_start(&s->oracle, &s->o, &s->model);
 	net_make(s);
 	job_make(s);
+	pair_async_start(s);
 	if (s->periodic)
 		snapshots_make(s, how->root);
 	s->endpoints = 1 + draw(seed, 25, 3);

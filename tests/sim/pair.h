@@ -12,6 +12,7 @@
 //	pair_register.h	the register of leadership, a witness with a disk (pair_disk.h)
 //	pair_worker.c	workers
 //	pair_async.c	the judge of asynchronous jobs: what a generation may hold
+//	pair_rows.h	the same with tables of rows
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
 //	pair_trouble.c	faults
 //	pair_snaps.h	the same where the backup has snapshots
@@ -23,6 +24,7 @@
 #include "pair_async.h"
 #include "pair_disk.h"
 #include "pair_register.h"
+#include "pair_rows.h"
 #include "pair_snaps.h"
 #include "rng.h"
 
@@ -118,7 +120,15 @@ struct pair_way {
 	uint64_t last;
 };
 
-enum pair_phase { PAIR_JOINS, PAIR_REGISTERS, PAIR_INITS, PAIR_STEPS, PAIR_DEAD, PAIR_OVER };
+enum pair_phase {
+	PAIR_JOINS,
+	PAIR_REGISTERS,
+	PAIR_INITS,
+	PAIR_STEPS,
+	PAIR_PULLS,
+	PAIR_DEAD,
+	PAIR_OVER
+};
 
 struct pair_worker {
 	struct pair_sim *s;
@@ -191,7 +201,8 @@ struct pair_sim {
 	uint32_t released[64];		 // epoch % 64: node + 1 that released in it
 	uint32_t takeovers, takeovers_max;
 	// trouble
-	bool plain; // only the primary fails: how long a failover takes
+	bool evicts; // embed: rows that were not written for some pushes
+	bool plain;  // only the primary fails: how long a failover takes
 	uint64_t trouble_at;
 	uint64_t heal_at;
 	uint64_t fault_at;	  // of the primary, 0: it has not failed since the last takeover

@@ -3,6 +3,7 @@
 
 #include <ccore_priv.h>
 #include <engine_priv.h>
+#include <stdlib.h>
 
 #define JOB_ID	  1
 #define VALUE_MAX 4096
@@ -44,6 +45,7 @@ void pair_async_choose(struct pair_sim *s)
 	o->bound = draw(s, 4, 4);
 	o->quorum_min = 1 + draw(s, 5, o->workers);
 	o->cuts_max = 3 + draw(s, 6, 4);
+	pair_rows_choose(s);
 }
 
 void pair_async_job(struct pair_sim *s)
@@ -63,6 +65,8 @@ void pair_async_job(struct pair_sim *s)
 	j->cuts_max = s->o.cuts_max;
 	j->cut_age_ns = draw(s, 8, 3) * MS;
 	j->optim = (struct gp_optim_params){.kind = GP_OPTIM_SGD, .lr = 1.0f};
+	if (s->o.embed)
+		pair_rows_job(s);
 }
 
 // ---- contributions
@@ -141,6 +145,21 @@ static void use(struct pair_sim *s, uint32_t rank, uint32_t step, uint32_t decis
 	g->committed = decision;
 	a->sum[rank] += value_of(s, rank, step);
 	a->clock[rank] = step;
+}
+
+void pair_async_start(struct pair_sim *s)
+{
+	if (!s->o.embed)
+		return;
+	s->async.on = true;
+	s->oracle.generation = 0;
+	row_make(&s->async, 0);
+}
+
+// What an element began as.
+static float initial_of(const struct pair_sim *s, uint32_t i)
+{
+	return s->o.embed ? 0.0f : ledger_initial(s->async.initial, i);
 }
 
 // The highest that is committed.
@@ -241,7 +260,7 @@ static bool block_agrees(const struct pair_sim *s, const struct pair_row *row, c
 {
 	uint32_t rank = (from + i) % s->o.workers;
 	uint32_t some[PAIR_GIVEN_MAX + PAIR_LOOSE_MAX];
-	float want = ledger_initial(s->async.initial, from + i) - (float)row->sum[rank];
+	float want = initial_of(s, from + i) - (float)row->sum[rank];
 	if (seen[i] == want)
 		return true;
 	if (!is_direct(s) || !(seen[i] < want))
@@ -260,8 +279,7 @@ static void block_check(struct pair_sim *s, const struct pair_row *row, const fl
 		pair_broken(s,
 			"%s %u, generation %u, block %u, element %u: %g, committed is %u of %g",
 			who, idx, row->generation, block, i, (double)seen[i],
-			row->sum[(b->from + i) % s->o.workers],
-			(double)ledger_initial(s->async.initial, b->from + i));
+			row->sum[(b->from + i) % s->o.workers], (double)initial_of(s, b->from + i));
 		return;
 	}
 }
@@ -282,7 +300,7 @@ static void params_check(
 	struct pair_sim *s, const float *params, uint32_t generation, const char *who, uint32_t idx)
 {
 	const struct pair_row *row = row_find(s, generation, who, idx);
-	for (uint32_t b = 0; row && b < s->oracle.blocks_count; b++)
+	for (uint32_t b = 0; row && !s->evicts && b < s->oracle.blocks_count; b++)
 		block_check(s, row, params + s->oracle.blocks[b].from, b, who, idx);
 	s->oracle.checks++;
 }
@@ -315,7 +333,7 @@ void pair_async_begins(struct pair_worker *w, uint32_t generation)
 	params_check(w->s, w->params, generation, "worker", w->rank);
 }
 
-void pair_async_done(struct pair_worker *w, uint32_t step)
+void pair_async_committed(struct pair_worker *w, uint32_t step)
 {
 	struct pair_sim *s = w->s;
 	const struct pair_given *g = given_find(&s->async, w->rank, step);
@@ -323,7 +341,18 @@ void pair_async_done(struct pair_worker *w, uint32_t step)
 	if (!counts)
 		pair_broken(s, "worker %u was told of step %u, which the backup does not hold",
 			w->rank, step);
-	params_check(s, w->params, w->core->round_step, "worker", w->rank);
+}
+
+void pair_async_read(struct pair_worker *w, uint32_t generation)
+{
+	params_check(w->s, w->params, generation, "worker", w->rank);
+	fresh_check(w, generation, gp_ccore_step(w->core));
+}
+
+void pair_async_done(struct pair_worker *w, uint32_t step)
+{
+	pair_async_committed(w, step);
+	params_check(w->s, w->params, w->core->round_step, "worker", w->rank);
 	fresh_check(w, w->core->round_step, step + 1);
 }
 
@@ -334,6 +363,28 @@ void pair_async_watch(struct pair_worker *w)
 		     c->fate != GP_CCORE_AGAIN;
 	if (given && (c->running || c->phase == CC_SETTLED) && c->todo > 0)
 		(void)row_find(w->s, c->round_step, "worker", w->rank);
+}
+
+static void tables_check(struct pair_node *n, uint32_t generation,
+	bool (*fill)(struct pair_node *, uint32_t, float *), const char *who)
+{
+	struct pair_sim *s = n->s;
+	float *seen = calloc(s->model.elems_total, sizeof(float));
+	GP_ASSERT(seen);
+	if (fill(n, generation, seen))
+		params_check(s, seen, generation, who, n->idx);
+	free(seen);
+}
+
+static bool image_fill(struct pair_node *n, uint32_t generation, float *to)
+{
+	(void)generation;
+	return pair_rows_image(n, to);
+}
+
+static bool engine_fill(struct pair_node *n, uint32_t generation, float *to)
+{
+	return pair_rows_engine(n, generation, to);
 }
 
 // What it says that ranks had brought is in its blocks, and nothing else.
@@ -348,7 +399,9 @@ static void image_check(struct pair_node *n, const struct gp_image_view *v)
 		if (!is_quorum(s) && v->generation > 0 && x.async->clock[r] != s->async.clock[r])
 			pair_broken(s, "the image has step %u of rank %u, committed is %u",
 				x.async->clock[r], r, s->async.clock[r]);
-	for (uint32_t b = 0; b < s->oracle.blocks_count; b++) {
+	if (s->o.embed)
+		tables_check(n, v->generation, image_fill, "image");
+	for (uint32_t b = 0; b < s->oracle.blocks_count && !s->o.embed; b++) {
 		uint32_t elems;
 		float weight;
 		const float *seen =
@@ -372,6 +425,7 @@ void pair_async_promoted(struct pair_node *n, const struct gp_image_view *v)
 	memset(a->clock, 0, sizeof(a->clock));
 	a->members = (struct gp_ranks){0};
 	a->on = false;
+	pair_async_start(n->s);
 }
 
 void pair_async_end(struct pair_node *n)
@@ -380,6 +434,10 @@ void pair_async_end(struct pair_node *n)
 	struct gp_job_view v;
 	gp_engine_job_view(n->engine, 0, &v);
 	const struct pair_row *row = row_find(s, v.generation, "node", n->idx);
+	if (s->o.embed) {
+		tables_check(n, v.generation, engine_fill, "node");
+		return;
+	}
 	for (uint32_t b = 0; row && b < s->oracle.blocks_count; b++) {
 		uint32_t elems;
 		const float *seen = gp_engine_block(n->engine, 0, b, v.generation, 0, &elems);

@@ -51,6 +51,8 @@ struct pair_async {
 };
 
 void pair_async_choose(struct pair_sim *s);
+// Embed: there are tables, empty ones, from the beginning.
+void pair_async_start(struct pair_sim *s);
 void pair_async_job(struct pair_sim *s);
 bool pair_is_async(const struct pair_sim *s);
 
@@ -58,6 +60,9 @@ bool pair_is_async(const struct pair_sim *s);
 void pair_async_give(struct pair_sim *s, uint32_t rank, uint32_t step, uint32_t t, float *grad);
 // It was told that the step is done, and holds `params` of the generation it read.
 void pair_async_done(struct pair_worker *w, uint32_t step);
+// Embed: the step is done, and nothing was read. And it has read that generation.
+void pair_async_committed(struct pair_worker *w, uint32_t step);
+void pair_async_read(struct pair_worker *w, uint32_t generation);
 // At each turn: nothing is given to it that the backup does not hold.
 void pair_async_watch(struct pair_worker *w);
 // It begins with generation `generation`.

@@ -66,6 +66,7 @@ static void layout_fill(const struct pair_node *n, struct gp_image_layout *l,
 		tensors[i] = (struct gp_image_tensor){.dims_count = t.dims_count};
 		memcpy(tensors[i].dims, t.dims, sizeof(t.dims[0]) * t.dims_count);
 		strncpy(tensors[i].name, t.name, sizeof(tensors[i].name) - 1);
+		pair_rows_layout(n, i, &tensors[i]);
 	}
 }
 
@@ -229,6 +230,7 @@ static void feeder_begin(struct pair_node *n)
 		.block = on_block,
 		.ranks = on_ranks,
 		.applied = on_applied,
+		.engine = n->engine,
 		.held = on_held,
 		.diverged = on_diverged};
 	follower_end(n);

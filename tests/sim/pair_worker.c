@@ -75,7 +75,8 @@ static void session_lost(struct pair_worker *w)
 		.server = "node"};
 	const struct gp_client_error *e = gp_ccore_error(w->core);
 	uint32_t next = e && e->code == -ECONNRESET ? w->server : 1 - w->server;
-	if (e && e->code == -ESTALE)
+	// Rows were dealt to the cores that there were: only who joins anew can go on elsewhere.
+	if (e && e->code == -ESTALE && !w->s->o.embed)
 		pair_broken(w->s, "worker %u: %s", w->rank, e->text);
 	if (gp_ccore_can_again(w->core)) {
 		w->life = how.incarnation;
@@ -97,7 +98,7 @@ static void tensors_register(struct pair_worker *w)
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
 		(void)snprintf(d[t].name, sizeof(d[t].name), "t%u", t);
 		d[t].dims_count = 1;
-		d[t].dims[0] = m->elems[t];
+		d[t].dims[0] = w->s->o.embed ? m->dim[t] : m->elems[t];
 		d[t].priority = m->tensors_count - t;
 	}
 	if (gp_ccore_register(w->core, d, m->tensors_count) != 0)
@@ -152,7 +153,7 @@ static void init_end(struct pair_worker *w)
 	struct pair_sim *s = w->s;
 	uint32_t generation = gp_ccore_pull_end(w->core);
 	uint32_t step = gp_ccore_step(w->core);
-	if (pair_is_async(s))
+	if (pair_is_async(s) && !s->o.embed)
 		pair_async_begins(w, generation);
 	else if (s->o.train && is_of_now(w))
 		oracle_check_mixed(&s->oracle, w->params, step - 1, "init of worker", w->rank);
@@ -163,6 +164,15 @@ static void init_end(struct pair_worker *w)
 	w->done = pair_is_async(s) ? w->done : step - 1;
 	w->rewinds = is_of_now(w) ? s->op.rewinds : w->rewinds;
 	w->phase = PAIR_STEPS;
+}
+
+static void step_push(struct pair_worker *w)
+{
+	struct pair_sim *s = w->s;
+	if (!pair_rows_push(w, gp_ccore_step(w->core)))
+		return;
+	w->pushed = s->model.tensors_count;
+	w->next_at = now_of(w) + rng_below(&s->rng, s->o.compute_ns);
 }
 
 static void tensor_push(struct pair_worker *w)
@@ -208,7 +218,9 @@ static void step_turn(struct pair_worker *w)
 	if (w->phase == PAIR_OVER)
 		return;
 	if (w->pushed < s->model.tensors_count) {
-		if (now_of(w) >= w->next_at)
+		if (now_of(w) >= w->next_at && s->o.embed)
+			step_push(w);
+		else if (now_of(w) >= w->next_at)
 			tensor_push(w);
 		return;
 	}
@@ -219,13 +231,23 @@ static void step_turn(struct pair_worker *w)
 		pair_broken(s, "worker %u ends step %u after step %u", w->rank, step, w->done);
 	goes_on(w);
 	w->done = step;
-	if (pair_is_async(s))
+	if (s->o.embed)
+		pair_async_committed(w, w->done);
+	else if (pair_is_async(s))
 		pair_async_done(w, w->done);
 	else if (is_of_now(w))
 		step_check(w);
 	if (gp_ccore_step_end(w->core) != 0)
 		pair_broken(s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
 	w->pushed = 0;
+	if (s->o.embed && rng_next(&s->rng) & 1 && pair_rows_pull(w))
+		w->phase = PAIR_PULLS;
+}
+
+static void pull_end(struct pair_worker *w)
+{
+	pair_async_read(w, gp_ccore_pull_end(w->core));
+	w->phase = PAIR_STEPS;
 }
 
 static void lanes_attach(struct pair_worker *w)
@@ -255,6 +277,10 @@ static void program(struct pair_worker *w)
 		return;
 	case PAIR_STEPS:
 		step_turn(w);
+		return;
+	case PAIR_PULLS:
+		if (gp_ccore_done(w->core))
+			pull_end(w);
 		return;
 	default:
 		return;

@@ -56,3 +56,17 @@ accuracy_expect() {
 table() { # NAME FILTER
 	ctl "$1" job show sections | jq -r ".tables[0]$2"
 }
+
+# embed_jobs: those of conf/embed.yaml, as JSON
+embed_jobs() {
+	/usr/bin/python3 -c 'import json, sys, yaml
+print(json.dumps(yaml.safe_load(open(sys.argv[1]))["jobs"]))' "$ROOT/conf/embed.yaml"
+}
+
+# rows_of NODE FILE: the sums that its snapshots have of all rows, with state and last writes
+rows_of() {
+	ctl "$1" snapshot now | grep -q sections || fail "snapshot now"
+	proc_stop "$1" || fail "$1 did not stop well"
+	(cd "$RUN_DIR/$1" && find . -name blocks.safetensors | sort | xargs sha256sum | cut -d ' ' -f 1) >"$2"
+	[ -s "$2" ] || fail "$1 has no snapshot"
+}

@@ -16,8 +16,7 @@ replica_holds() {
 node_start() {
 	server_start "$1" "$2" snapshot.interval_steps=20 leadership.kind=manual \
 		leadership.directory="$RUN_DIR/$1.lead" eal.memory=320MiB \
-		jobs="$(/usr/bin/python3 -c 'import json, sys, yaml
-print(json.dumps(yaml.safe_load(open(sys.argv[1]))["jobs"]))' "$ROOT/conf/embed.yaml")" "${@:3}"
+		jobs="$(embed_jobs)" "${@:3}"
 }
 
 smoke_begin 2 1500

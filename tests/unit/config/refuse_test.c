@@ -542,13 +542,6 @@ Test(refuse, leadership)
 			"leadership: {kind: manual}\n",
 			"t.yaml:4:101: jobs[0].staleness.policy: is not refuse, which a quorum "
 			"needs"},
-		{NODE_OK PORT_OK ADDRESS_OK
-			"jobs: [{name: j, id: 1, kind: embed, workers: 2, consistency: asp, "
-			"tables: [{name: t, dim: 4, rows_max: 100}], optimizer: {lr: 1}}]\n"
-			"replica: {mode: sync, peer: \"127.0.0.1:1\"}\n"
-			"leadership: {kind: manual}\n",
-			"t.yaml:4:25: jobs[0].kind: is embed, which replica.mode sync does not "
-			"take"},
 		{LEAD("replica: {mode: snapshots, peer: \"127.0.0.1:1\", tls: {" FILES "}}\n"),
 			"t.yaml:5:49: replica.tls.peer_name: is missing"},
 	};

@@ -104,11 +104,6 @@ static const struct {
 	const char *text;
 	const char *error;
 } refusals[] = {
-	{NODE_OK PORT_OK ADDRESS_OK
-		"leadership: {kind: manual}\nreplica: {mode: sync, listen: '127.0.0.1:1'}\n"
-		"jobs:\n  - {name: j, id: 1, kind: embed, workers: 2, consistency: asp,\n"
-		"     optimizer: {lr: 1}, tables: [" TABLE_OK "]}\n",
-		"t.yaml:7:"}, // one of two reasons
 	{EMBED("", ""), "t.yaml:7:6: jobs[0].tables: is missing; kind embed needs a table"},
 	{EMBED("", "{dim: 1, rows_max: 1}"), "t.yaml:7:15: jobs[0].tables[0].name: is missing"},
 	{EMBED("", TABLE_OK ", {name: u, dim: 0, rows_max: 1}"),
@@ -193,11 +188,27 @@ Test(tables, memory_is_what_they_take)
 			.copies_max = GP_MAX(t->rows_max * t->kept / 100, 1),
 			.floats = t->dim + gp_optim_row_state(r.optim.kind, t->dim)};
 		uint64_t taken = gp_rows_size(&r) + gp_kept_size(&k);
-		uint64_t proof = gp_config_table_bytes(j, t, 1);
+		uint64_t proof = gp_config_table_bytes(j, t, 1, false);
 		cr_assert_geq(proof, taken, "%u rows of %u", t->rows_max, t->dim);
 		cr_assert_leq(proof - taken, taken / 50 + 65536, "%u rows of %u: %lu, not %lu",
 			t->rows_max, t->dim, proof, taken);
 	}
+}
+
+// With a replica that holds every push there is room for another node's rows, and for copies.
+Test(tables, a_synchronous_replica_costs_memory)
+{
+	cr_assert_eq(text_parse(NODE_OK PORT_OK ADDRESS_OK
+			     "leadership: {kind: manual}\n"
+			     "replica: {mode: sync, listen: '127.0.0.1:1'}\n"
+			     "jobs:\n  - {name: j, id: 1, kind: embed, workers: 2, "
+			     "consistency: asp, optimizer: {lr: 1}, tables: [" TABLE_OK "]}\n",
+			     &config, err),
+		0, "%s", err);
+	const struct gp_config_job *j = &config.jobs[0];
+	uint64_t alone = gp_config_table_bytes(j, &j->tables[0], 2, false);
+	uint64_t sync = gp_config_table_bytes(j, &j->tables[0], 2, true);
+	cr_assert_gt(sync, alone);
 }
 
 Test(tables, memory_is_proved)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pair_rig.h"
 
+#include <gp_backup_rows.h>
+
 static bool on_block(
 	void *arg, uint32_t job_idx, uint32_t block, uint32_t step, struct gp_backup_block *out)
 {
@@ -37,11 +39,17 @@ static void on_base(void *arg, const struct gp_backup_base *base)
 	struct gp_job_view v;
 	struct gp_tensor_view t;
 	gp_engine_job_view(p->r->e, 0, &v);
-	for (uint32_t i = 0; i < TENSORS; i++) {
+	for (uint32_t i = 0; i < v.tensors_count; i++) {
 		cr_assert(gp_engine_tensor_view(p->r->e, 0, i, &t));
 		strcpy(tensors[i].name, t.name);
 		tensors[i].dims_count = t.dims_count;
 		memcpy(tensors[i].dims, t.dims, sizeof(t.dims[0]) * t.dims_count);
+		struct gp_backup_room room;
+		if (!gp_backup_table_room(p->r->e, 0, i, &room))
+			continue;
+		tensors[i].state = room.state;
+		tensors[i].rows = room.rows;
+		tensors[i].changes = room.changes;
 	}
 	const struct gp_image_layout layout = {.name = "job",
 		.id = v.id,
@@ -102,8 +110,9 @@ void pair_up_with(struct pair *p, struct rig *r, uint64_t seed, uint32_t looks_m
 		.block = on_block,
 		.ranks = on_ranks,
 		.applied = on_applied,
+		.engine = r->e,
 		.held = on_held};
-	const struct gp_image_opts image = {.memory_max = 1 << 20};
+	const struct gp_image_opts image = {.memory_max = 16 << 20};
 	side_init(&p->primary);
 	side_init(&p->backup);
 	cr_assert_eq(gp_feeder_create(&p->feeder, &feeder), 0);
@@ -159,10 +168,11 @@ uint32_t pair_engine_turn(struct pair *p)
 void pair_turn(struct pair *p)
 {
 	pair_engine_turn(p);
-	pass(&p->primary, &p->backup, history_random(&p->random, 12000));
+	size_t most = p->calm ? SIZE_MAX : history_random(&p->random, 12000);
+	pass(&p->primary, &p->backup, most);
 	pass(&p->backup, &p->primary, history_random(&p->random, 200));
 	pair_engine_turn(p);
-	if (history_random(&p->random, 12) == 0)
+	if (!p->calm && history_random(&p->random, 12) == 0)
 		pair_connect(p);
 }
 

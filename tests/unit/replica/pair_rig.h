@@ -16,6 +16,7 @@ struct pair {
 	struct gp_image *image;
 	uint32_t due; // to be released
 	uint64_t random;
+	bool calm; // the connection does not break
 };
 
 // The gate is closed, both ends are connected. pair_down lets go of all but the rig.
