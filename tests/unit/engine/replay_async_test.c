@@ -111,10 +111,10 @@ Test(replay_async, asp_by_block_on_two_cores)
 	eventful_again(GP_CONSIST_ASP, GP_ATOM_BLOCK, 2);
 }
 
-// Its steps are closed by time: home finds the same moment again.
-Test(replay_async, a_quorum_that_waits)
+static void quorum_again(uint32_t cores, float clip_norm)
 {
-	struct rig *r = rig_recorded(GP_CONSIST_QUORUM, GP_ATOM_STEP, 2);
+	struct rig *r = rig_recorded(GP_CONSIST_QUORUM, GP_ATOM_STEP, cores);
+	r->jobs[0].clip_norm = clip_norm;
 	r->jobs[0].quorum_min = 2;
 	r->jobs[0].quorum_wait_ns = 50 * RIG_MS;
 	async_up(r);
@@ -131,6 +131,19 @@ Test(replay_async, a_quorum_that_waits)
 	}
 	expect_again(r, granted(&r->w[0], 1, 7));
 	rig_free_busy(r);
+}
+
+// Its steps are closed by time: home finds the same moment again.
+Test(replay_async, a_quorum_that_waits)
+{
+	quorum_again(2, 0);
+}
+
+// The factor of a step is as recorded.
+Test(replay_async, a_quorum_that_clips)
+{
+	for (uint32_t cores = 1; cores <= 3; cores++)
+		quorum_again(cores, 100);
 }
 
 Test(replay_async, headers_are_enough_for_verdicts_and_decisions)
