@@ -248,10 +248,12 @@ static uint32_t rank_of(const struct ledger *l, uint32_t element)
 
 static float staged_value(const struct ledger *l, uint32_t element)
 {
-	float sum = l->total[rank_of(l, element)];
-	if (l->k->m->clip > 0)
-		return l->now[rank_of(l, element)][(uint32_t)l->initial[element]];
-	return l->initial[element] + (l->o->train ? -sum : sum);
+	float sum = l->total[rank_of(l, element)], initial = l->initial[element];
+	bool known =
+		initial >= 0 && initial < LEDGER_INITIALS; // not what nothing saw to be corrupt
+	if (l->k->m->clip > 0 && known)
+		return l->now[rank_of(l, element)][(uint32_t)initial];
+	return initial + (l->o->train ? -sum : sum);
 }
 
 void ledger_cut(struct ledger *l, const struct gp_decision *d)
