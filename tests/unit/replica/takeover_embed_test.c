@@ -431,3 +431,38 @@ Test(takeover_embed, pushes_beyond_what_can_be_kept_wait_for_the_next_cut)
 	pushes_wait(false);
 	pushes_wait(true);
 }
+
+// Evicted since the cut that the base is of, and before the base has come to them: they are in it.
+Test(takeover_embed, rows_that_went_before_their_turn_are_in_the_base)
+{
+	static const struct shape s = {
+		GP_CONSIST_ASP, GP_OPTIM_ADAGRAD, GP_ROWS_EVICT_AGE, 1, 2, 1};
+	struct gp_table_view v;
+	struct rig *r = primary_new(&s);
+	for (uint32_t t = 0; t < EMBED_TABLES; t++)
+		r->jobs[0].tables[t].evict_after = 500;
+	embed_up(r);
+	for (uint32_t step = 1; step <= 120; step++)
+		many_rows(&r->w[0], step, step % 2 ? NARROW : WIDE);
+	struct pair p;
+	pair_up_with(&p, r, 7, 12);
+	p.calm = true;
+	for (uint32_t turns = 0; turns < 30; turns++)
+		alone_turn(&p);
+	cr_assert_not(is_based(&p));
+	struct embed_core *e = gp_rcu_dereference(&r->e->jobs[1])->cores[0].embed;
+	e->updates += 1000;		 // all are old now,
+	e->evict_credit = EVICT_BUCKETS; // and some go
+	rig_run(r);
+	for (uint32_t turns = 0; turns < 3000 && !is_based(&p); turns++)
+		alone_turn(&p);
+	cr_assert(is_based(&p));
+	cr_assert(gp_engine_table_view(r->e, 0, WIDE, &v));
+	cr_assert(v.evicted > 0 && gp_image_rows_count(p.image, 1, WIDE) == 60 * 14,
+		"%lu were evicted, the image has %lu of %lu", v.evicted,
+		gp_image_rows_count(p.image, 1, WIDE), v.rows);
+	image_is_one_moment(&p, &s);
+	gp_stream_close(p.backup.stream);
+	rig_free_busy(r);
+	pair_down(&p);
+}
