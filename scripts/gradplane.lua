@@ -38,7 +38,6 @@ local STATES = { [0] = "waiting for workers", "running", "standby", "stopping" }
 local LAYOUT_STATES = { [0] = "waits for ranks", "ready" }
 local READ_STATES = { [0] = "parked", "granted", "nothing there yet" }
 local BOUND_NONE = { [0xffffffff] = "none" }
-local BARRIER_STATES = { [0] = "waiting", "complete" }
 local RANK_NONE = { [0xffff] = "none" }
 local STEP_NEWEST = { [0xffffffff] = "newest" }
 
@@ -252,8 +251,7 @@ field("uint64", "rows.id", "Row", base.HEX)
 field("bytes", "rows.values", "Values")
 
 field("uint32", "barrier.name", "Name", base.HEX)
-field("uint32", "barrier.reserved", "Reserved")
-field("uint32", "barrier.state", "State", base.DEC, BARRIER_STATES)
+field("uint32", "barrier.call", "Call (bit 0: passed)", base.HEX)
 field("uint64", "leave.incarnation", "Incarnation", base.HEX)
 field("uint64", "beat.cookie", "Cookie of the addressee", base.HEX)
 field("uint64", "busy.packet", "Packet")
@@ -667,13 +665,7 @@ local function rows_payload(c, tree, size)
 end
 
 local function body_barrier(c)
-	if take(c, c.tree, "barrier.name", 4) then
-		take_zero(c, c.tree, "barrier.reserved", 4)
-	end
-end
-
-local function body_barrier_reply(c)
-	take_all(c, c.tree, { { "barrier.name", 4 }, { "barrier.state", 4 } })
+	take_all(c, c.tree, { { "barrier.name", 4 }, { "barrier.call", 4 } })
 end
 
 local function body_leave(c)
@@ -745,7 +737,7 @@ local RULES = {
 	HEARTBEAT = { flags = 0, body = body_heartbeat },
 	HEARTBEAT_REPLY = { flags = F_ACK, body = body_heartbeat_reply },
 	BARRIER = { flags = 0, body = body_barrier },
-	BARRIER_REPLY = { flags = F_ACK, body = body_barrier_reply },
+	BARRIER_REPLY = { flags = F_ACK, body = body_barrier },
 	LEAVE = { flags = 0, body = body_leave },
 	LEAVE_REPLY = { flags = F_ACK, body = body_leave },
 	REFUSE = { flags = F_ACK, body = body_refuse },

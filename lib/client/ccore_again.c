@@ -200,6 +200,7 @@ static void rolled_back(struct gp_ccore *c, uint32_t step)
 	c->fate = GP_CCORE_ROLLED_BACK;
 	cc_history_take(c);
 	c->barrier_open = false;
+	c->barrier_any = false; // of steps that are not the job's any more
 	barrier_again(c);
 	cc_residuals_clear(c);
 	cc_rows_void(c);

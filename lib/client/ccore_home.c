@@ -114,27 +114,28 @@ void cc_heartbeat_reply(struct gp_ccore *c, const struct gp_msg *m)
 
 // ---- barrier and leave
 
-static uint64_t barrier_send(struct gp_ccore *c, uint32_t name, struct cc_retry *retry)
+static uint64_t barrier_send(
+	struct gp_ccore *c, uint32_t name, uint32_t call, struct cc_retry *retry)
 {
 	if (!cc_retry_due(c, retry))
 		return retry->at;
 	struct gp_header h = {.type = GP_WIRE_BARRIER, .pad = SHORT_PAD, .step = c->step};
 	struct cc_out o;
 	if (cc_send_begin(c, cc_home(c), &h, &o))
-		cc_send_end(c, cc_home(c), &o, gp_wire_put_barrier(o.body, name, 0));
+		cc_send_end(c, cc_home(c), &o, gp_wire_put_barrier(o.body, name, call));
 	return retry->at;
 }
 
 static uint64_t barrier_tick(struct gp_ccore *c)
 {
-	uint64_t at = GP_CCORE_NEVER;
 	if (c->fate == GP_CCORE_AGAIN) // a barrier is one of members
-		return at;
-	if (c->barrier_tell)
-		at = barrier_send(c, c->barrier_passed, &c->barrier_tell_retry);
+		return GP_CCORE_NEVER;
+	if (c->barrier_tell) // first: the next may have the same name
+		return barrier_send(c, c->barrier_passed, c->barrier_passed_call | GP_BARRIER_DONE,
+			&c->barrier_tell_retry);
 	if (c->barrier_open)
-		at = cc_earlier(at, barrier_send(c, c->barrier_name, &c->barrier_retry));
-	return at;
+		return barrier_send(c, c->barrier_name, c->barrier_call, &c->barrier_retry);
+	return GP_CCORE_NEVER;
 }
 
 int gp_ccore_barrier(struct gp_ccore *c, uint32_t name)
@@ -144,22 +145,26 @@ int gp_ccore_barrier(struct gp_ccore *c, uint32_t name)
 	c->barrier_open = true;
 	c->barrier_done = false;
 	c->barrier_name = name;
+	c->barrier_call += 2;
 	cc_retry_start(&c->barrier_retry, 5 * MS, 50 * MS);
 	return 0;
 }
 
 void cc_barrier_reply(struct gp_ccore *c, const struct gp_msg *m)
 {
-	uint32_t name, state;
-	gp_wire_get_barrier(m, &name, &state);
-	if (name == c->barrier_passed)
+	uint32_t name, call;
+	gp_wire_get_barrier(m, &name, &call);
+	bool done = call & GP_BARRIER_DONE;
+	call &= ~GP_BARRIER_DONE;
+	if (name == c->barrier_passed && call == c->barrier_passed_call)
 		c->barrier_tell = false;
-	if (!c->barrier_open || name != c->barrier_name || state != 1)
+	if (!c->barrier_open || name != c->barrier_name || call != c->barrier_call || !done)
 		return;
 	c->barrier_open = false;
 	c->barrier_done = true;
 	c->barrier_any = true;
 	c->barrier_passed = name;
+	c->barrier_passed_call = call;
 }
 
 bool gp_ccore_barrier_done(const struct gp_ccore *c)

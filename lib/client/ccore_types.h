@@ -262,11 +262,13 @@ struct gp_ccore {
 	bool barrier_open;
 	bool barrier_done;
 	uint32_t barrier_name;
+	uint32_t barrier_call; // its number; + 2 with each
 	struct cc_retry barrier_retry;
 	// A new server is told which barrier was passed last: others may still wait at it.
 	bool barrier_any;
 	bool barrier_tell;
 	uint32_t barrier_passed;
+	uint32_t barrier_passed_call;
 	struct cc_retry barrier_tell_retry;
 	// a session had again
 	uint8_t fate;		   // enum gp_ccore_fate

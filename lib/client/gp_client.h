@@ -258,7 +258,10 @@ GP_CLIENT_API int gp_client_wait_tensor(
 GP_CLIENT_API int gp_client_background(struct gp_client *c, struct gp_client_error *err);
 // Does what I/O is due and returns at once; 0 or -errno when the session has ended.
 GP_CLIENT_API int gp_client_poll(struct gp_client *c, struct gp_client_error *err);
-// All ranks of the job meet at `name` (a number agreed by the program).
+// All ranks of the job meet at `name` (a number agreed by the program): nobody passes before all
+// who are in the job have come, also when its server is lost meanwhile. A name may be used again; a
+// worker that dies and begins anew passes where the others have passed before, so where that may
+// happen let names differ (the number of the step). -GP_ROLLED_BACK: the step is lost; meet again.
 GP_CLIENT_API int gp_client_barrier(
 	struct gp_client *c, uint32_t name, uint32_t timeout_ms, struct gp_client_error *err);
 

@@ -10,7 +10,7 @@
 #define SCAN_INTERVAL_NS UINT64_C(10000000) // between looks for silent members
 #define HOME_PAUSE_NS	 UINT64_C(100000000)
 
-static struct core_session *rank_session(struct gp_core *c, const struct home *h, uint32_t rank)
+struct core_session *home_session(struct gp_core *c, const struct home *h, uint32_t rank)
 {
 	uint32_t id = h->rank_session[rank];
 	if (id == 0)
@@ -266,6 +266,7 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 		return;
 	case CMD_MEMBER_JOIN:
 		h->rank_session[cmd->rank] = cmd->session;
+		home_barriers_forget(h, cmd->rank);
 		gp_ranks_del(&h->lost_due, cmd->rank);
 		gp_consist_join(&h->consist, cmd->rank, cmd->unit);
 		if (h->async)
@@ -361,7 +362,7 @@ static void decisions_announce(struct gp_core *c, struct job_core *jc)
 	struct gp_ranks to = h->consist.live;
 	gp_ranks_foreach(r, &to)
 	{
-		struct core_session *cs = rank_session(c, h, r);
+		struct core_session *cs = home_session(c, h, r);
 		if (cs)
 			send_commits(c, cs, jc, first);
 	}
@@ -405,7 +406,7 @@ uint32_t home_tick(struct gp_core *c, struct job_core *jc)
 	return work;
 }
 
-// ---- heartbeat, barrier, leave
+// ---- heartbeat, leave
 
 // Members whose contribution to the lowest incomplete block at home is missing.
 static void missing_fill(const struct job_core *jc, struct gp_heartbeat_reply *r)
@@ -498,65 +499,6 @@ enum gp_verdict handle_heartbeat(struct gp_core *c, struct core_session *cs,
 	return GP_VERDICT_HEARTBEAT;
 }
 
-static struct barrier *barrier_find(struct home *h, uint32_t name, uint64_t now)
-{
-	struct barrier *oldest = &h->barriers[0];
-	for (uint32_t i = 0; i < BARRIERS_MAX; i++) {
-		struct barrier *b = &h->barriers[i];
-		if (b->used && b->name == name)
-			return b;
-		if (!b->used || (oldest->used && b->since < oldest->since))
-			oldest = b;
-	}
-	*oldest = (struct barrier){.name = name, .used = true, .since = now};
-	return oldest;
-}
-
-static void barrier_tell(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
-	const struct barrier *b)
-{
-	struct gp_header h = {.type = GP_WIRE_BARRIER_REPLY, .flags = GP_WIRE_F_ACK};
-	struct answer a;
-	if (answer_begin(c, cs, jc, &h, &a))
-		answer_send(c, cs, &a, gp_wire_put_barrier(a.body, b->name, b->done));
-}
-
-// Those who came before the last one; who does not hear it asks again.
-static void barrier_tell_others(
-	struct gp_core *c, const struct job_core *jc, const struct barrier *b, uint32_t last)
-{
-	gp_ranks_foreach(r, &b->arrived)
-	{
-		struct core_session *cs = rank_session(c, jc->job->home, r);
-		if (cs && r != last)
-			barrier_tell(c, cs, jc, b);
-	}
-}
-
-enum gp_verdict handle_barrier(struct gp_core *c, struct core_session *cs,
-	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m)
-{
-	if (s->rank == GP_WIRE_RANK_NONE)
-		return GP_VERDICT_NOT_ALLOWED;
-	if (!jc)
-		return GP_VERDICT_NOT_READY;
-	if (c->idx != jc->job->home_core)
-		return GP_VERDICT_WRONG_CORE;
-	struct home *h = jc->job->home;
-	uint32_t name, ignored;
-	gp_wire_get_barrier(m, &name, &ignored);
-	struct barrier *b = barrier_find(h, name, c->now);
-	gp_ranks_add(&b->arrived, s->rank);
-	bool complete = true;
-	gp_ranks_foreach(r, &h->consist.live) complete &= gp_ranks_has(&b->arrived, r);
-	bool now_done = complete && !b->done;
-	b->done |= complete;
-	barrier_tell(c, cs, jc, b);
-	if (now_done)
-		barrier_tell_others(c, jc, b, s->rank);
-	return GP_VERDICT_BARRIER;
-}
-
 enum gp_verdict handle_leave(struct gp_core *c, struct core_session *cs, const struct gp_session *s,
 	struct job_core *jc, const struct gp_msg *m)
 {
@@ -567,6 +509,8 @@ enum gp_verdict handle_leave(struct gp_core *c, struct core_session *cs, const s
 	const struct cmd cmd = {.type = CMD_LEAVE, .job = s->job, .session = s->id};
 	if (!core_tell_control(c, &cmd))
 		return GP_VERDICT_CONTROL_FULL;
+	if (jc && s->rank != GP_WIRE_RANK_NONE)
+		gp_ranks_add(&jc->job->home->left, s->rank);
 	struct gp_header h = {.type = GP_WIRE_LEAVE_REPLY, .flags = GP_WIRE_F_ACK};
 	struct answer a;
 	if (answer_begin(c, cs, jc, &h, &a))

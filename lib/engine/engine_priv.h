@@ -165,6 +165,10 @@ void apply_decision(struct gp_core *c, struct job_core *jc, const struct gp_deci
 // core_home.c
 enum gp_verdict handle_heartbeat(struct gp_core *c, struct core_session *cs,
 	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m);
+// Of the rank, if it is bound at home.
+struct core_session *home_session(struct gp_core *c, const struct home *h, uint32_t rank);
+// A new session of the rank: what it had come to it says again.
+void home_barriers_forget(struct home *h, uint32_t rank);
 enum gp_verdict handle_barrier(struct gp_core *c, struct core_session *cs,
 	const struct gp_session *s, struct job_core *jc, const struct gp_msg *m);
 enum gp_verdict handle_leave(struct gp_core *c, struct core_session *cs, const struct gp_session *s,

@@ -158,9 +158,11 @@ struct job_core {
 struct barrier {
 	uint32_t name;
 	bool used;
-	bool done;
-	struct gp_ranks arrived;
+	struct gp_ranks came;	// to the meeting that is open
+	struct gp_ranks been;	// ... and have passed it already, at a server before
+	struct gp_ranks passed; // the meeting before it
 	uint64_t since;
+	uint32_t call[GP_RANKS_MAX]; // of each of them, the last
 };
 
 struct home {
@@ -191,6 +193,7 @@ struct home {
 	uint32_t cut_seen;  // cores that keep its versions
 	uint32_t cut_ended; // cores that let go of them
 	uint32_t cut_last;  // generation of the last cut made by interval
+	struct gp_ranks left; // by their own word, since they joined last
 	struct barrier barriers[BARRIERS_MAX];
 };
 

@@ -244,12 +244,12 @@ void gp_wire_get_refuse(const struct gp_msg *m, struct gp_refuse *x)
 	memcpy(x->text, b + WIRE_REFUSE_BODY, x->text_len);
 }
 
-void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *state)
+void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *call)
 {
 	GP_ASSERT(m->h.type == GP_WIRE_BARRIER || m->h.type == GP_WIRE_BARRIER_REPLY);
 	GP_ASSERT(m->body_len >= WIRE_BARRIER_BODY);
 	*name = gp_load32(m->body);
-	*state = gp_load32(m->body + 4);
+	*call = gp_load32(m->body + 4);
 }
 
 uint64_t gp_wire_get_u64(const struct gp_msg *m)

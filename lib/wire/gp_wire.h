@@ -253,8 +253,9 @@ void gp_wire_get_heartbeat_reply(const struct gp_msg *m, struct gp_heartbeat_rep
 void gp_wire_get_read(const struct gp_msg *m, struct gp_read *x);
 void gp_wire_get_read_reply(const struct gp_msg *m, struct gp_read_reply *x);
 void gp_wire_get_refuse(const struct gp_msg *m, struct gp_refuse *x);
-// BARRIER, BARRIER_REPLY: two u32; LEAVE, LEAVE_REPLY, BUSY: one u64 at the start of the body.
-void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *state);
+// BARRIER, BARRIER_REPLY: two u32, a call being its number with GP_BARRIER_DONE; LEAVE,
+// LEAVE_REPLY, BUSY: one u64 at the start of the body.
+void gp_wire_get_barrier(const struct gp_msg *m, uint32_t *name, uint32_t *call);
 uint64_t gp_wire_get_u64(const struct gp_msg *m);
 
 // Writers of bodies; each returns the bytes written at `body`, of which the caller's buffer has
@@ -274,7 +275,7 @@ uint32_t gp_wire_put_heartbeat_reply(uint8_t *body, const struct gp_heartbeat_re
 uint32_t gp_wire_put_read(uint8_t *body, const struct gp_read *x);
 uint32_t gp_wire_put_read_reply(uint8_t *body, const struct gp_read_reply *x);
 uint32_t gp_wire_put_refuse(uint8_t *body, const struct gp_refuse *x);
-uint32_t gp_wire_put_barrier(uint8_t *body, uint32_t name, uint32_t state);
+uint32_t gp_wire_put_barrier(uint8_t *body, uint32_t name, uint32_t call);
 uint32_t gp_wire_put_u64(uint8_t *body, uint64_t v);
 
 const char *gp_wire_type_name(uint32_t type);	   // "PUSH"; "?" when unknown

@@ -76,6 +76,9 @@ enum gp_wire_consistency {
 	GP_CONSIST_QUORUM = 4,
 	GP_CONSIST_ADAPTIVE = 5,
 };
+// Of a barrier's call, whose number is the rest: the rank has passed it.
+#define GP_BARRIER_DONE 1u
+
 enum gp_wire_welcome_flags {
 	GP_WELCOME_MEAN = 1,
 	GP_WELCOME_DETERMINISTIC = 2,

@@ -224,18 +224,6 @@ static enum gp_verdict heartbeat_reply_check(const uint8_t *b, uint32_t len)
 	return b[35] == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
 }
 
-static enum gp_verdict barrier_check(const uint8_t *b, uint32_t len)
-{
-	(void)len;
-	return gp_load32(b + 4) == 0 ? GP_VERDICT_OK : GP_VERDICT_BAD_PAD;
-}
-
-static enum gp_verdict barrier_reply_check(const uint8_t *b, uint32_t len)
-{
-	(void)len;
-	return gp_load32(b + 4) <= 1 ? GP_VERDICT_OK : GP_VERDICT_BAD_BODY;
-}
-
 static enum gp_verdict read_check(const uint8_t *b, uint32_t len)
 {
 	(void)len;
@@ -330,10 +318,8 @@ static const struct rule rules[GP_WIRE_TYPE_END] = {
 	[GP_WIRE_HEARTBEAT_REPLY] = {.flags_allowed = GP_WIRE_F_ACK,
 		BODY(WIRE_HEARTBEAT_REPLY_BODY),
 		.body_check = heartbeat_reply_check},
-	[GP_WIRE_BARRIER] = {BODY(WIRE_BARRIER_BODY), .body_check = barrier_check},
-	[GP_WIRE_BARRIER_REPLY] = {.flags_allowed = GP_WIRE_F_ACK,
-		BODY(WIRE_BARRIER_BODY),
-		.body_check = barrier_reply_check},
+	[GP_WIRE_BARRIER] = {BODY(WIRE_BARRIER_BODY)},
+	[GP_WIRE_BARRIER_REPLY] = {.flags_allowed = GP_WIRE_F_ACK, BODY(WIRE_BARRIER_BODY)},
 	[GP_WIRE_LEAVE] = {BODY(WIRE_U64_BODY)},
 	[GP_WIRE_LEAVE_REPLY] = {.flags_allowed = GP_WIRE_F_ACK, BODY(WIRE_U64_BODY)},
 	[GP_WIRE_REFUSE] = {.flags_allowed = GP_WIRE_F_ACK,

@@ -212,10 +212,10 @@ uint32_t gp_wire_put_refuse(uint8_t *body, const struct gp_refuse *x)
 	return WIRE_REFUSE_BODY + x->text_len;
 }
 
-uint32_t gp_wire_put_barrier(uint8_t *body, uint32_t name, uint32_t state)
+uint32_t gp_wire_put_barrier(uint8_t *body, uint32_t name, uint32_t call)
 {
 	gp_store32(body, name);
-	gp_store32(body + 4, state);
+	gp_store32(body + 4, call);
 	return WIRE_BARRIER_BODY;
 }
 

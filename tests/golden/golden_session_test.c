@@ -67,19 +67,20 @@ Test(golden, barrier)
 {
 	struct golden g;
 	struct gp_header h = of_worker(GP_WIRE_BARRIER);
-	uint32_t name, state;
+	uint32_t name, call;
 	golden_open(&g, "barrier", &h);
-	gp_wire_get_barrier(&g.m, &name, &state);
+	gp_wire_get_barrier(&g.m, &name, &call);
 	cr_assert_eq(name, 0xb1b2b3b4);
-	cr_assert_eq(state, 0);
-	golden_close(&g, gp_wire_put_barrier(g.out + g.body_at, 0xb1b2b3b4, 0));
+	cr_assert_eq(call, 0x14);
+	golden_close(&g, gp_wire_put_barrier(g.out + g.body_at, 0xb1b2b3b4, 0x14));
 
 	h = of_server(GP_WIRE_BARRIER_REPLY, 0);
 	golden_open(&g, "barrier_reply", &h);
-	gp_wire_get_barrier(&g.m, &name, &state);
+	gp_wire_get_barrier(&g.m, &name, &call);
 	cr_assert_eq(name, 0xb1b2b3b4);
-	cr_assert_eq(state, 1);
-	golden_close(&g, gp_wire_put_barrier(g.out + g.body_at, 0xb1b2b3b4, 1));
+	cr_assert_eq(call, 0x14 | GP_BARRIER_DONE);
+	golden_close(
+		&g, gp_wire_put_barrier(g.out + g.body_at, 0xb1b2b3b4, 0x14 | GP_BARRIER_DONE));
 }
 
 Test(golden, leave)

@@ -366,7 +366,7 @@ def small():
         make(v, type_)
         v.part("body")
         v.u32("name", 0xB1B2B3B4)
-        v.u32("state" if state else "reserved", state)
+        v.u32("call", 0x14 | state)
         yield v
 
     for name, type_, make in (("leave", 16, header), ("leave_reply", 17, server)):

@@ -340,10 +340,13 @@ Test(hostile, a_barrier_of_another_name_is_not_ours)
 	fx_member(&f);
 	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 1)); // none is open
 	cr_assert_eq(gp_ccore_barrier(f.core, 7), 0);
-	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 8, 1));
-	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 0));
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 8, 2 | GP_BARRIER_DONE));
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 2));
+	// Of the call before and after: the name may be used again.
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 0 | GP_BARRIER_DONE));
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 4 | GP_BARRIER_DONE));
 	cr_assert_not(gp_ccore_barrier_done(f.core));
-	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 1));
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 7, 2 | GP_BARRIER_DONE));
 	cr_assert(gp_ccore_barrier_done(f.core));
 	h = (struct gp_header){.type = GP_WIRE_LEAVE_REPLY, .session = SESSION};
 	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_u64(body, 5)); // it has not left

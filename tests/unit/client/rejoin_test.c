@@ -222,10 +222,10 @@ Test(rejoin, others_are_told_of_the_barrier_that_was_passed)
 {
 	uint8_t body[8];
 	struct gp_msg m;
-	uint32_t name, state;
+	uint32_t name, call;
 	struct gp_header h = {.type = GP_WIRE_BARRIER_REPLY, .session = SESSION};
 	cr_assert_eq(gp_ccore_barrier(f.core, 41), 0);
-	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 41, 1));
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 41, 2 | GP_BARRIER_DONE));
 	cr_assert(gp_ccore_barrier_done(f.core));
 	lose();
 	enter();
@@ -234,13 +234,22 @@ Test(rejoin, others_are_told_of_the_barrier_that_was_passed)
 	home_says(0, 1, AHEAD);
 	fx_tick(&f, 0);
 	(void)fx_next(&f, GP_WIRE_BARRIER, &m);
-	gp_wire_get_barrier(&m, &name, &state);
+	gp_wire_get_barrier(&m, &name, &call);
 	cr_assert_eq(name, 41);
-	h = (struct gp_header){.type = GP_WIRE_BARRIER_REPLY, .session = SESSION};
-	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 41, 0));
+	cr_assert_eq(call, 2 | GP_BARRIER_DONE);
+	cr_assert_eq(gp_ccore_barrier(f.core, 41), 0, "the next of that name comes after it");
 	fx_skip(&f);
 	fx_tick(&f, 50 * MS);
-	cr_assert_eq(fx_count(&f, GP_WIRE_BARRIER), 0, "once is enough");
+	(void)fx_next(&f, GP_WIRE_BARRIER, &m);
+	gp_wire_get_barrier(&m, &name, &call);
+	cr_assert_eq(call, 2 | GP_BARRIER_DONE);
+	h = (struct gp_header){.type = GP_WIRE_BARRIER_REPLY, .session = SESSION};
+	fx_feed(&f, &h, NULL, NULL, body, gp_wire_put_barrier(body, 41, 2));
+	fx_skip(&f);
+	fx_tick(&f, 50 * MS);
+	(void)fx_next(&f, GP_WIRE_BARRIER, &m);
+	gp_wire_get_barrier(&m, &name, &call);
+	cr_assert_eq(call, 4, "once is enough");
 }
 
 Test(rejoin, a_word_that_nobody_listens_ends_a_silent_session)

@@ -278,6 +278,57 @@ static uint32_t barrier_state(const struct worker *w)
 	return state;
 }
 
+static void barrier_call(struct worker *w, uint32_t name, uint32_t call)
+{
+	uint8_t body[8];
+	struct gp_header h = worker_header(w, w->welcome.home, GP_WIRE_BARRIER);
+	worker_send(w, w->welcome.home, &h, NULL, body, gp_wire_put_barrier(body, name, call));
+}
+
+Test(barrier, its_name_may_be_used_again)
+{
+	struct rig *r = rig_new();
+	rig_up(r);
+	for (uint32_t call = 2; call < 8; call += 2) {
+		barrier_call(&r->w[1], 5, call);
+		rig_run(r);
+		cr_assert_eq(barrier_state(&r->w[1]), call);
+		if (call > 2) { // a copy of the one before
+			barrier_call(&r->w[0], 5, call - 2);
+			rig_run(r);
+			cr_assert_eq(barrier_state(&r->w[0]), (call - 2) | GP_BARRIER_DONE);
+		}
+		cr_assert_eq(barrier_state(&r->w[1]), call, "nobody else has come");
+		barrier_call(&r->w[0], 5, call);
+		rig_run(r);
+		cr_assert_eq(barrier_state(&r->w[0]), call | GP_BARRIER_DONE);
+		cr_assert_eq(barrier_state(&r->w[1]), call | GP_BARRIER_DONE);
+	}
+	rig_free(r);
+}
+
+// At a new server: rank 1 has passed and goes on to the next one, rank 0 has not heard of it.
+Test(barrier, who_has_passed_before_waits_for_the_others)
+{
+	struct rig *r = rig_new();
+	rig_up(r);
+	barrier_call(&r->w[1], 5, 6 | GP_BARRIER_DONE);
+	rig_run(r);
+	barrier_call(&r->w[1], 5, 8);
+	rig_run(r);
+	cr_assert_eq(barrier_state(&r->w[1]), 6, "those who are still there come first");
+	barrier_call(&r->w[0], 5, 6);
+	rig_run(r);
+	cr_assert_eq(barrier_state(&r->w[0]), 6 | GP_BARRIER_DONE);
+	barrier_call(&r->w[1], 5, 8);
+	rig_run(r);
+	cr_assert_eq(barrier_state(&r->w[1]), 8);
+	barrier_call(&r->w[0], 5, 8);
+	rig_run(r);
+	cr_assert_eq(barrier_state(&r->w[1]), 8 | GP_BARRIER_DONE);
+	rig_free(r);
+}
+
 Test(barrier, is_complete_when_every_live_rank_is_there)
 {
 	struct rig *r = rig_new();
