@@ -410,7 +410,10 @@ void cc_round_view(struct gp_ccore *c, bool was_member)
 			pull_begin(c, CC_INIT, c->view_step - 1);
 		return;
 	case CC_STEP:
-		if (c->pushed == 0 && c->round_step != c->view_step)
+		// What is final may be here before the word of an older view is: that takes nobody
+		// back.
+		if (c->pushed == 0 && c->round_step != c->view_step &&
+			!(was_member && gp_before(c->view_step, c->step)))
 			step_begin(c, c->view_step);
 		else if (gp_before(c->step + 1, c->view_step))
 			left_behind(c);

@@ -154,6 +154,26 @@ Test(joiner, a_rank_with_nothing_in_hand_goes_on_with_the_view)
 	cr_assert_eq(gp_ccore_pull(f.core, out), -EBUSY);
 }
 
+// The parameters are here, final, before the word of the view in which they were committed.
+Test(joiner, the_late_word_of_an_older_view_takes_nobody_back)
+{
+	fx_open(&f, 1472);
+	f.w.kind = GP_KIND_TRAIN;
+	f.w.next_step = 0;
+	fx_member(&f);
+	cr_assert_eq(gp_ccore_init(f.core, params), 0);
+	fx_tick(&f, 0);
+	for (uint32_t b = 0; b < BLOCKS; b++)
+		fx_result(&f, b, 0, 2, false, (float)b);
+	cr_assert(gp_ccore_done(f.core));
+	cr_assert_eq(gp_ccore_pull_end(f.core), 0);
+	cr_assert_eq(gp_ccore_step(f.core), 1);
+	view(2, 0);
+	cr_assert_eq(gp_ccore_step(f.core), 1);
+	view(3, 1);
+	cr_assert_eq(gp_ccore_step(f.core), 1);
+}
+
 // Commits of step 0 came before the program asked for it; a core that had not heard of one yet said
 // that its result was tentative.
 Test(joiner, initial_parameters_that_were_committed_before_it_asked_are_asked_for_again)
