@@ -152,6 +152,8 @@ void replica_stop(struct node *n);
 void replica_ship(struct node *n, const char *path, uint32_t step);
 void replica_tick(struct node *n);
 void replica_load_all(struct node *n); // whatever was verified, before this node leads
+// Then: its next start must not find anything later than what it goes on from. 0 or -errno, said.
+int replica_set_aside(struct node *n) GP_MUST_CHECK;
 // Every job's newest snapshot has been verified over there (true without a replica).
 bool replica_has_all(const struct node *n);
 bool replica_is_connected(const struct node *n);

@@ -59,16 +59,21 @@ static int client_create(struct node *n, struct event_base *base)
 
 static void leader_next(struct node *n);
 
+static void leader_ends(struct node *n)
+{
+	n->leader.deposed = true;
+	if (n->control.base)
+		event_base_loopbreak(n->control.base);
+}
+
 // A primary that is no longer one must not finish anything: another may have begun.
 static void leader_deposed(struct node *n)
 {
-	struct leader *l = &n->leader;
+	const struct leader *l = &n->leader;
 	gp_error(
 		"leadership: node %u leads epoch %u: this primary ends at once, without a snapshot",
 		l->rules.seen.record.primary, l->rules.seen.record.epoch);
-	l->deposed = true;
-	if (n->control.base)
-		event_base_loopbreak(n->control.base);
+	leader_ends(n);
 }
 
 // A replica goes on from what reached it last. It receives nothing any more, whoever sends.
@@ -77,6 +82,14 @@ static void leader_begins(struct node *n)
 	uint32_t epoch = n->leader.rules.mine.record.epoch;
 	replica_load_all(n); // what was verified and waits to be served counts too
 	pair_restore(n);
+	replica_leads(n);
+	if (replica_set_aside(n) != 0) {
+		gp_error("leadership: this node cannot lead and ends; its next start goes on from "
+			 "the "
+			 "newest snapshot: look at it before (gradctl snapshot list)");
+		leader_ends(n);
+		return;
+	}
 	int rc = gp_registrar_promote(n->registrar, epoch);
 	if (rc != 0) {
 		gp_error("leadership: epoch %u is not above that of this node (%u): it does not "
@@ -88,7 +101,6 @@ static void leader_begins(struct node *n)
 	n->cfg.node.role = GP_ROLE_PRIMARY;
 	gp_dpdk_port_serve(n->port, true);
 	atomic_fetch_add_explicit(&n->announces, 1, memory_order_relaxed);
-	replica_leads(n);
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
 		struct gp_job_view v;
 		gp_engine_job_view(n->engine, i, &v);

@@ -233,6 +233,27 @@ int replica_start(struct node *n)
 }
 
 // The newest snapshots received are now this node's own.
+int replica_set_aside(struct node *n)
+{
+	struct gp_snapshot_error err;
+	int rc = 0;
+	for (uint32_t i = 0; rc == 0 && !n->pair.used && i < n->cfg.jobs_count; i++) {
+		const char *job = n->cfg.jobs[i].name;
+		struct gp_job_view v;
+		uint32_t count = 0;
+		gp_engine_job_view(n->engine, i, &v);
+		uint32_t step = v.ready ? v.generation : UINT32_MAX; // before all others
+		rc = gp_snapshot_rewind(n->cfg.snapshot.directory, job, step, &count, &err);
+		if (count > 0)
+			gp_warn("job %s: %u snapshots that are later than what this node goes on "
+				"from are set aside",
+				job, count);
+		if (rc != 0)
+			gp_error("job %s: %s", job, err.text);
+	}
+	return rc;
+}
+
 void replica_leads(struct node *n)
 {
 	gp_replica_receiver_destroy(n->replica.receiver);
