@@ -20,12 +20,12 @@
 
 #include "engine_cmd.h"
 #include "engine_beat.h"
+#include "engine_barrier.h"
 #include "engine_gate.h"
 #include "engine_known.h"
 #include "engine_status.h"
 
 #define HELD_SECTIONS_MAX 64
-#define BARRIERS_MAX	  16
 #define CONTRIBS_MAX	  (2 * GP_RANKS_MAX) // of a block in one sum: a late one of each rank
 #define ACK_EVERY	  8		     // accepted datagrams before an acknowledgement is due
 #define ACK_DELAY_NS	  500000	     // or this long after the first
@@ -155,16 +155,6 @@ struct job_core {
 	struct nack_watch nack;
 };
 
-struct barrier {
-	uint32_t name;
-	bool used;
-	struct gp_ranks came;	// to the meeting that is open
-	struct gp_ranks been;	// ... and have passed it already, at a server before
-	struct gp_ranks passed; // the meeting before it
-	uint64_t since;
-	uint32_t call[GP_RANKS_MAX]; // of each of them, the last
-};
-
 struct home {
 	struct gp_consist consist;
 	struct async_home *async;		     // NULL: a synchronous job
@@ -189,10 +179,10 @@ struct home {
 	uint32_t cut_step;
 	struct gp_ranks cut_counted; // bsp: who is in it, once it is whole here
 	uint32_t cut_decision;
-	uint32_t cut_whole; // the decision that made the cut's generation whole
-	uint32_t cut_seen;  // cores that keep its versions
-	uint32_t cut_ended; // cores that let go of them
-	uint32_t cut_last;  // generation of the last cut made by interval
+	uint32_t cut_whole;   // the decision that made the cut's generation whole
+	uint32_t cut_seen;    // cores that keep its versions
+	uint32_t cut_ended;   // cores that let go of them
+	uint32_t cut_last;    // generation of the last cut made by interval
 	struct gp_ranks left; // by their own word, since they joined last
 	struct barrier barriers[BARRIERS_MAX];
 };

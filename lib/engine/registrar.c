@@ -348,6 +348,15 @@ void gp_registrar_stop(struct gp_registrar *r)
 	}
 }
 
+// Readers have seen a later generation: they learn by joining again that it is lost.
+static void readers_end(struct gp_registrar *r, uint16_t job)
+{
+	for (uint32_t i = 0; i < r->engine->cfg.sessions_max; i++)
+		if (r->sessions[i].used && r->sessions[i].s.job == job)
+			reg_session_close(
+				r, &r->sessions[i], "this replica serves an older generation now");
+}
+
 int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_restore *restore)
 {
 	struct reg_job *rj = reg_job_by_id(r, job);
@@ -358,9 +367,14 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 		return rc;
 	const struct gp_history before = rj->history;
 	if (engine_is_standby(r->engine)) {
+		const struct job_status *st = &r->engine->status[r->engine->job_idx[job]];
+		uint32_t served = atomic_load_explicit(&st->generation, memory_order_relaxed);
+		bool back = rj->job && gp_before(restore->step, served);
 		reg_history_restore(r->engine, rj, restore);
 		rc = reg_standby_publish(r, rj, restore);
 		rj->history = rc == 0 ? rj->history : before;
+		if (rc == 0 && back)
+			readers_end(r, job);
 		return rc;
 	}
 	if (rj->job)

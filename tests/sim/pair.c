@@ -6,18 +6,19 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define JOB_ID	    1
-#define BASE_PORT   9700
-#define PAYLOAD	    528
-#define STEPS_MAX   6000
-#define FAULTS_NS   (4 * SEC)
-#define PROGRESS_NS (30 * SEC)
-#define STEPS_CALM  3
-#define IDLE_NS	    (200 * US)
-#define GRAIN_NS    (10 * US)
-#define FRAMES	    8192
-#define BURST	    16
-#define PLAIN_NS    (10 * MS) // the shortest worker_timeout that a configuration may have
+#define JOB_ID	       1
+#define BASE_PORT      9700
+#define PAYLOAD	       528
+#define STEPS_MAX      6000
+#define FAULTS_NS      (4 * SEC)
+#define PROGRESS_NS    (30 * SEC)
+#define STEPS_CALM     3
+#define IDLE_NS	       (200 * US)
+#define GRAIN_NS       (10 * US)
+#define FRAMES	       8192
+#define BURST	       16
+#define MEET_EVERY_MAX 6
+#define PLAIN_NS       (10 * MS) // the shortest worker_timeout that a configuration may have
 
 void pair_broken(struct pair_sim *s, const char *fmt, ...)
 {
@@ -64,6 +65,8 @@ static void opts_choose(struct pair_sim *s)
 	s->manual = s->periodic && draw(seed, 31, 3) == 0;
 	s->full_every = 1 + draw(seed, 32, 4);
 	s->o.train |= s->periodic;
+	if (!s->plain && draw(seed, 40, 3) == 0)
+		s->readers = 1 + draw(seed, 41, PAIR_READERS_MAX);
 	if (s->plain)
 		s->o.timeout_ns = PLAIN_NS;
 	else if (!s->periodic)
@@ -73,6 +76,11 @@ static void opts_choose(struct pair_sim *s)
 		s->o.lamb = draw(seed, 40, 3) == 0;
 		s->o.clip_percent = draw(seed, 41, 2) ? 30 + draw(seed, 42, 120) : 0;
 	}
+	// Steps of asynchronous jobs are each rank's own.
+	if (!s->plain && !pair_is_async(s) && draw(seed, 42, 3) == 0)
+		s->meet_every = 1 + draw(seed, 43, MEET_EVERY_MAX);
+	if (s->o.embed) // who reads rows asks for them by their ids
+		s->readers = 0;
 	model_init(&s->model, &s->o);
 }
 
@@ -100,7 +108,7 @@ static struct gp_addr addr_of(uint8_t host, uint32_t port)
 		.ip = {[10] = 0xff, [11] = 0xff, 10, 0, 0, host}, .port = (uint16_t)port};
 }
 
-static struct gp_xport *endpoint(struct pair_sim *s, uint32_t host, uint32_t port)
+struct gp_xport *pair_endpoint(struct pair_sim *s, uint32_t host, uint32_t port)
 {
 	struct gp_addr a = addr_of((uint8_t)host, port);
 	struct gp_xport *x = gp_sim_net_add(s->net, &a);
@@ -162,7 +170,7 @@ static void workers_make(struct pair_sim *s)
 		for (uint32_t t = 0; t < s->model.tensors_count; t++)
 			w->outs[t] = w->params + s->model.from[t];
 		for (uint32_t k = 0; k < PAIR_CORES_MAX; k++)
-			w->x[k] = endpoint(s, 10 + i, 5000 + k);
+			w->x[k] = pair_endpoint(s, 10 + i, 5000 + k);
 		pair_worker_start(w);
 	}
 }
@@ -193,10 +201,11 @@ static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 		s->node[i].in = malloc(PAIR_IN_SIZE);
 		GP_ASSERT(s->node[i].told && s->node[i].in);
 		for (uint32_t k = 0; k < s->cores[i]; k++)
-			s->node[i].x[k] = endpoint(s, 1 + i, BASE_PORT + k);
+			s->node[i].x[k] = pair_endpoint(s, 1 + i, BASE_PORT + k);
 		pair_node_start(s, i);
 	}
 	workers_make(s);
+	pair_readers_make(s);
 	pair_trouble_start(s);
 	return s;
 }
@@ -208,6 +217,7 @@ static void pair_close(struct pair_sim *s)
 		free(s->w[i].params);
 		free(s->w[i].grad);
 	}
+	pair_readers_free(s);
 	pair_wire_free(s);
 	pair_register_close(s);
 	for (uint32_t i = 0; i < 2; i++) {
@@ -285,7 +295,8 @@ static void turn(struct pair_sim *s)
 	pair_trouble_turn(s);
 	while ((got = gp_sim_net_deliver(s->net, s->now, &x, f, BURST)) > 0)
 		if (!node_takes(&s->node[0], x, f, got) && !node_takes(&s->node[1], x, f, got))
-			worker_takes(s, x, f, got);
+			if (!pair_reader_takes(s, x, f, got))
+				worker_takes(s, x, f, got);
 	if (s->periodic)
 		pair_operator_turn(s);
 	else
@@ -295,6 +306,8 @@ static void turn(struct pair_sim *s)
 	pair_node_turn(&s->node[1]);
 	for (uint32_t i = 0; i < s->o.workers; i++)
 		next = GP_MIN(next, pair_worker_turn(&s->w[i]));
+	pair_readers_turn(s);
+	pair_meet_turn(s);
 	next = GP_MIN(next, gp_sim_net_next_time(s->net));
 	s->now = GP_MAX(next, s->now + GRAIN_NS);
 }

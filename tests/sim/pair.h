@@ -11,6 +11,8 @@
 //	pair_wire.c	the stream's bytes between the nodes
 //	pair_register.h	the register of leadership, a witness with a disk (pair_disk.h)
 //	pair_worker.c	workers
+//	pair_reader.c	readers
+//	pair_meet.c	barriers
 //	pair_async.c	the judge of asynchronous jobs: what a generation may hold
 //	pair_rows.h	the same with tables of rows
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
@@ -23,6 +25,7 @@
 #include "oracle.h"
 #include "pair_async.h"
 #include "pair_disk.h"
+#include "pair_reader.h"
 #include "pair_register.h"
 #include "pair_rows.h"
 #include "pair_snaps.h"
@@ -51,7 +54,8 @@
 // Places of the network: nodes are 0 and 1.
 #define PAIR_REGISTER	2
 #define PAIR_WORKER	3
-#define PAIR_PLACES_MAX (PAIR_WORKER + PAIR_WORKERS_MAX)
+#define PAIR_READER	(PAIR_WORKER + PAIR_WORKERS_MAX)
+#define PAIR_PLACES_MAX (PAIR_READER + PAIR_READERS_MAX)
 
 struct pair_sim;
 
@@ -104,7 +108,7 @@ struct pair_node {
 	struct gp_stream_hello peer;
 	// told to the replicating thread, by number
 	struct gp_decision *told;
-	uint32_t tapped; // asynchronous: of its home's, the last that the judge knows
+	uint32_t tapped; // of its home's, the last that the judge knows
 };
 
 struct pair_chunk {
@@ -148,6 +152,7 @@ struct pair_worker {
 	uint32_t done;	  // highest step that it was told to be committed
 	uint32_t first;	  // step of this life: others may have begun it without this rank
 	uint32_t rewinds; // of the operator's, that it knows of
+	struct pair_meeting meeting;
 	enum gp_ccore_fate fate;
 	float *params, *grad;
 	float *outs[MODEL_TENSORS_MAX];
@@ -156,7 +161,8 @@ struct pair_worker {
 struct pair_stats {
 	uint64_t histories, takeovers, kills, pauses, cuts, worker_kills, rejoins, rolled_back;
 	uint64_t commits, checks, doubts, bases, resumed, digests, partitions, jumps, repeated,
-		registers_killed, disk_faults, restarts, snapshots, shipped, losses, steps_lost;
+		registers_killed, disk_faults, restarts, snapshots, shipped, losses, steps_lost,
+		met, reads;
 };
 
 // From a fault of the primary to the first commit that comes out of the other node, ns.
@@ -187,6 +193,9 @@ struct pair_sim {
 	uint64_t link_at; // when it comes up
 	bool link_cut;
 	struct pair_worker w[PAIR_WORKERS_MAX];
+	uint32_t readers;
+	struct pair_reader r[PAIR_READERS_MAX];
+	uint32_t meet_every; // steps; 0: nobody meets
 	struct pair_register reg;
 	uint32_t endpoints;			    // by which it is asked
 	bool cut[PAIR_PLACES_MAX][PAIR_PLACES_MAX]; // nothing gets from there to there
@@ -243,6 +252,8 @@ void pair_worker_start(struct pair_worker *w);
 uint64_t pair_worker_turn(struct pair_worker *w);
 void pair_worker_kill(struct pair_worker *w, uint64_t down_ns);
 
+void pair_tensors_fill(const struct pair_sim *s, struct gp_client_tensor d[MODEL_TENSORS_MAX]);
+
 // pair_check.c
 void pair_check_told(struct pair_node *n, const struct gp_decision *d);
 void pair_check_out(struct pair_node *n, const struct gp_decision *d);
@@ -272,6 +283,9 @@ uint32_t pair_place_of(const struct gp_frame *f);
 void pair_failed(struct pair_sim *s);
 void pair_leads(struct pair_sim *s);
 void pair_came_out(struct pair_sim *s);
+
+// pair.c
+struct gp_xport *pair_endpoint(struct pair_sim *s, uint32_t host, uint32_t port);
 
 struct pair_how {
 	const char *root;	  // of disks

@@ -111,7 +111,7 @@ void pair_async_give(struct pair_sim *s, uint32_t rank, uint32_t step, uint32_t 
 void pair_async_tap(struct pair_node *n)
 {
 	const struct gp_job *j = gp_rcu_dereference(&n->engine->jobs[JOB_ID]);
-	if (!j || !pair_is_async(n->s))
+	if (!j)
 		return;
 	const struct gp_consist *x = &j->home->consist;
 	for (; gp_before(n->tapped, x->decision); n->tapped++) {
@@ -333,6 +333,11 @@ void pair_async_begins(struct pair_worker *w, uint32_t generation)
 	params_check(w->s, w->params, generation, "worker", w->rank);
 }
 
+void pair_async_seen(struct pair_sim *s, const float *params, uint32_t generation, uint32_t reader)
+{
+	params_check(s, params, generation, "reader", reader);
+}
+
 void pair_async_committed(struct pair_worker *w, uint32_t step)
 {
 	struct pair_sim *s = w->s;
@@ -417,7 +422,6 @@ static void image_check(struct pair_node *n, const struct gp_image_view *v)
 void pair_async_promoted(struct pair_node *n, const struct gp_image_view *v)
 {
 	struct pair_async *a = &n->s->async;
-	n->tapped = v ? v->point.decision : 0;
 	if (v && v->generation != GP_IMAGE_NONE && !n->s->why[0])
 		image_check(n, v);
 	if (v)

@@ -68,6 +68,9 @@ void pair_async_watch(struct pair_worker *w);
 // It begins with generation `generation`.
 void pair_async_begins(struct pair_worker *w, uint32_t generation);
 
+// A reader has got `params` of generation `generation`.
+void pair_async_seen(struct pair_sim *s, const float *params, uint32_t generation, uint32_t reader);
+
 // Every decision of a leader, out or not: of the home of node `n`.
 void pair_async_tap(struct pair_node *n);
 void pair_async_decision(struct pair_sim *s, const struct gp_decision *d);

@@ -128,6 +128,7 @@ void pair_check_promoted(struct pair_node *n, const struct gp_image_view *v)
 	s->owner = n->life;
 	s->base = last;
 	s->decision = last;
+	n->tapped = last;
 	s->oracle.view = 0;
 	if (pair_is_async(s))
 		pair_async_promoted(n, v);

@@ -9,7 +9,9 @@
 
 void pair_net_start(struct pair_sim *s)
 {
-	for (uint32_t i = 0; i < PAIR_PLACES_MAX; i++)
+	for (uint32_t i = PAIR_READER; i < PAIR_PLACES_MAX; i++)
+		s->clocks[i] = (struct pair_clock){.at = s->now, .shown = s->now, .permille = 1000};
+	for (uint32_t i = 0; i < PAIR_READER; i++)
 		s->clocks[i] = (struct pair_clock){.at = s->now,
 			.shown = s->now + rng_below(&s->rng, SEC),
 			.permille =

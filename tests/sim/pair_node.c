@@ -287,7 +287,7 @@ static void lead_begin(struct pair_node *n)
 }
 
 // What was verified and waits is loaded first.
-static void snaps_promote(struct pair_node *n)
+static bool snaps_promote(struct pair_node *n)
 {
 	struct gp_registrar *r = gp_engine_registrar(n->engine);
 	for (uint32_t i = 0; n->snaps.pending[0] && i < 1000; i++) {
@@ -296,9 +296,14 @@ static void snaps_promote(struct pair_node *n)
 		gp_rcu_quiescent();
 		gp_rcu_grace_turn(gp_engine_grace(n->engine));
 	}
+	if (!pair_snaps_set_aside(n)) {
+		n->stop_due = n->alive;
+		return false;
+	}
 	pair_operator_leads(n);
 	if (gp_registrar_promote(r, n->epoch) != 0)
 		pair_broken(n->s, "node %u: it cannot lead epoch %u", n->idx, n->epoch);
+	return true;
 }
 
 // It goes on from the newest snapshot that it has: as what its file says, or promoted.
@@ -306,7 +311,8 @@ static void snaps_lead_begin(struct pair_node *n)
 {
 	n->epoch = n->rules.mine.record.epoch;
 	if (n->s->op.primary != n->idx) {
-		snaps_promote(n);
+		if (!snaps_promote(n))
+			return;
 	} else {
 		gp_engine_destroy(n->engine);
 		pair_engine_start(n, false, n->epoch);

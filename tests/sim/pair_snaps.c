@@ -245,6 +245,16 @@ void pair_snaps_load(struct pair_node *n)
 	n->snaps.pending[0] = 0;
 }
 
+bool pair_snaps_set_aside(struct pair_node *n)
+{
+	uint32_t count, step = n->snaps.loaded ? n->snaps.loaded_step : UINT32_MAX;
+	struct gp_snapshot_error err;
+	pair_disk_use(n->s->disk[n->idx]);
+	int rc = gp_snapshot_rewind(dir_of(n), JOB_NAME, step, &count, &err);
+	pair_disk_done();
+	return pair_snaps_survives(n) && rc == 0;
+}
+
 static void newest_take(struct pair_node *n, struct gp_snapshot *x)
 {
 	const struct gp_snapshot_meta *m = gp_snapshot_meta(x);

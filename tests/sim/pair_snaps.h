@@ -70,6 +70,9 @@ void pair_snaps_cut(struct pair_node *n, uint32_t step, uint32_t decision);
 void pair_snaps_turn(struct pair_node *n);
 void pair_snaps_restore(struct pair_node *n); // its own newest, into an engine that leads
 void pair_snaps_load(struct pair_node *n);    // what is pending, if it can be
+// Before it is promoted: what is later than what it goes on from is of no line any more. False: it
+// is not done, and the node is killed or must end.
+bool pair_snaps_set_aside(struct pair_node *n);
 // After the disk was used: false when the node died of it.
 bool pair_snaps_survives(struct pair_node *n);
 

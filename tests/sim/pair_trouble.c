@@ -118,9 +118,9 @@ static void jump(struct pair_sim *s)
 
 static void mute(struct pair_sim *s, uint32_t node)
 {
-	for (uint32_t w = 0; w < s->o.workers; w++) {
-		pair_cut(s, node, PAIR_WORKER + w);
-		pair_cut(s, PAIR_WORKER + w, node);
+	for (uint32_t w = PAIR_WORKER; w < PAIR_PLACES_MAX; w++) {
+		pair_cut(s, node, w);
+		pair_cut(s, w, node);
 	}
 }
 

@@ -91,17 +91,23 @@ static void session_lost(struct pair_worker *w)
 	pair_worker_start(w);
 }
 
-static void tensors_register(struct pair_worker *w)
+void pair_tensors_fill(const struct pair_sim *s, struct gp_client_tensor d[MODEL_TENSORS_MAX])
 {
-	struct gp_client_tensor d[MODEL_TENSORS_MAX] = {0};
-	const struct model *m = &w->s->model;
+	const struct model *m = &s->model;
+	memset(d, 0, sizeof(d[0]) * MODEL_TENSORS_MAX);
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
 		(void)snprintf(d[t].name, sizeof(d[t].name), "t%u", t);
 		d[t].dims_count = 1;
-		d[t].dims[0] = w->s->o.embed ? m->dim[t] : m->elems[t];
+		d[t].dims[0] = s->o.embed ? m->dim[t] : m->elems[t];
 		d[t].priority = m->tensors_count - t;
 	}
-	if (gp_ccore_register(w->core, d, m->tensors_count) != 0)
+}
+
+static void tensors_register(struct pair_worker *w)
+{
+	struct gp_client_tensor d[MODEL_TENSORS_MAX];
+	pair_tensors_fill(w->s, d);
+	if (gp_ccore_register(w->core, d, w->s->model.tensors_count) != 0)
 		pair_broken(w->s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
 	w->phase = PAIR_REGISTERS;
 }
@@ -160,6 +166,7 @@ static void init_end(struct pair_worker *w)
 	if (step <= w->done && !pair_lost_since(s, w->rewinds, w->done))
 		pair_broken(s, "worker %u was told step %u is done, and begins with step %u",
 			w->rank, w->done, step);
+	pair_meet_begin(w, step);
 	w->first = step;
 	w->done = pair_is_async(s) ? w->done : step - 1;
 	w->rewinds = is_of_now(w) ? s->op.rewinds : w->rewinds;
@@ -210,12 +217,13 @@ static void step_check(const struct pair_worker *w)
 static void step_turn(struct pair_worker *w)
 {
 	struct pair_sim *s = w->s;
-	if (s->calm && gp_before(s->last_step, gp_ccore_step(w->core)) && w->pushed == 0) {
+	bool beyond = is_of_now(w) && gp_before(s->last_step, gp_ccore_step(w->core));
+	if (s->calm && beyond && w->pushed == 0) {
 		w->passed = true; // others may need it to go on
 		if (!pair_is_async(s))
 			w->phase = PAIR_OVER;
 	}
-	if (w->phase == PAIR_OVER)
+	if (w->phase == PAIR_OVER || (w->pushed == 0 && pair_meets(w)))
 		return;
 	if (w->pushed < s->model.tensors_count) {
 		if (now_of(w) >= w->next_at && s->o.embed)

@@ -437,6 +437,30 @@ Test(standby, serves_each_generation_that_reaches_it)
 	rig_free(r);
 }
 
+static int served_next(struct rig *r, struct restored *s, uint32_t step)
+{
+	int rc = -EBUSY;
+	restored_fill(s, step, (float)step);
+	for (uint32_t i = 0; i < 10 && rc == -EBUSY; i++) {
+		rc = gp_registrar_restore(r->reg, 1, &s->x);
+		rig_run(r);
+	}
+	return rc;
+}
+
+// It has to join again, and is told then.
+Test(standby, ends_readers_that_have_seen_a_later_generation)
+{
+	struct restored s;
+	struct rig *r = standby(&s);
+	cr_assert_eq(served_next(r, &s, 20), 0);
+	expect_served(r, 20, 20.0f);
+	cr_assert_eq(rig_job(r).readers, 1);
+	cr_assert_eq(served_next(r, &s, 15), 0);
+	cr_assert_eq(rig_job(r).readers, 0);
+	rig_free(r);
+}
+
 Test(standby, leaves_memory_alone_that_a_sleeping_core_still_names)
 {
 	struct restored s;
