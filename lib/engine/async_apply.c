@@ -286,11 +286,17 @@ static void rank_goes_on(struct job_core *jc, uint32_t rank)
 		gp_ranks_add(&jc->async->tell, rank);
 }
 
-// What it brought whole stays counted, the rest is gone with it.
+// What it brought whole stays counted. Of the rest what was staged is gone with it; blocks that
+// were applied stay, and known: the same life may go on with that step in another server's stead.
 static void rank_leaves(struct job_core *jc, uint32_t rank)
 {
-	const struct rank_core *rk = &jc->async->ranks[rank];
-	rank_reset(jc, rank, cfg_is_staged(jc->job->cfg) ? rk->clock + 1 : rk->low_step);
+	struct rank_core *rk = &jc->async->ranks[rank];
+	if (cfg_is_staged(jc->job->cfg)) {
+		rank_reset(jc, rank, rk->clock + 1);
+		return;
+	}
+	rk->clock = rk->told = rk->low_step - 1;
+	gp_ranks_del(&jc->async->tell, rank);
 }
 
 // What those who stay have brought stays too: it meets nobody else's.
