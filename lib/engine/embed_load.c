@@ -87,18 +87,23 @@ static struct upcoming upcoming_take(
 	return u;
 }
 
+// State of another width is that of another optimizer: it begins anew.
 static bool table_load_image(struct gp_job *j, uint32_t t, const struct gp_restore_rows *y)
 {
-	uint32_t dim = j->cores[0].embed->tables[t].cfg->dim;
+	const struct embed_core *e = j->cores[0].embed;
+	uint32_t dim = e->tables[t].cfg->dim;
+	bool anew = y->state != gp_rows_state(e->tables[t].rows);
 	struct upcoming ahead[AHEAD];
 	uint64_t at = 0;
+	if (anew)
+		gp_optim_state_init(embed_optim(j->cfg, e->tables[t].cfg), e->state, dim, dim);
 	for (uint32_t i = 0; i < AHEAD; i++)
 		ahead[i] = upcoming_take(j, t, y, &at);
 	for (uint32_t i = 0; ahead[i].row; i = (i + 1) % AHEAD) {
 		const struct upcoming *u = &ahead[i];
 		uint32_t core = gp_rows_owner(t, u->id, j->by_cores.d);
 		if (!row_put(j, j->cores[core].embed->tables[t].rows, u->id, u->step, u->row,
-			    u->row + dim))
+			    anew ? e->state : u->row + dim))
 			return false;
 		ahead[i] = upcoming_take(j, t, y, &at);
 	}

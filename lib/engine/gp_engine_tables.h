@@ -100,9 +100,11 @@ struct gp_restore_rows {
 	const uint64_t *ids;
 	const uint32_t *steps; // commits that wrote them last
 	uint32_t updates;      // commits before, of gp_table_cut; the same for all tables
-	// The row at *at (0 at first), and where the next one is; NULL: there are no more.
+	// The row at *at (0 at first), values and `state` floats, and where the next one is; NULL:
+	// there are no more.
 	const float *(*next)(void *arg, uint64_t *at, uint64_t *id, uint32_t *step);
 	void *arg;
+	uint32_t state;
 };
 
 struct gp_tensor_view {

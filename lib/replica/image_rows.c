@@ -389,7 +389,8 @@ void image_rows_restore(struct image_job *j, uint32_t t, struct gp_restore_tenso
 	x->restore = (struct gp_restore_rows){.count = x->count,
 		.updates = j->tallies[j->ranks_now].updates,
 		.next = row_next,
-		.arg = x};
+		.arg = x,
+		.state = x->floats - x->dim};
 	*out = (struct gp_restore_tensor){.name = j->tensors[t].name,
 		.dims_count = j->tensors[t].dims_count,
 		.dims = j->tensors[t].dims,

@@ -272,6 +272,53 @@ Test(takeover_embed, each_push_counts_once)
 			take_over(&shapes[i], 1000 * i + seed);
 }
 
+static void on_anew(void *arg, uint64_t id, uint32_t step, const float *row)
+{
+	struct sides *x = arg;
+	uint32_t there, dim = embed_dim(x->table);
+	const float *image = gp_image_row(x->p->image, 1, x->table, id, &there);
+	cr_assert(image && step == there);
+	cr_assert_eq(memcmp(image, row, sizeof(float) * dim), 0);
+	for (uint32_t k = 0; k < 2 * dim; k++)
+		cr_assert_eq(
+			row[dim + k], 0.0f, "row %lu: state %u is %g", id, k, (double)row[dim + k]);
+	x->rows++;
+}
+
+// The other node's configuration may have changed meanwhile. What the image has of each row's state
+// fits nothing then, and beside it are other rows.
+Test(takeover_embed, state_of_another_optimizer_begins_anew)
+{
+	static const struct shape s = {GP_CONSIST_ASP, GP_OPTIM_SGD, GP_ROWS_EVICT_NONE, 2, 3, 2};
+	uint32_t steps[RIG_WORKERS_MAX] = {0};
+	float row[3 * WIDE_DIM];
+	struct pair p;
+	struct rig *r = primary_new(&s);
+	embed_up(r);
+	pair_up(&p, r, 7);
+	struct gp_job_config cfg = r->jobs[0];
+	train(&p, &s, steps, 100);
+	gp_stream_close(p.backup.stream);
+	rig_free_busy(p.r);
+	cfg.optim.kind = GP_OPTIM_ADAM;
+	cfg.optim.beta1 = 0.9f;
+	cfg.optim.beta2 = 0.999f;
+	struct rig *next = pair_promote(&p, &cfg, s.cores_next);
+	join_again(next, &s);
+	for (uint32_t t = 0; t < EMBED_TABLES; t++) {
+		struct sides x = {.p = &p, .table = t};
+		for (uint32_t k = 0; k < s.cores_next; k++) {
+			struct gp_rows_scan scan = {.row = row, .row_seen = on_anew, .arg = &x};
+			while (gp_rows_scan(core_at(next, k)->embed->tables[t].rows, &scan))
+				;
+		}
+		cr_assert_gt(x.rows, 0);
+		cr_assert_eq(gp_image_rows_count(p.image, 1, t), x.rows);
+	}
+	rig_free_busy(next);
+	pair_down(&p);
+}
+
 // Every push so far and some evictions are in the image, as they are in the engine.
 Test(takeover_embed, evicted_rows_are_gone_at_the_backup_too)
 {
