@@ -40,6 +40,12 @@ static uint64_t core_room(
 	return cores == 1 ? even : even + even / SHARE_SPARE + SHARE_MORE;
 }
 
+// What workers are told of the seed (history.c) does not name it.
+static uint64_t secret_of(const struct gp_engine *e)
+{
+	return e->cfg.seed ^ gp_load64(e->cfg.cookie_key.bytes);
+}
+
 static struct gp_rows_config rows_config(const struct gp_job_config *cfg,
 	const struct gp_job_table *t, uint32_t cores, uint64_t secret)
 {
@@ -75,7 +81,7 @@ static struct gp_kept_config kept_config(const struct gp_engine *e, const struct
 	return (struct gp_kept_config){
 		.copies_max = (uint32_t)GP_MIN(GP_MAX(copies, 1), UINT32_C(1) << 31),
 		.floats = t->dim + gp_optim_row_state(embed_optim(cfg, t)->kind, t->dim),
-		.hash_key = gp_rows_mix(e->cfg.seed ^ cfg->id) + 1,
+		.hash_key = gp_rows_mix(secret_of(e) ^ cfg->id) + 1,
 	};
 }
 
@@ -91,7 +97,7 @@ size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cf
 		      sizeof(bool) * EMBED_IDS_MAX + (9 + cfg->tables_count) * GP_CACHE_LINE;
 	for (uint32_t i = 0; i < cfg->tables_count; i++) {
 		const struct gp_rows_config r =
-			rows_config(cfg, &cfg->tables[i], e->cfg.cores_count, e->cfg.seed);
+			rows_config(cfg, &cfg->tables[i], e->cfg.cores_count, secret_of(e));
 		const struct gp_kept_config k =
 			kept_config(e, cfg, &cfg->tables[i], places, block_elems);
 		size += gp_rows_size(&r) + gp_kept_size(&k) + 2 * GP_CACHE_LINE;
@@ -113,7 +119,7 @@ static int table_create(const struct gp_job *j, const struct job_core *jc, struc
 	t->cfg = embed_table_find(j->cfg, j->tensors[i].name);
 	GP_ASSERT(t->cfg); // registration has seen to it
 	const struct gp_rows_config rows =
-		rows_config(j->cfg, t->cfg, j->by_cores.d, j->engine->cfg.seed);
+		rows_config(j->cfg, t->cfg, j->by_cores.d, secret_of(j->engine));
 	const struct gp_kept_config kept =
 		kept_config(j->engine, j->cfg, t->cfg, jc->table.blocks_count, j->block_elems);
 	void *rows_mem = gp_arena_take(arena, gp_rows_size(&rows), GP_CACHE_LINE);

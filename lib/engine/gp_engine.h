@@ -109,7 +109,7 @@ struct gp_engine_config {
 	bool standby; // replica: readers only, restored generations are replaced as they arrive
 	uint64_t hello_rate; // hellos answered per second and core
 	struct gp_cookie_key cookie_key;
-	uint64_t seed;	       // server nonces and session generations
+	uint64_t seed;	       // histories (which name it) and session generations
 	uint32_t flight_cells; // flight recorder: cells of each core, a power of two; 0: none
 	bool flight_payloads;  // and it keeps whole datagrams
 	uint32_t jobs_count;
