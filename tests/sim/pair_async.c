@@ -206,6 +206,7 @@ static void view_feed(struct pair_sim *s, const struct gp_decision *d)
 			pair_broken(s, "rank %u joins at step %u, committed is %u", r, d->step,
 				a->clock[r]);
 		a->clock[r] = d->step - 1;
+		a->entered[r] = d->step;
 	}
 }
 
@@ -315,7 +316,9 @@ static void fresh_check(struct pair_worker *w, uint32_t generation, uint32_t nex
 	if (!row)
 		return;
 	uint32_t own = is_quorum(s) ? row->closed : row->clock[w->rank];
-	if (gp_before(own, next - 1))
+	// Before its first step it has none; the generation may be of before it came.
+	bool any = is_quorum(s) || gp_before(s->async.entered[w->rank], next);
+	if (any && gp_before(own, next - 1))
 		pair_broken(s, "worker %u reads generation %u without its own step %u", w->rank,
 			generation, next - 1);
 	gp_ranks_foreach(r, &row->members)

@@ -42,6 +42,7 @@ struct pair_async {
 	uint32_t closed; // quorum
 	struct gp_ranks members;
 	uint32_t clock[SIM_WORKERS_MAX];
+	uint32_t entered[SIM_WORKERS_MAX]; // first step of a rank's life
 	uint32_t sum[SIM_WORKERS_MAX];
 	struct pair_given given[SIM_WORKERS_MAX][PAIR_GIVEN_MAX];
 	uint32_t given_next[SIM_WORKERS_MAX];
