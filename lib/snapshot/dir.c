@@ -345,13 +345,27 @@ static int stages_reap(const char *dir, uint32_t *removed, struct gp_snapshot_er
 	return 0;
 }
 
+// The name of a directory that was made is in the one above it.
+static int above_sync(const char *dir, struct gp_snapshot_error *err)
+{
+	char above[PATH_MAX];
+	int rc = snapshot_path_join(above, dir, "..", err);
+	return rc == 0 ? snapshot_dir_sync(above, err) : rc;
+}
+
 int gp_snapshot_dir_prepare(const char *dir, uint32_t *removed, struct gp_snapshot_error *err)
 {
 	struct gp_snapshot_stage *stage;
 	uint32_t count = 0;
-	if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+	bool made = mkdir(dir, 0755) == 0;
+	if (!made && errno != EEXIST)
 		return snapshot_fail_sys(err, errno, dir, NULL, "cannot be made");
-	int rc = gp_snapshot_stage_create(dir, &stage, err);
+	int rc = made ? above_sync(dir, err) : 0;
+	if (rc != 0) {
+		(void)rmdir(dir); // the next start makes it, and tells the same
+		return rc;
+	}
+	rc = gp_snapshot_stage_create(dir, &stage, err);
 	if (rc != 0)
 		return rc;
 	gp_snapshot_stage_drop(stage);

@@ -305,13 +305,25 @@ static uint32_t case_run(size_t c)
 	return turns;
 }
 
+// The name of a directory that a first start makes stands, too.
+static bool made_case(void)
+{
+	char made[PATH_MAX + 8];
+	struct gp_snapshot_error err;
+	snprintf(made, sizeof(made), "%s/made", dir);
+	names_synced = false;
+	bool ok = gp_snapshot_dir_prepare(made, NULL, &err) == 0 && names_synced;
+	names_synced = false;
+	return ok && gp_snapshot_dir_prepare(made, NULL, &err) == 0 && !names_synced;
+}
+
 int main(void)
 {
 	uint32_t bad = 0;
 	if (!sample_memory_dir(dir))
 		return 1;
 	fclose(stderr); // it warns at every turn
-	printf("1..%zu\n", GP_ARRAY_SIZE(cases));
+	printf("1..%zu\n", GP_ARRAY_SIZE(cases) + 1);
 	for (size_t c = 0; c < GP_ARRAY_SIZE(cases); c++) {
 		failures = 0;
 		uint32_t turns = case_run(c);
@@ -320,6 +332,10 @@ int main(void)
 			cases[c].name, turns);
 		bad += !ok;
 	}
+	bool made = made_case();
+	printf("%s %zu - a directory that is made\n", made ? "ok" : "not ok",
+		GP_ARRAY_SIZE(cases) + 1);
+	bad += !made;
 	sample_dir_remove(dir);
 	return bad ? 1 : 0;
 }
