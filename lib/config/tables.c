@@ -20,6 +20,7 @@
 #define EVICTS_LEAST	640u
 #define BLOCK_MAX	2304u // elements, the most that a datagram carries
 #define SLAB_LINE	64u
+#define IMAGE_MAX	(UINT64_C(1) << 30) // rows, and as many changes, as lib/replica
 
 void gp_config_table_init(struct gp_config_table *t)
 {
@@ -145,6 +146,24 @@ uint32_t gp_config_push_places(const struct gp_config_job *j, uint32_t elements)
 
 // ---- checks
 
+// What a synchronous replica takes: half of the copies are of what one cut may have changed.
+static int image_check(const struct check *at, const struct gp_config_table *t)
+{
+	uint32_t cores = at->c->cores.count;
+	if (at->c->replica.mode != GP_REPLICA_SYNC)
+		return 0;
+	if (cores * core_rows(t, cores, true) > IMAGE_MAX)
+		return REFUSE(at, "jobs[].tables[].rows_max",
+			"%u: with replica.mode sync a table has, with a part to spare, at most "
+			"%lu rows",
+			t->rows_max, IMAGE_MAX);
+	if (cores * (core_rows(t, cores, false) * t->kept / 100) > 2 * IMAGE_MAX)
+		return REFUSE(at, "jobs[].tables[].kept",
+			"%u: with replica.mode sync a table has at most %lu copies", t->kept,
+			2 * IMAGE_MAX);
+	return 0;
+}
+
 static int tables_check(const struct check *k)
 {
 	const struct gp_config_job *j = k->job;
@@ -173,6 +192,9 @@ static int tables_check(const struct check *k)
 			return REFUSE(&at, "jobs[].tables[].dim",
 				"%u: values and optimizer state of a row are more than %u floats",
 				t->dim, ROWS_MAX);
+		rc = image_check(&at, t);
+		if (rc != 0)
+			return rc;
 	}
 	if (arrays_count(j) > ARRAYS_MAX)
 		return REFUSE(k, "jobs[].tables[]",

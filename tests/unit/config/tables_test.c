@@ -100,6 +100,13 @@ Test(tables, each_optimizer_of_rows)
 	cr_assert_eq(gp_config_optim(&config.jobs[0].optimizer).kind, GP_OPTIM_ROWWISE_ADAGRAD);
 }
 
+#define SYNC(keys)                                                                                 \
+	NODE_OK PORT_OK ADDRESS_OK "leadership: {kind: manual}\n"                                  \
+				   "replica: {mode: sync, listen: '127.0.0.1:1'}\n"                \
+				   "jobs:\n  - {name: j, id: 1, kind: embed, workers: 2,\n"        \
+				   "     consistency: asp, optimizer: {lr: 1}, memory_max: 1MiB, " \
+				   "tables: [\n{name: t, dim: 1, " keys "}]}\n"
+
 static const struct {
 	const char *text;
 	const char *error;
@@ -154,6 +161,10 @@ static const struct {
 	{NODE_OK PORT_OK ADDRESS_OK "jobs:\n  - {name: j, id: 1, kind: train, workers: 2,\n"
 				    "     optimizer: {lr: 1, name: rowwise_adagrad}}\n",
 		"t.yaml:6:25: jobs[0].optimizer.name: rowwise_adagrad keeps one number for a row"},
+	{SYNC("rows_max: 1100000000"), "t.yaml:9:19: jobs[0].tables[0].rows_max: 1100000000: with "
+				       "replica.mode sync a table has"},
+	{SYNC("rows_max: 900000000, kept: 300"),
+		"t.yaml:9:40: jobs[0].tables[0].kept: 300: with replica.mode sync a table has"},
 };
 
 Test(tables, refusals)
