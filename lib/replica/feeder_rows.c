@@ -129,6 +129,12 @@ static int walk_write(struct gp_feeder *f, uint32_t idx, struct rows_walk *w, ui
 		return rc;
 	if (frame_fill(f, idx, w, generation, &x) != 0)
 		return gone(j, generation, err);
+	if (x.count == 0) {
+		// None of them is in it; or an owner is in the way: with the next turn.
+		f->looks = x.at > w->ids_at ? f->looks - GP_MIN(f->looks, x.at - w->ids_at) : 0;
+		w->ids_at = x.at;
+		return 1;
+	}
 	uint8_t *to = stream_begin(f->stream, MSG_ROWS, x.len);
 	if (!to)
 		return -EAGAIN;
