@@ -43,7 +43,7 @@ static void plan_free(struct plan *p)
 	snapshot_tables_free(p);
 }
 
-// Of tables nobody asks: who joins an embed job again begins anew.
+// Of tables nobody asks: ranks of an embed job compare their clocks.
 static uint64_t history_of(const struct node *n, const struct snapshot_task *t)
 {
 	if (n->cfg.jobs[t->job_idx].kind == GP_JOB_EMBED)

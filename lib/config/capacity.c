@@ -129,12 +129,13 @@ struct totals {
 	uint64_t windows; // workers x window
 	uint64_t held;	  // workers x slots: frames in open slots
 	uint64_t memory;
-	uint64_t image; // of a replica with replica.mode sync
+	uint64_t image; // of a replica with replica.mode sync, with a new base beside the largest
 };
 
 static struct totals totals_of(const struct gp_config *c)
 {
 	struct totals t = {0};
+	uint64_t largest = 0;
 	GP_ASSERT(c->jobs_count <= GP_CONFIG_JOBS_MAX);
 	for (uint32_t i = 0; i < c->jobs_count; i++) {
 		const struct gp_config_job *j = &c->jobs[i];
@@ -142,8 +143,11 @@ static struct totals totals_of(const struct gp_config *c)
 		t.windows += (uint64_t)j->workers * j->window;
 		t.held += (uint64_t)j->workers * j->slots;
 		t.memory += j->memory_max;
-		t.image += j->memory_max * (j->kind == GP_JOB_EMBED ? 2 : 1);
+		uint64_t image = j->memory_max * (j->kind == GP_JOB_EMBED ? 2 : 1);
+		t.image += image;
+		largest = GP_MAX(largest, image);
 	}
+	t.image += largest;
 	return t;
 }
 
@@ -226,7 +230,8 @@ static void memory_rows(const struct gp_config *c, const struct totals *t, struc
 		r = row_add(cap, "bytes", "jobs[].memory_max", t->image, GP_CAPACITY_UNLIMITED);
 		row_text(r, "the replica's copy of the jobs",
 			"at most as much again (of jobs with tables, whose rows it keeps as f32, "
-			"twice), in plain memory, while this node is replica");
+			"twice), and the largest once more while it gets a new base, in plain "
+			"memory, while this node is replica");
 	}
 }
 

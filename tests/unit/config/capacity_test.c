@@ -159,6 +159,23 @@ Test(capacity, memory)
 	fails_in(what);
 }
 
+// Of each job once, of one with tables twice, and of the largest again: a base beside it.
+Test(capacity, a_replica_holds_a_job_twice_while_it_gets_a_new_base)
+{
+	const struct gp_config_job more[] = {{.kind = GP_JOB_TRAIN, .memory_max = 300},
+		{.kind = GP_JOB_EMBED, .memory_max = 200}};
+	start(ALL_OK);
+	config.replica.mode = GP_REPLICA_SYNC;
+	for (uint32_t i = 0; i < 2; i++) {
+		config.jobs[i] = config.jobs[0];
+		config.jobs[i].kind = more[i].kind;
+		config.jobs[i].memory_max = more[i].memory_max;
+	}
+	config.jobs_count = 2;
+	cr_assert_eq(gp_config_capacity(&config, &cap), -ENOSPC); // of such a job
+	cr_assert_eq(row("the replica's copy of the jobs")->needed, 300 + 2 * 200 + 2 * 200);
+}
+
 Test(capacity, window_and_slots)
 {
 	start(ALL_OK);
