@@ -513,3 +513,99 @@ Test(takeover_embed, rows_that_went_before_their_turn_are_in_the_base)
 	rig_free_busy(r);
 	pair_down(&p);
 }
+
+// ---- copies that a snapshot, the backup and evictions need at once
+
+struct churn {
+	struct pair p;
+	uint32_t steps[RIG_WORKERS_MAX];
+	uint32_t released; // cuts for a snapshot that were let go
+	bool cut;
+};
+
+static void churn_push(struct churn *c)
+{
+	struct worker *w = &c->p.r->w[history_random(&c->p.random, 4)];
+	uint32_t *step = &c->steps[w->rank];
+	uint64_t ids[54], at = 1000 + history_random(&c->p.random, 50);
+	if (*step > 0 && !is_told(w, *step))
+		return;
+	++*step;
+	for (uint32_t p = 0; p < embed_places_of(w->r); p++) {
+		for (uint32_t i = 0; i < GP_ARRAY_SIZE(ids); i++)
+			ids[i] = at++;
+		const struct place x = place_rows(w->r, 0, p, NARROW, ids, GP_ARRAY_SIZE(ids), 1);
+		place_send(w, *step, &x);
+	}
+}
+
+// A snapshot begins, or ends.
+static void churn_cut(struct churn *c)
+{
+	struct rig *r = c->p.r;
+	if (!c->cut) {
+		c->cut = gp_registrar_cut(r->reg, 1) == 0;
+	} else if (r->cuts_ready > c->released) {
+		gp_registrar_cut_release(r->reg, 1);
+		c->released = r->cuts_ready;
+		c->cut = false;
+	}
+}
+
+// The gate is opened, and closed anew before or after the cores have seen that.
+static void churn_gate(struct churn *c)
+{
+	struct rig *r = c->p.r;
+	cr_assert(gp_backup_gate(r->e, 0, false));
+	gp_feeder_drop(c->p.feeder, 0);
+	if (history_random(&c->p.random, 2))
+		rig_run(r);
+	cr_assert(gp_backup_gate(r->e, 0, true));
+}
+
+static void churn_end(struct churn *c)
+{
+	struct gp_follower_view v;
+	for (uint32_t i = 0; i < 20; i++) {
+		rig_run(c->p.r);
+		if (c->cut)
+			churn_cut(c);
+		pair_run(&c->p);
+	}
+	gp_follower_view(c->p.follower, &v);
+	cr_assert(v.jobs_based == 1 && !v.diverged);
+	gp_stream_close(c->p.backup.stream);
+}
+
+// The image tells of each cut whether its rows are the owner's.
+Test(takeover_embed, copies_suffice_for_snapshots_evictions_and_the_backup)
+{
+	uint32_t steps = 0, cuts = 0;
+	for (uint64_t seed = 0; seed < 40; seed++) {
+		const struct shape s = {GP_CONSIST_ASP, GP_OPTIM_ADAGRAD,
+			seed % 2 ? GP_ROWS_EVICT_AGE : GP_ROWS_EVICT_NONE, 1, 1, 4};
+		struct churn c = {0};
+		struct rig *r = primary_new(&s);
+		embed_up(r);
+		pair_up(&c.p, r, seed);
+		c.p.calm = true;
+		for (uint32_t turn = 0; turn < 300; turn++) {
+			churn_push(&c);
+			if (history_random(&c.p.random, 3))
+				rig_run(r);
+			if (history_random(&c.p.random, 15) == 0)
+				churn_cut(&c);
+			if (history_random(&c.p.random, 40) == 0)
+				churn_gate(&c);
+			if (history_random(&c.p.random, 3) == 0)
+				pair_turn(&c.p);
+		}
+		churn_end(&c);
+		steps += c.steps[0] + c.steps[1] + c.steps[2] + c.steps[3];
+		cuts += c.released;
+		rig_free_busy(r);
+		pair_down(&c.p);
+	}
+	cr_assert(steps > 400 && cuts > 40, "%u steps, %u cuts", steps, cuts);
+	cr_log_info("%u steps, %u cuts\n", steps, cuts);
+}
