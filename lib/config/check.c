@@ -3,6 +3,7 @@
 // Defaults, and what keys must agree on among themselves.
 #include "config_priv.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 
@@ -180,10 +181,43 @@ static int lag_jobs_check(const struct check *k)
 	return 0;
 }
 
+static bool ip_is(const struct gp_config_ip *ip, const char *host)
+{
+	uint8_t addr[16];
+	return ip->present && inet_pton(AF_INET, host, addr) == 1 && !memcmp(addr, ip->addr, 4);
+}
+
+static bool ip6_is(const struct gp_config_ip *ip, const char *host)
+{
+	uint8_t addr[16];
+	return ip->present && inet_pton(AF_INET6, host, addr) == 1 && !memcmp(addr, ip->addr, 16);
+}
+
+// An address of the port is DPDK's: the kernel, which the link goes through, cannot reach it, and
+// it is this node's own.
+static int peer_check(const struct check *k)
+{
+	const struct gp_config_address *a = &k->c->address;
+	const char *host = k->c->replica.peer.host;
+	bool own = ip_is(&a->ipv4, host) || ip_is(&a->service_ipv4, host) ||
+		   ip6_is(&a->service_ipv6, host);
+	for (uint32_t i = 0; i < a->ipv6_count; i++)
+		own |= ip6_is(&a->ipv6[i], host);
+	if (own)
+		return REFUSE(k, "replica.peer",
+			"%s is an address of this node's own port: name the address that the other "
+			"node has as replica.listen",
+			host);
+	return 0;
+}
+
 static int replica_check(const struct check *k)
 {
 	const struct gp_config_replica *r = &k->c->replica;
 	bool replica = k->c->node.role == GP_ROLE_REPLICA;
+	int rc = r->peer.port ? peer_check(k) : 0;
+	if (rc != 0)
+		return rc;
 	if (r->mode == GP_REPLICA_SYNC)
 		return sync_check(k);
 	if (gp_config_given(k, "replica.timeout"))
@@ -211,7 +245,7 @@ static int replica_check(const struct check *k)
 			"%u is less than the steps between two snapshots (snapshot.interval_steps: "
 			"%u): the job would stand still",
 			r->lag_max, interval);
-	int rc = r->lag_max > 0 ? lag_jobs_check(k) : 0;
+	rc = r->lag_max > 0 ? lag_jobs_check(k) : 0;
 	if (rc != 0)
 		return rc;
 	if (!replica && k->c->jobs_count == 0)

@@ -67,9 +67,11 @@ static int keys_check(const struct check *k)
 {
 	char why[GP_CONFIG_WHY_SIZE];
 	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
+		const struct row *r = &gp_config_rows[i];
 		bool there = k->l->marks[k->scope][i].line != 0;
-		if (there &&
-			!gp_config_consistency_takes(k->job->consistency, &gp_config_rows[i], why))
+		// What the job's kind does not take is refused as such, later.
+		if (there && gp_config_embed_takes(k->job->kind, r) &&
+			!gp_config_consistency_takes(k->job->consistency, r, why))
 			return gp_config_refuse(k->l, k->scope, (int)i, "%.200s", why);
 	}
 	return 0;

@@ -83,7 +83,9 @@ static void table_print(FILE *f, const struct gp_config_table *t)
 	for (uint32_t i = 0; i < gp_config_rows_count; i++) {
 		const struct row *r = &gp_config_rows[i];
 		bool age = strcmp(r->path, "jobs[].tables[].evict_after") == 0;
-		if (!is_table(r) || (age && t->eviction != GP_EVICTION_AGE))
+		bool scale = strcmp(r->path, "jobs[].tables[].initial_scale") == 0;
+		if (!is_table(r) || (age && t->eviction != GP_EVICTION_AGE) ||
+			(scale && t->initial == GP_INITIAL_ZEROS))
 			continue;
 		row_print(f, r, (const uint8_t *)t, first);
 		first = false;

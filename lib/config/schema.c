@@ -354,6 +354,9 @@ const struct row gp_config_rows[] = {
 	 .max = 10 * SEC, .help = "Shortest retransmission time-out; 0: the client's own, 5 ms."},
 	{"jobs[].transport.rto_max", VALUE_TIME, JOB(transport.rto_max_us), .def = "0us", .min = 0,
 	 .max = 60 * SEC, .help = "Longest; 0: the client's own, 200 ms."},
+	{"jobs[].push_max", VALUE_SIZE, JOB(push_max), .def = "256KiB", .min = KIB, .max = 64 * MIB,
+	 .help = "Only for kind embed: bytes of rows that one push may bring to one core, and one pull get "
+		 "from it. Each worker's push waits in memory of that size at each core."},
 	{"jobs[].optimizer", VALUE_GROUP, .flags = ROW_JOB, .help = "Only for jobs of kind train, and embed: there for the rows of all "
 		 "tables."},
 	{"jobs[].optimizer.name", VALUE_ENUM, JOB(optimizer.name), .def = "sgd",
@@ -406,9 +409,6 @@ const struct row gp_config_rows[] = {
 	 .max = 1, .help = "What the schedule `step` multiplies the rate by."},
 	{"jobs[].optimizer.lr_min", VALUE_FLOAT, JOB(optimizer.lr_min), .def = "0", .min = 0,
 	 .max = 1000, .help = "Where the schedule `cosine` ends; at most `lr`."},
-	{"jobs[].push_max", VALUE_SIZE, JOB(push_max), .def = "256KiB", .min = KIB, .max = 64 * MIB,
-	 .help = "Only for kind embed: bytes of rows that one push may bring to one core, and one pull get "
-		 "from it. Each worker's push waits in memory of that size at each core."},
 	{"jobs[].tables[]", VALUE_GROUP, .flags = ROW_JOB, .count_max = GP_CONFIG_TABLES_MAX,
 	 .count_offset = offsetof(struct gp_config_job, tables_count),
 	 .offset = offsetof(struct gp_config_job, tables), .size = sizeof(struct gp_config_table),
@@ -417,8 +417,8 @@ const struct row gp_config_rows[] = {
 	{"jobs[].tables[].name", VALUE_NAME, .flags = ROW_TABLE | ROW_REQUIRED, TABLE_AT(name),
 	 .help = "Name that workers register."},
 	{"jobs[].tables[].dim", VALUE_UINT, .flags = ROW_TABLE | ROW_REQUIRED, TABLE_AT(dim), .min = 1,
-	 .max = 2304, .help = "Values of a row. A row must fit a datagram of the smallest path: about 330 at "
-		 "MTU 1500, 2200 at 9000."},
+	 .max = 2304, .help = "Values of a row. A row must fit a datagram of the smallest path: 332 at MTU "
+		 "1500, 2204 at 9000; (MTU - 156) / 64, rounded down, x 16 - 4."},
 	{"jobs[].tables[].type", VALUE_ENUM, TABLE(type), .def = "f32", .names = type_names,
 	 .help = "How values are kept; optimizer state is f32 always."},
 	{"jobs[].tables[].rows_max", VALUE_UINT, .flags = ROW_TABLE | ROW_REQUIRED, TABLE_AT(rows_max),

@@ -18,6 +18,7 @@
 #define ARRAYS_MAX	5u    // as lib/snapshot
 #define CORES_MAX	32u   // as lib/engine
 #define EVICTS_LEAST	640u
+#define ROW_OVERHEAD	4u    // floats of a block: the head and the number of a row, as lib/wire
 #define BLOCK_MAX	2304u // elements, the most that a datagram carries
 #define SLAB_LINE	64u
 #define IMAGE_MAX	(UINT64_C(1) << 30) // rows, and as many changes, as lib/replica
@@ -164,6 +165,24 @@ static int image_check(const struct check *at, const struct gp_config_table *t)
 	return 0;
 }
 
+// A row is pushed whole, with its number behind the push's head; lib/engine refuses others when a
+// worker registers. What the port cannot carry no path can.
+static int row_check(const struct check *at, const struct gp_config_table *t)
+{
+	uint32_t mtu = at->c->port.mtu;
+	uint32_t most = gp_config_block_elements(mtu) - ROW_OVERHEAD;
+	if (t->dim > most)
+		return REFUSE(at, "jobs[].tables[].dim",
+			"%u: a datagram at port.mtu %u carries rows of at most %u values; lower "
+			"it, or raise port.mtu",
+			t->dim, mtu, most);
+	if (t->dim + row_state(at->job, t) > ROWS_MAX)
+		return REFUSE(at, "jobs[].tables[].dim",
+			"%u: values and optimizer state of a row are more than %u floats", t->dim,
+			ROWS_MAX);
+	return 0;
+}
+
 static int tables_check(const struct check *k)
 {
 	const struct gp_config_job *j = k->job;
@@ -185,14 +204,16 @@ static int tables_check(const struct check *k)
 		if (t->evict_reads && t->eviction == GP_EVICTION_NONE)
 			return REFUSE(
 				&at, "jobs[].tables[].evict_reads", "is for eviction age and step");
+		if (t->initial == GP_INITIAL_ZEROS &&
+			gp_config_given(&at, "jobs[].tables[].initial_scale"))
+			return REFUSE(&at, "jobs[].tables[].initial_scale",
+				"is for initial uniform and normal; this table's is zeros");
 		rc = table_optim_check(&at, t);
 		if (rc != 0)
 			return rc;
-		if (t->dim + row_state(j, t) > ROWS_MAX)
-			return REFUSE(&at, "jobs[].tables[].dim",
-				"%u: values and optimizer state of a row are more than %u floats",
-				t->dim, ROWS_MAX);
-		rc = image_check(&at, t);
+		rc = row_check(&at, t);
+		if (rc == 0)
+			rc = image_check(&at, t);
 		if (rc != 0)
 			return rc;
 	}

@@ -269,6 +269,13 @@ Test(refuse, contradictions)
 			"t.yaml:6:11: replica.listen: is for role repl"},
 		{ALL_OK "replica: {peer: '1.2.3.4:5'}\n",
 			"t.yaml:6:11: replica.peer: is given, but"},
+		{ALL_OK "replica: {mode: snapshots, peer: '10.0.0.1:9701'}\n",
+			"t.yaml:6:28: replica.peer: 10.0.0.1 is an address of this node's own "
+			"port"},
+		{NODE_OK PORT_OK "address: {ipv4: 10.0.0.1/24, ipv6: ['fd00::1/64']}\n" JOBS_OK
+				 "replica: {mode: snapshots, peer: '[fd00:0::1]:9701'}\n",
+			"t.yaml:6:28: replica.peer: fd00:0::1 is an address of this node's own "
+			"port"},
 		{JOB("optimizer: {lr: 1}"),
 			"t.yaml:5:48: jobs[0].optimizer: is for kinds train and embed"},
 		{JOB("workers_min: 3"),

@@ -115,6 +115,14 @@ static const struct {
 	{EMBED("", "{dim: 1, rows_max: 1}"), "t.yaml:7:15: jobs[0].tables[0].name: is missing"},
 	{EMBED("", TABLE_OK ", {name: u, dim: 0, rows_max: 1}"),
 		"t.yaml:7:66: jobs[0].tables[1].dim: 0 is out of range 1..2304"},
+	{EMBED("", "{name: t, dim: 333, rows_max: 1}"),
+		"t.yaml:7:25: jobs[0].tables[0].dim: 333: a datagram at port.mtu 1500 carries rows "
+		"of at most 332 values; lower it, or raise port.mtu"},
+	{EMBED("", "{name: t, dim: 1, rows_max: 1, initial_scale: 1}"),
+		"t.yaml:7:46: jobs[0].tables[0].initial_scale: is for initial uniform and normal; "
+		"this table's is zeros"},
+	{EMBED("", "{name: t, dim: 1, rows_max: 1, initial: zeros, initial_scale: 1}"),
+		"t.yaml:7:62: jobs[0].tables[0].initial_scale: is for initial uniform and normal"},
 	{EMBED("", TABLE_OK "," TABLE_OK),
 		"t.yaml:7:51: jobs[0].tables[1].name: t is also the name of tables[0]"},
 	{EMBED("", "{name: t, dim: 1, rows_max: 1, dims: 1}"),
@@ -142,6 +150,10 @@ static const struct {
 	{EMBED("tensors_max: 1,", TABLE_OK), "t.yaml:6:24: jobs[0].tensors_max: is not for kind"},
 	{EMBED("staleness: {max: 1},", TABLE_OK),
 		"t.yaml:6:36: jobs[0].staleness.max: is not for kind embed"},
+	{NODE_OK PORT_OK ADDRESS_OK
+		"jobs:\n  - {name: j, id: 1, kind: embed, workers: 2, consistency: asp,\n"
+		"     optimizer: {lr: 1, clip_norm: 1}, tables: [" TABLE_OK "]}\n",
+		"t.yaml:6:25: jobs[0].optimizer.clip_norm: is not for kind embed"},
 	{EMBED("nonfinite: zero,", TABLE_OK), "t.yaml:6:24: jobs[0].nonfinite: zero is not for"},
 	{EMBED("atomicity: block,", TABLE_OK),
 		"t.yaml:6:24: jobs[0].atomicity: block is not for kind embed: a push is the unit"},
