@@ -58,13 +58,53 @@ static int name_find(const char *const *names, const char *text, size_t len)
 	return -1;
 }
 
+static bool key_is(const char *name, const char *key, size_t len)
+{
+	return strlen(name) == len && strncmp(name, key, len) == 0;
+}
+
+#define BIT(kind) (1u << (kind))
+#define ADAMS	  (BIT(GW_ADAM) | BIT(GW_ADAMW) | BIT(GW_LAMB))
+
+// As a server's configuration: a key that the optimizer does not use is a mistake.
+static const struct {
+	const char *key;
+	uint32_t kinds;
+} used[] = {
+	{"momentum", BIT(GW_MOMENTUM) | BIT(GW_NESTEROV)},
+	{"weight_decay", ~BIT(GW_FTRL)},
+	{"beta1", ADAMS},
+	{"beta2", ADAMS},
+	{"epsilon", ADAMS | BIT(GW_ADAGRAD)},
+	{"initial_accumulator", BIT(GW_ADAGRAD) | BIT(GW_FTRL)},
+	{"ftrl_beta", BIT(GW_FTRL)},
+	{"schedule", ~BIT(GW_FTRL)},
+	{"warmup_steps", ~BIT(GW_FTRL)},
+	{"schedule_steps", ~BIT(GW_FTRL)},
+	{"gamma", ~BIT(GW_FTRL)},
+	{"lr_min", ~BIT(GW_FTRL)},
+	{"l1", BIT(GW_FTRL)},
+	{"l2", BIT(GW_FTRL)},
+	{"lr", ~0u},
+	{"clip_norm", ~0u},
+};
+
+// NULL: `kind` takes it.
+static const char *key_refusal(enum gw_optimizer_kind kind, const char *key, size_t len)
+{
+	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++)
+		if (key_is(used[i].key, key, len))
+			return used[i].kinds & BIT(kind) ? NULL : "is not for this optimizer";
+	return "is no KEY=VALUE of it";
+}
+
 static int value_set(struct gw_optimizer *o, const char *key, size_t key_len, const char *value)
 {
 	char *end = NULL;
 	double number = strtod(value, &end);
 	int schedule = name_find(schedule_names, value, strcspn(value, ","));
 
-	if (strncmp(key, "schedule", key_len) == 0 && key_len == strlen("schedule")) {
+	if (key_is("schedule", key, key_len)) {
 		o->schedule = (enum gw_schedule)schedule;
 		return schedule < 0 ? -EINVAL : 0;
 	}
@@ -73,17 +113,16 @@ static int value_set(struct gw_optimizer *o, const char *key, size_t key_len, co
 	for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++) {
 		float as_float = (float)number;
 
-		if (strlen(reals[i].name) != key_len || strncmp(reals[i].name, key, key_len) != 0)
+		if (!key_is(reals[i].name, key, key_len))
 			continue;
 		memcpy((char *)o + reals[i].at, &as_float, sizeof(as_float));
 		return 0;
 	}
 	if (number > 1e9)
 		return -EINVAL;
-	if (key_len == strlen("warmup_steps") && strncmp(key, "warmup_steps", key_len) == 0)
+	if (key_is("warmup_steps", key, key_len))
 		o->warmup_steps = (uint32_t)number;
-	else if (key_len == strlen("schedule_steps") &&
-		 strncmp(key, "schedule_steps", key_len) == 0)
+	else if (key_is("schedule_steps", key, key_len))
 		o->schedule_steps = (uint32_t)number;
 	else
 		return -EINVAL;
@@ -94,6 +133,7 @@ int gw_optimizer_parse(struct gw_optimizer *o, const char *text, struct gw_error
 {
 	size_t len = strcspn(text, ",");
 	int kind = name_find(kind_names, text, len);
+	const char *why;
 
 	if (kind < 0)
 		return gw_error_set(err, -EINVAL,
@@ -107,9 +147,13 @@ int gw_optimizer_parse(struct gw_optimizer *o, const char *text, struct gw_error
 		size_t key_len = strcspn(key, "=,");
 
 		len = 1 + strcspn(key, ",");
-		if (key[key_len] != '=' || value_set(o, key, key_len, key + key_len + 1))
-			return gw_error_set(err, -EINVAL,
-				"--optimizer: '%.*s' is no KEY=VALUE of it", (int)len - 1, key);
+		why = key[key_len] != '=' ? "is no KEY=VALUE of it"
+					  : key_refusal(o->kind, key, key_len);
+		if (!why && value_set(o, key, key_len, key + key_len + 1))
+			why = "has a value that is out of range or no number";
+		if (why)
+			return gw_error_set(
+				err, -EINVAL, "--optimizer: '%.*s' %s", (int)len - 1, key, why);
 	}
 	if (o->schedule != GW_CONSTANT && o->schedule_steps == 0)
 		return gw_error_set(err, -EINVAL, "--optimizer: schedule needs schedule_steps");

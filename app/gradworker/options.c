@@ -36,7 +36,8 @@ static const char HELP[] =
 	"                       SLURM_PROCID/SLURM_NTASKS\n"
 	"  --model NAME         softmax or mlp (default mlp)\n"
 	"  --task sections      predicts sections of Debian packages with an embed job, from the\n"
-	"                       file --data FILE that scripts/sections-data makes\n"
+	"                       file --data FILE that scripts/sections-data makes; its table\n"
+	"                       is named weights, dim 64\n"
 	"  --features-bits N    task sections: words are hashed to N bits (default 22)\n"
 	"  --dense              task sections: a tensor of a train job instead of a table\n"
 	"  --data DIR           default " GW_DATASET_DIR "\n"
@@ -462,8 +463,10 @@ static int local_check(struct parse *p)
 	p->o->world = p->flags.world;
 	bool whole = gw_is_whole(&p->o->optimizer);
 	if ((p->o->norm_max > 0 || whole) != (p->o->block > 0))
-		return gw_error_set(p->err, -EINVAL, "%s and --block go together",
-			whole ? "--optimizer lamb or clip_norm" : "--norm-max");
+		return gw_error_set(p->err, -EINVAL, "%s",
+			p->o->block ? "--block is for --norm-max, or --optimizer lamb or clip_norm"
+			: whole	    ? "--optimizer lamb or clip_norm needs --block"
+				    : "--norm-max needs --block");
 	if (!p->o->steps && !p->o->epochs && !p->o->views_path)
 		return gw_error_set(p->err, -EINVAL, "--local: give --steps N or --epochs N");
 	return 0;
