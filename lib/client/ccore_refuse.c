@@ -83,17 +83,15 @@ static bool refuse_register(struct gp_ccore *c, const struct gp_refuse *r)
 	switch (r->reason) {
 	case GP_REFUSAL_SHAPE_MISMATCH:
 		cc_fail(c, -EINVAL,
-			"tensor '%s' has another shape than other ranks gave it (expected %llu, "
-			"seen %llu)%s%s",
-			tensor_name(c, r->what), expected, seen, more, r->text);
+			"tensor '%s' has another shape in job '%s' (expected %llu, seen %llu)%s%s",
+			tensor_name(c, r->what), c->cfg.job, expected, seen, more, r->text);
 		return true;
 	case GP_REFUSAL_TENSOR_COUNT:
-		cc_fail(c, -EINVAL,
-			"job '%s' has %llu tensors by other ranks, this one registers %llu",
-			c->cfg.job, expected, seen);
+		cc_fail(c, -EINVAL, "job '%s' has %llu tensors, this worker registers %llu%s%s",
+			c->cfg.job, expected, seen, more, r->text);
 		return true;
 	case GP_REFUSAL_UNKNOWN_TENSOR:
-		cc_fail(c, -EINVAL, "tensor '%s' is unknown to the other ranks of job '%s'%s%s",
+		cc_fail(c, -EINVAL, "tensor '%s' is unknown in job '%s'%s%s",
 			tensor_name(c, r->what), c->cfg.job, more, r->text);
 		return true;
 	case GP_REFUSAL_OVER_QUOTA:

@@ -75,14 +75,20 @@ static bool table_agrees(const struct gp_registrar *r, const struct reg_job *rj,
 	const struct gp_job_table *t = embed_table_find(rj->cfg, d->name);
 	if (!t) {
 		x->reason = GP_REFUSAL_UNKNOWN_TENSOR;
-		refuse_text(x, "job %s has no table %s", rj->cfg->name, d->name);
+		refuse_text(x, "the configuration of job %s, of kind embed, has no table %s",
+			rj->cfg->name, d->name);
 		return false;
 	}
 	const uint64_t dims[] = {t->dim};
-	if (!dims_agree(dims, 1, d, x))
+	if (!dims_agree(dims, 1, d, x)) {
+		char seen[80];
+		dims_format(seen, sizeof(seen), d->dims, d->dims_count);
+		refuse_text(x, "rows of table %s have %u values in the configuration, you said %s",
+			d->name, t->dim, seen);
 		return false;
+	}
 	uint32_t block = reg_block_elems(reg_smallest_payload(r, rj));
-	if (embed_row_fits(t->dim, block))
+	if (rj->job || embed_row_fits(t->dim, block))
 		return true;
 	x->reason = GP_REFUSAL_SHAPE_MISMATCH;
 	x->expected = sizeof(float) * (uint64_t)block;
@@ -110,7 +116,7 @@ static bool desc_take(const struct gp_registrar *r, struct reg_job *rj, uint32_t
 	}
 	if (rank->seen[idx / 64] >> (idx % 64) & 1)
 		return true;
-	if (cfg_embeds(rj->cfg) && !rj->job && !table_agrees(r, rj, d, x))
+	if (cfg_embeds(rj->cfg) && !table_agrees(r, rj, d, x))
 		return false;
 	uint32_t t = reg_tensor_find(rj, d->name);
 	if (t == UINT32_MAX) {
@@ -161,8 +167,10 @@ static bool count_agrees(
 	x->reason = GP_REFUSAL_TENSOR_COUNT;
 	x->expected = expected;
 	x->seen = count;
-	refuse_text(x, "job %s has %u %s, you registered %u", rj->cfg->name, expected,
-		cfg_embeds(rj->cfg) ? "tables" : "tensors", count);
+	refuse_text(x,
+		cfg_embeds(rj->cfg) ? "job %s is of kind embed and has %u tables, you registered %u"
+				    : "job %s has %u tensors, you registered %u",
+		rj->cfg->name, expected, count);
 	return false;
 }
 

@@ -37,7 +37,7 @@ expect "rank 2 of 2" "gradworker: error: rank 2 is out of range 0..1 for world s
 registered "tensor 'fc1\.weight' has another shape.*expected 7840, seen 7830.*783" \
 	fc1.weight=10x783 fc1.bias=10
 registered "tensor 'fc2\.weight' is unknown" fc2.weight=10x784 fc1.bias=10
-refused "job 'fashion' has 2 tensors by other ranks, this one registers 4" --model mlp
+refused "job 'fashion' has 2 tensors, this worker registers 4" --model mlp
 
 worker_start 1 10
 workers_end 20
