@@ -198,6 +198,7 @@ static int verify_run(const struct command *k, const struct options *o, char **w
 
 const struct command command_snapshot_now = {
 	.name = "snapshot now",
+	.flags = 1u << FLAG_JOB,
 	.help = "write a snapshot and wait until it is on disk",
 	.timeout_ms = 60000,
 	.print = snapshot_now_print,

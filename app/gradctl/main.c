@@ -229,7 +229,10 @@ static json_t *args_make(const struct command *k, const struct options *o, const
 		if (!o->flags[f])
 			continue;
 		if (!(k->flags >> f & 1)) {
-			usage_error(k->name, " does not take all of these options");
+			char text[64];
+
+			snprintf(text, sizeof(text), " does not take --%s", flags[f].key);
+			usage_error(k->name, text);
 			goto bad;
 		}
 		if (json_object_set_new(args, flags[f].key, flag_value(f, o->flags[f])) != 0) {

@@ -48,9 +48,15 @@ int snapshots_list(const struct options *o, const char *dir, struct gp_snapshot_
 {
 	struct gp_snapshot_error err;
 
-	if (gp_snapshot_list(dir, o->flags[FLAG_JOB], list, &err) == 0)
+	if (gp_snapshot_list(dir, o->flags[FLAG_JOB], list, &err) != 0) {
+		fprintf(stderr, "gradctl: %s\n", err.text);
+		return EXIT_REFUSED;
+	}
+	if (list->count > 0 || !o->flags[FLAG_JOB])
 		return EXIT_OK;
-	fprintf(stderr, "gradctl: %s\n", err.text);
+	gp_snapshot_list_free(list);
+	fprintf(stderr, "gradctl: no snapshot of job %s in %s; snapshot list says what is there\n",
+		o->flags[FLAG_JOB], dir);
 	return EXIT_REFUSED;
 }
 
@@ -110,8 +116,15 @@ int snapshots_find(const struct options *o, const char *word, char dir[PATH_MAX]
 			       ? EXIT_OK
 			       : usage_error("not the path of a snapshot: ", word);
 	rc = snapshots_dir(o, dir);
-	if (rc || gp_snapshot_name_parse(word, out))
+	if (rc)
 		return rc;
+	if (gp_snapshot_name_parse(word, out)) {
+		const char *job = o->flags[FLAG_JOB];
+
+		return job && strcmp(job, out->job) != 0
+			       ? usage_error("--job and this name are of two jobs: ", word)
+			       : EXIT_OK;
+	}
 	rc = snapshots_list(o, dir, &list);
 	if (rc)
 		return rc;

@@ -15,7 +15,8 @@
 
 // The directory of --dir, else that of the server that answers. 0 or the exit status, said.
 int snapshots_dir(const struct options *o, char dir[PATH_MAX]);
-// Those of --job, else of all jobs. 0 or the exit status, said. The caller frees the list.
+// Those of --job, which must have some, else of all jobs. 0 or the exit status, said. The caller
+// frees the list.
 int snapshots_list(const struct options *o, const char *dir, struct gp_snapshot_list *list);
 // What `word` means: a name, a step, a path or "latest". 0 with the directory and its entry, or the
 // exit status, said.

@@ -16,7 +16,7 @@ int ctl_snapshot_now(
 				       "them here");
 		return -ENOTSUP;
 	}
-	int rc = snapshots_request(n, req, json_string_value(json_object_get(args, "name")), err);
+	int rc = snapshots_request(n, req, json_string_value(json_object_get(args, "job")), err);
 	return rc == 0 ? GP_CTL_LATER : rc;
 }
 

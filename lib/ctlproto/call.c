@@ -128,8 +128,9 @@ static int call_explain(const struct gp_ctl_call *call, int rc, struct gp_ctl_er
 	if (rc == -EACCES || rc == -EPERM)
 		advice = "the socket belongs to another user: run as that user or as root";
 	else if (rc == -ETIMEDOUT)
-		advice = "the server did not answer in time: it may be busy (a longer --timeout-ms "
-			 "helps) or stuck (see its log)";
+		advice = "the server did not answer in time: the job may wait (see gradctl why), "
+			 "it may take longer (a longer --timeout-ms helps), or be stuck (see the "
+			 "server's log)";
 	else if (rc == -ECONNRESET)
 		advice = "the server closed the connection without an answer: see its log";
 	else if (rc == -EMSGSIZE)

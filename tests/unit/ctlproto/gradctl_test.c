@@ -318,6 +318,9 @@ Test(gradctl, usage)
 		cr_assert_eq(r.status, 2, "%s: %s", bad[i], r.text);
 		cr_assert(strstr(r.text, "gradctl --help"), "%s: %s", bad[i], r.text);
 	}
+	run(&r, "--job a --rank 1 snapshot now");
+	cr_assert_eq(r.status, 2);
+	cr_assert(strstr(r.text, "snapshot now does not take --rank;"), "%s", r.text);
 	run(&r, "snapshot");
 	cr_assert_eq(r.status, 2);
 	cr_assert(strstr(r.text, "snapshot now\n") &&
