@@ -243,7 +243,7 @@ int control_run(struct node *n)
 		return -EIO;
 	if (n->leader.deposed)
 		return -EPERM;
-	if (n->snapshots.failed_count > n->stop.failed_before) {
+	if (n->stop.unsaved) {
 		gp_error("stopped without a snapshot of the last step");
 		return -EIO;
 	}

@@ -171,7 +171,10 @@ struct stop {
 	uint64_t last_mark; // what it looked like then
 	bool seen[GP_CONFIG_JOBS_MAX];
 	uint32_t from[GP_CONFIG_JOBS_MAX]; // generation when the job was first seen stopping
-	uint64_t failed_before; // snapshots that had failed when the last one was asked for
+	uint64_t asked;			   // bit per job: a last snapshot
+	uint32_t made[GP_CONFIG_JOBS_MAX]; // snapshots of it before
+	uint32_t step[GP_CONFIG_JOBS_MAX]; // the least that it shall have
+	bool unsaved;			   // a job has none
 	struct gp_ctl_request *reqs[GP_CTL_DEFERRED_MAX];
 	uint32_t reqs_count;
 };

@@ -54,6 +54,22 @@ static uint64_t history_of(const struct node *n, const struct snapshot_task *t)
 	return history;
 }
 
+static uint32_t clock_of(const struct node *n, const struct snapshot_task *t, uint32_t rank)
+{
+	return t->released ? gp_engine_clock_out(n->engine, t->job_idx, rank, t->step)
+			   : gp_engine_clock(n->engine, t->job_idx, rank);
+}
+
+// No cut has kept what was read, so nothing may have changed meanwhile.
+static int released_check(const struct node *n, struct snapshot_task *t)
+{
+	struct gp_job_view v;
+	gp_engine_job_view(n->engine, t->job_idx, &v);
+	if (!t->released || (v.generation == t->step && v.decision == t->decision))
+		return 0;
+	return snapshot_task_failed(t, -EAGAIN, "the replica has acknowledged more");
+}
+
 // Names point into the job's layout, which a primary keeps until its end.
 static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 {
@@ -68,8 +84,8 @@ static int plan_make(struct node *n, struct snapshot_task *t, struct plan *p)
 	if (rc != 0)
 		return snapshot_task_failed(t, rc, "the job has no layout");
 	for (uint32_t i = 0; i < job->workers; i++)
-		p->ranks[i] = (struct gp_snapshot_rank){
-			.rank = i, .next_step = 1 + gp_engine_clock(n->engine, t->job_idx, i)};
+		p->ranks[i] =
+			(struct gp_snapshot_rank){.rank = i, .next_step = 1 + clock_of(n, t, i)};
 	enum gp_optim_kind optim = gp_config_optim(&job->optimizer).kind;
 	for (uint32_t i = 0; i < gp_optim_states(optim); i++)
 		p->states[i] = gp_optim_state_name(optim, i);
@@ -194,6 +210,8 @@ static int files_write(struct node *n, struct snapshot_task *t, const struct pla
 	if (rc != 0)
 		return rc;
 	rc = elements_walk(n, &w, p);
+	if (rc == 0)
+		rc = released_check(n, t);
 	if (rc != 0) {
 		gp_snapshot_abort(w.writer);
 		return rc;
@@ -233,6 +251,8 @@ void snapshot_write(struct node *n, struct snapshot_task *t)
 	t->error = plan_make(n, t, &p);
 	if (t->error == 0)
 		t->error = plan_write(n, t, &p);
+	if (t->error != 0 && released_check(n, t) != 0)
+		t->error = -EAGAIN;
 	t->wall_ns = clock_now() - begin;
 	plan_free(&p);
 }

@@ -90,7 +90,10 @@ static void waits_failed(struct node *n, uint32_t job_idx, const char *why)
 	gp_ctl_error_set(&err, "failed", "%s", why);
 	for (uint32_t i = 0; i < SNAPSHOT_WAITS_MAX; i++) {
 		struct snapshot_wait *w = &n->snapshots.waits[i];
-		if (w->used && (w->jobs >> job_idx & 1))
+		if (!w->used || !(w->jobs >> job_idx & 1))
+			continue;
+		w->jobs &= ~(UINT64_C(1) << job_idx);
+		if (w->req || w->jobs == 0) // the server itself goes on waiting for its other jobs
 			wait_end(w, &err);
 	}
 }
@@ -111,6 +114,7 @@ static void task_succeeded(struct node *n, const struct snapshot_task *t)
 	struct snapshot_job *j = &s->jobs[t->job_idx];
 	const char *name = n->cfg.jobs[t->job_idx].name;
 	j->written = true;
+	j->made++;
 	j->last_step = t->step;
 	j->last_decision = t->decision;
 	j->last_incremental = t->incremental;
@@ -177,11 +181,12 @@ static void task_start(struct node *n, uint32_t job_idx)
 	struct snapshot_job *j = &s->jobs[job_idx];
 	*s->task = (struct snapshot_task){
 		.job_idx = job_idx, .step = j->waiting_step, .decision = j->waiting_decision};
+	s->task->released = j->waiting_released;
 	base_choose(j, j->waiting_step, s->task->base);
 	gp_engine_job_view(n->engine, job_idx, &s->task->view);
 	atomic_store_explicit(&s->give_up, false, memory_order_relaxed);
 	atomic_store_explicit(&s->blocks_read, false, memory_order_relaxed);
-	s->cut_released = false;
+	s->cut_released = s->task->released;
 	s->shortages_before = s->task->view.shortages;
 	j->waiting = false;
 	s->busy = true;
@@ -227,6 +232,9 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 		gp_registrar_cut_release(n->registrar, (uint16_t)n->cfg.jobs[s->task->job_idx].id);
 	if (s->task->error == 0)
 		task_succeeded(n, s->task);
+	else if (s->task->released && s->task->error == -EAGAIN)
+		gp_info("job %s: %s: its cut is waited for", n->cfg.jobs[s->task->job_idx].name,
+			s->task->err.text);
 	else if (!task_tried_again(n, s->task))
 		task_failed(n, s->task);
 	tasks_next(n);
@@ -236,11 +244,39 @@ void snapshots_cut_ready(struct node *n, uint16_t job, uint32_t step, uint32_t d
 {
 	uint32_t idx = node_job_idx(n, job);
 	struct snapshot_job *j = &n->snapshots.jobs[idx];
-	GP_ASSERT(!j->waiting);
+	GP_ASSERT(!j->waiting || j->waiting_released);
 	j->cut_asked = false;
 	j->waiting = true;
+	j->waiting_released = false;
 	j->waiting_step = step;
 	j->waiting_decision = decision;
+	tasks_next(n);
+}
+
+// Nothing but released decisions changes what is out, and they are what the cut waits for.
+static void job_take_released(struct node *n, uint32_t idx)
+{
+	struct snapshot_job *j = &n->snapshots.jobs[idx];
+	struct gp_job_view v;
+	gp_engine_job_view(n->engine, idx, &v);
+	if (!v.gated || v.consistency != GP_CONSIST_BSP || !v.initialised)
+		return;
+	gp_warn("job %s: the replica is away: the snapshot has what it acknowledged, step %u",
+		v.name, v.generation);
+	j->waiting = true;
+	j->waiting_released = true;
+	j->waiting_step = v.generation;
+	j->waiting_decision = v.decision;
+}
+
+void snapshots_take_released(struct node *n)
+{
+	struct snapshots *s = &n->snapshots;
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		bool in_hand = s->jobs[i].waiting || (s->busy && s->task->job_idx == i);
+		if (!in_hand && job_wanted(s, i))
+			job_take_released(n, i);
+	}
 	tasks_next(n);
 }
 
@@ -342,6 +378,11 @@ bool snapshots_idle(const struct node *n)
 		if (s->jobs[i].waiting || job_wanted(s, i))
 			return false;
 	return !s->busy;
+}
+
+bool snapshots_wanted(const struct node *n, uint32_t job_idx)
+{
+	return job_wanted(&n->snapshots, job_idx);
 }
 
 void snapshots_give_up(struct node *n, const char *why)

@@ -24,6 +24,7 @@ struct snapshot_task {
 	struct gp_job_view view;	  // as it was when the cut was whole
 	char base[GP_SNAPSHOT_NAME_SIZE]; // the job's snapshot before; "" if there is none
 	bool quit;			  // nothing to write: the thread ends
+	bool released;			  // without a cut: what is out, behind a closed gate
 	int error;			  // -errno
 	bool incremental;
 	uint64_t bytes;
@@ -39,7 +40,9 @@ void snapshot_write(struct node *n, struct snapshot_task *t);
 struct snapshot_job {
 	bool written; // last_* are valid
 	bool cut_asked;
-	bool waiting; // its cut is whole and waits for the thread
+	bool waiting;	       // its cut is whole and waits for the thread
+	bool waiting_released; // there is no cut: it is what is out, behind a closed gate
+	uint32_t made;	       // snapshots written by this life
 	bool last_incremental;
 	uint32_t aborts; // in a row, because the memory of its cut ran out
 	uint32_t last_step;
@@ -98,6 +101,10 @@ void snapshots_cut_ready(struct node *n, uint16_t job, uint32_t step, uint32_t d
 int snapshots_request(struct node *n, struct gp_ctl_request *req, const char *name,
 	struct gp_ctl_error *err) GP_MUST_CHECK;
 bool snapshots_idle(const struct node *n);
+// Whether somebody waits for one of the job.
+bool snapshots_wanted(const struct node *n, uint32_t job_idx);
+// Of synchronous jobs whose cut waits at the release gate: what is out is taken instead.
+void snapshots_take_released(struct node *n);
 // What cannot be cut any more is given up; what is being written goes on.
 void snapshots_give_up(struct node *n, const char *why);
 

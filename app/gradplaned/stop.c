@@ -11,6 +11,7 @@
 
 #define STEP_QUIET_NS UINT64_C(2000000000)  // without progress the step in hand is given up
 #define CUT_NS_MAX    UINT64_C(5000000000)  // until the last cut is whole
+#define GATE_NS_MAX   UINT64_C(1000000000)  // until the replica has acknowledged it
 #define SHIP_NS_MAX   UINT64_C(10000000000) // until the replica has verified it
 #define AWAY_NS_MAX   UINT64_C(2000000000)  // the same, while there is no connection
 
@@ -92,6 +93,20 @@ static json_t *last_step_json(struct node *n)
 	return json_pack("{s:I}", "step", (json_int_t)v.generation);
 }
 
+static void last_asked(struct node *n)
+{
+	struct stop *s = &n->stop;
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		struct gp_job_view v;
+		gp_engine_job_view(n->engine, i, &v);
+		if (!snapshots_wanted(n, i))
+			continue;
+		s->asked |= UINT64_C(1) << i;
+		s->made[i] = n->snapshots.jobs[i].made;
+		s->step[i] = v.generation;
+	}
+}
+
 static void step_finished(struct node *n)
 {
 	struct stop *s = &n->stop;
@@ -100,19 +115,48 @@ static void step_finished(struct node *n)
 		gp_ctl_reply_ok(s->reqs[i], last_step_json(n));
 	s->reqs_count = 0;
 	phase_enter(n, STOP_SNAPSHOT);
-	s->failed_before = n->snapshots.failed_count;
 	if (n->cfg.node.role != GP_ROLE_PRIMARY)
 		return;
 	if (snapshots_request(n, NULL, NULL, &err) != 0)
 		gp_info("no last snapshot: %s", err.text);
+	last_asked(n);
+}
+
+static void job_unsaved(struct node *n, uint32_t i)
+{
+	const struct snapshot_job *j = &n->snapshots.jobs[i];
+	const char *name = n->cfg.jobs[i].name;
+	n->stop.unsaved = true;
+	if (j->written)
+		gp_error("job %s: step %u is not in a snapshot, what came after step %u is lost: "
+			 "%s is the last snapshot",
+			name, n->stop.step[i], j->last_step, j->last_path);
+	else
+		gp_error("job %s: step %u is not in a snapshot, and there is no other: all of the "
+			 "job is lost",
+			name, n->stop.step[i]);
+}
+
+static void jobs_saved_check(struct node *n)
+{
+	const struct stop *s = &n->stop;
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+		const struct snapshot_job *j = &n->snapshots.jobs[i];
+		bool saved = j->made != s->made[i] && !gp_before(j->last_step, s->step[i]);
+		if ((s->asked >> i & 1) && !saved)
+			job_unsaved(n, i);
+	}
 }
 
 static void snapshot_phase(struct node *n, uint64_t now)
 {
 	if (now - n->stop.since > CUT_NS_MAX)
 		snapshots_give_up(n, "the last step is not whole: a worker has left in its middle");
+	else if (now - n->stop.since > GATE_NS_MAX)
+		snapshots_take_released(n);
 	if (!snapshots_idle(n))
 		return;
+	jobs_saved_check(n);
 	phase_enter(n, STOP_SHIP);
 	if (!replica_has_all(n))
 		gp_info("waiting for the replica to verify the last snapshot");

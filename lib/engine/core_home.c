@@ -141,10 +141,20 @@ static bool cut_is_due(const struct job_core *jc)
 	       generation % interval == 0;
 }
 
+// The generation up to which cuts are whole. A cut waits for its release, so that no snapshot is
+// ahead of the backup; but not the last one: of an asynchronous job it has what cores have applied,
+// with whose it is, and nobody who was told less loses anything.
+static uint32_t cut_generation(const struct job_core *jc)
+{
+	const struct home *h = jc->job->home;
+	bool last = h->stopped && gp_consist_is_async(&h->consist);
+	return last ? h->consist.generation : generation_out(jc);
+}
+
 static void cut_check(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
-	uint32_t generation = generation_out(jc);
+	uint32_t generation = cut_generation(jc);
 	if (cut_is_due(jc))
 		h->cut_wanted = true;
 	if (h->cut_wanted)

@@ -222,6 +222,7 @@ struct gp_job_view {
 	uint32_t clock_min; // asynchronous: steps that the slowest and the fastest member have done
 	uint32_t clock_max;
 	uint32_t tables_count; // embed: tensors are its tables
+	bool gated;	       // its release gate is closed (gp_backup.h)
 };
 // i < jobs_count, in the order of the configuration.
 void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_view *v);
@@ -231,6 +232,11 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 // contributions of those again. In bsp jobs a rank that is not in the whole last step has the one
 // before.
 uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t rank);
+// The same of a bsp job behind a closed gate, without a cut: of generation `step`, the last one
+// out. That, and what gp_engine_block finds of it, is right if neither generation nor decision of
+// the job have moved when all was read.
+uint32_t gp_engine_clock_out(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t rank, uint32_t step);
 // Any thread, of a job that has its layout: the identity of the line of commits that `step` is of,
 // for the manifest of a snapshot (struct gp_history). 0: not known.
 uint64_t gp_engine_history(const struct gp_engine *e, uint32_t job_idx, uint32_t step);

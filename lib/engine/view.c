@@ -54,6 +54,7 @@ void gp_engine_job_view(const struct gp_engine *e, uint32_t i, struct gp_job_vie
 		.memory_used = rj->mem_used,
 		.memory_max = cfg->memory_max,
 		.tables_count = cfg->tables_count,
+		.gated = atomic_load_explicit(&st->gated, memory_order_relaxed),
 	};
 	uint32_t state = atomic_load_explicit(&st->state, memory_order_relaxed);
 	v->state = state_of(v, state, cfg->workers_min);
@@ -132,6 +133,14 @@ uint32_t gp_engine_clock(const struct gp_engine *e, uint32_t job_idx, uint32_t r
 		if (gp_before(clock, j->cores[i].async->cut_clock[rank]))
 			clock = j->cores[i].async->cut_clock[rank];
 	return clock;
+}
+
+uint32_t gp_engine_clock_out(
+	const struct gp_engine *e, uint32_t job_idx, uint32_t rank, uint32_t step)
+{
+	const struct gp_job *j = job_at(e, job_idx);
+	GP_ASSERT(j && rank < j->cfg->workers && !cfg_is_async(j->cfg));
+	return step - !gp_ranks_has(&j->cores[j->home_core].counted, rank);
 }
 
 // A step that is not committed may have changed blocks already.

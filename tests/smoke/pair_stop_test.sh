@@ -1,0 +1,33 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The replica of a synchronous pair dies, and the leader that waits for it is stopped in order: its last snapshot has
+# the step that workers were told last. The leader goes on there when it is started and told to lead.
+set -euo pipefail
+. "$(dirname "$0")/_init.sh"
+. "$SMOKE_DIR/train.sh"
+. "$SMOKE_DIR/leader.sh"
+. "$SMOKE_DIR/pair.sh"
+STEPS=600
+
+is_cut_off() {
+	[ "$(status .replica.connected)" = false ]
+}
+
+smoke_begin 2 1500
+CORES=1
+pair_start replica.on_loss=wait
+workers_begin "$STEPS" --server "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700" --timeout-ms 60000 --reconnect-ms 60000
+expect_past primary 20
+proc_kill replica
+wait_for 10 is_cut_off || fail "the leader does not miss its replica: $(status .replica)"
+step=$(job_step)
+proc_stop primary 20 || fail "the leader did not stop well: $(tail -n 3 "$RUN_DIR/primary.log")"
+expect "step of the last snapshot" "$step" "$(step_saved)"
+pair_node primary replica.on_loss=wait
+ctl primary leader promote --peer-is-fenced >/dev/null || fail "no promotion: $(tail -n 3 "$RUN_DIR/primary.log")"
+wait_line primary "this node leads it from step $((step + 1)) on" 10
+workers_end 60
+expect_reference "$STEPS"
+proc_stop primary || fail "the second start did not stop well"
+expect "step of the newest snapshot" "$STEPS" "$(step_saved)"
+smoke_end
