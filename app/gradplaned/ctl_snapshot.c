@@ -3,6 +3,22 @@
 
 #include <errno.h>
 
+#define LOST_NS UINT64_C(1000000000) // without the link for so long it may be away for long
+
+// Without its replica nothing is decided to the end, a cut neither.
+static bool waits_refuse(const struct node *n, struct gp_ctl_error *err)
+{
+	const char *what;
+	uint64_t since;
+	if (n->pair.connected || !pair_waits(n, &what, &since) || clock_now() - since < LOST_NS)
+		return false;
+	gp_ctl_error_set(err, "waiting",
+		"no snapshot can be cut: what is decided waits for %s since %lu s; gradctl why "
+		"says more",
+		what, (clock_now() - since) / 1000000000);
+	return true;
+}
+
 int ctl_snapshot_now(
 	struct gp_ctl_request *req, const json_t *args, json_t **result, struct gp_ctl_error *err)
 {
@@ -16,6 +32,8 @@ int ctl_snapshot_now(
 				       "them here");
 		return -ENOTSUP;
 	}
+	if (waits_refuse(n, err))
+		return -EAGAIN;
 	int rc = snapshots_request(n, req, json_string_value(json_object_get(args, "job")), err);
 	return rc == 0 ? GP_CTL_LATER : rc;
 }

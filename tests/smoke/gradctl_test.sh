@@ -37,7 +37,9 @@ shows 'no job other' 'fashion'
 
 text snapshot now
 shows '^snapshot of step [0-9]+: /.*/fashion-[0-9]+, .*iB, took '
-step=$(ctl primary snapshot now | jq .step)
+! ctl primary --job other snapshot now 2>"$RUN_DIR/text.out" || fail "snapshot of job other: no error"
+shows 'no job other'
+step=$(ctl primary --job fashion snapshot now | jq .step)
 expect_more "step of the snapshot" 49 "$step"
 expect "status shows it" "$step" "$(status .snapshot.last_step)"
 

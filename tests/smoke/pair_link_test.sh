@@ -41,6 +41,8 @@ link_silent() { # MS
 wait_for 20 link_silent $((waited + 3000)) || fail "the replica hears its link: $(ctl replica status | jq -c .replica)"
 expect "role after three time-outs without the link" replica "$(ctl replica status | jq -r .role)"
 expect "signs of life over the data port" true "$(ctl replica status | jq '.replica.beat_ms < 1000')"
+! said=$(ctl primary snapshot now 2>&1) || fail "a snapshot without the replica: $said"
+[[ $said == *"refused (waiting)"*"no snapshot can be cut: what is decided waits for "* ]] || fail "snapshot now: $said"
 step=$(step_of primary)
 link CONT
 expect_paired primary
