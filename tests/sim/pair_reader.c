@@ -142,14 +142,13 @@ static void pull_end(struct pair_reader *r)
 
 static void program(struct pair_reader *r)
 {
+	bool rested = r->phase == READ_RESTS && now_of(r) >= r->next_at;
 	if (r->phase == READ_JOINS && gp_ccore_phase(r->core) == GP_CCORE_JOINED)
 		tensors_register(r);
-	else if (r->phase == READ_REGISTERS && gp_ccore_ready(r->core))
+	else if ((r->phase == READ_REGISTERS || rested) && gp_ccore_ready(r->core))
 		pull_begin(r);
 	else if (r->phase == READ_PULLS && gp_ccore_done(r->core))
 		pull_end(r);
-	else if (r->phase == READ_RESTS && now_of(r) >= r->next_at && gp_ccore_ready(r->core))
-		pull_begin(r);
 }
 
 static void lanes_attach(struct pair_reader *r)
