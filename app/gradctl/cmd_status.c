@@ -133,7 +133,8 @@ static void pair_print(const json_t *replica, FILE *out)
 {
 	char text[FIELD_SIZE];
 	const char *job;
-	json_t *step;
+	json_t *step, *name;
+	size_t i;
 
 	fprintf(out, "replica: paired %s, ", field_format(replica, "paired", FORM_PLAIN, text));
 	fprintf(out, "connected %s, ", field_format(replica, "connected", FORM_PLAIN, text));
@@ -150,6 +151,14 @@ static void pair_print(const json_t *replica, FILE *out)
 			json_is_integer(step) ? field_format(json_object_get(replica, "held"), job,
 							FORM_PLAIN, text)
 					      : "nothing");
+	}
+	json_array_foreach(json_object_get(replica, "lacks"), i, name)
+	{
+		const char *said = json_string_value(name);
+		snprintf(text, sizeof(text), "%s", said ? said : "-");
+		text_clean(text);
+		fprintf(out, "replica: job %s is not on both nodes before its workers join\n",
+			text);
 	}
 }
 

@@ -452,6 +452,17 @@ static void absent_say(struct query *q)
 	line_end(q, &t);
 }
 
+static void lacks_say(struct query *q)
+{
+	struct text t = {0};
+	if (!pair_lacks(q->n, q->job))
+		return;
+	say(&t, "  nothing of it is on the replica before its workers join: should this node be "
+		"lost "
+		"now, the other one has only its own older snapshot, if any");
+	line_end(q, &t);
+}
+
 static json_t *job_why(struct query *q)
 {
 	struct gp_place_view p = {0};
@@ -474,6 +485,7 @@ static json_t *job_why(struct query *q)
 		p.async ? async_say(q) : running_say(q);
 		absent_say(q);
 	}
+	lacks_say(q);
 	if (q->rank >= 0)
 		worker_say(q, (uint32_t)q->rank);
 	return json_pack("{s:s,s:s,s:i,s:i,s:o,s:o,s:o}", "job", q->v.name, "state",

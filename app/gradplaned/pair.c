@@ -433,13 +433,19 @@ static int job_restore(struct node *n, uint32_t idx, const struct gp_restore *x)
 static void job_restore_disk(struct node *n, uint32_t idx)
 {
 	struct restored *r = &n->restored[idx];
+	struct snapshot_job *j = &n->snapshots.jobs[idx];
 	struct gp_restore x;
 	if (!r->snapshot)
 		return;
-	if (restore_fill(r->snapshot, &n->cfg.jobs[idx], &x, &r->tensors) == 0 &&
-		job_restore(n, idx, &x) == 0)
-		gp_warn("job %s: goes back to the snapshot of step %u on this disk",
-			n->cfg.jobs[idx].name, x.step);
+	snprintf(j->last_path, sizeof(j->last_path), "%s", gp_snapshot_path(r->snapshot));
+	if (restore_fill(r->snapshot, &n->cfg.jobs[idx], &x, &r->tensors) != 0 ||
+		job_restore(n, idx, &x) != 0)
+		return;
+	j->written = true;
+	j->last_step = x.step;
+	j->last_decision = x.decision;
+	gp_warn("job %s: goes back to the snapshot of step %u on this disk", n->cfg.jobs[idx].name,
+		x.step);
 }
 
 void pair_restore(struct node *n)

@@ -32,6 +32,24 @@ static json_t *held_json(const struct node *n, uint32_t idx)
 	return step == GP_IMAGE_NONE ? json_null() : json_integer(step);
 }
 
+bool pair_lacks(const struct node *n, uint32_t job_idx)
+{
+	const struct pair *p = &n->pair;
+	struct gp_feeder_view f;
+	if (!p->used || !p->leading || !n->snapshots.jobs[job_idx].written)
+		return false;
+	return !p->feeder || !gp_feeder_view(p->feeder, job_idx, &f) || !f.based;
+}
+
+static json_t *lacks_json(const struct node *n)
+{
+	json_t *names = json_array();
+	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
+		if (pair_lacks(n, i))
+			json_array_append_new(names, json_string(n->cfg.jobs[i].name));
+	return names;
+}
+
 // Since when nothing came over the data port; null: nothing ever did.
 static json_t *beat_json(const struct node *n)
 {
@@ -53,12 +71,13 @@ json_t *pair_json(const struct node *n)
 	struct gp_link_status st = {.heard_ns = UINT64_MAX};
 	if (n->pair.link)
 		gp_link_status(n->pair.link, &st);
-	json_t *held = json_object();
+	json_t *lacks = lacks_json(n), *held = json_object();
 	for (uint32_t i = 0; i < n->cfg.jobs_count; i++)
 		json_object_set_new(held, n->cfg.jobs[i].name, held_json(n, i));
-	json_t *o = json_pack("{s:s,s:b,s:b,s:o,s:o,s:o}", "mode", "sync", "connected",
-		st.connected, "paired", paired, "held", held, "link_ms", link_json(&st), "beat_ms",
-		beat_json(n));
+	paired &= json_array_size(lacks) == 0;
+	json_t *o = json_pack("{s:s,s:b,s:b,s:o,s:o,s:o,s:o}", "mode", "sync", "connected",
+		st.connected, "paired", paired, "held", held, "lacks", lacks, "link_ms",
+		link_json(&st), "beat_ms", beat_json(n));
 	if (o && st.last_error[0])
 		json_object_set_new(o, "last_error", json_string(st.last_error));
 	return o;

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The replica of a synchronous pair dies, and the leader that waits for it is stopped in order: its last snapshot has
-# the step that workers were told last. The leader goes on there when it is started and told to lead.
+# the step that workers were told last. The leader goes on there when it is started and told to lead. Started once more
+# it says that nothing of the job is on its new replica before the workers join.
 set -euo pipefail
 . "$(dirname "$0")/_init.sh"
 . "$SMOKE_DIR/train.sh"
@@ -11,6 +12,10 @@ STEPS=600
 
 is_cut_off() {
 	[ "$(status .replica.connected)" = false ]
+}
+
+pair_is() { # JSON
+	[ "$(ctl primary status | jq -c '.replica | {connected, paired, lacks}')" = "$1" ]
 }
 
 smoke_begin 2 1500
@@ -30,4 +35,14 @@ workers_end 60
 expect_reference "$STEPS"
 proc_stop primary || fail "the second start did not stop well"
 expect "step of the newest snapshot" "$STEPS" "$(step_saved)"
+
+pair_node primary replica.on_loss=wait
+pair_node replica replica.on_loss=wait
+wait_for 20 pair_is '{"connected":true,"paired":false,"lacks":["fashion"]}' ||
+	fail "a pair before the workers join: $(status .replica)"
+ctl primary why | grep -q 'nothing of it is on the replica' || fail "why: $(ctl primary why)"
+workers_begin "$((STEPS + 1))" --timeout-ms 60000
+workers_end 30
+expect_paired primary
+pair_is '{"connected":true,"paired":true,"lacks":[]}' || fail "the pair: $(status .replica)"
 smoke_end

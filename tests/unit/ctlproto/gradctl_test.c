@@ -126,7 +126,8 @@ static int pair_status(
 	return give(result,
 		"{\"name\":\"a\",\"replica\":{\"mode\":\"sync\",\"connected\":false,\"paired\":"
 		"true,"
-		"\"held\":{\"mnist\":7,\"other\":null},\"link_ms\":1500,\"beat_ms\":null,"
+		"\"held\":{\"mnist\":7,\"other\":null},\"lacks\":[\"other\"],\"link_ms\":1500,"
+		"\"beat_ms\":null,"
 		"\"last_error\":\"gone\"}}");
 }
 
@@ -241,6 +242,7 @@ Test(gradctl, a_pair_and_a_job_that_has_not_changed)
 				 "ago, over the data port - ago\n"
 				 "replica: job mnist held through 7\n"
 				 "replica: job other held through nothing\n"
+				 "replica: job other is not on both nodes before its workers join\n"
 				 "replica error: gone\n"),
 		"%s", r.text);
 	text_check(&f, "snapshot now",
