@@ -61,10 +61,12 @@ void pair_check_out(struct pair_node *n, const struct gp_decision *d)
 {
 	struct pair_sim *s = n->s;
 	if (n->life == s->owner) {
-		uint32_t *who = &s->released[n->rules.mine.record.epoch % 64];
+		// What its gate had opened for comes out a turn later, it may be deposed by then.
+		bool leads = n->rules.role == GP_LEAD_PRIMARY;
+		uint32_t epoch = leads ? n->rules.mine.record.epoch : n->epoch;
+		uint32_t *who = &s->released[epoch % 64];
 		if (*who != 0 && *who != n->idx + 1)
-			pair_broken(
-				s, "both nodes release in epoch %u", n->rules.mine.record.epoch);
+			pair_broken(s, "both nodes release in epoch %u", epoch);
 		*who = n->idx + 1;
 		decision_feed(s, d);
 		if (d->kind == GP_DECIDED_COMMIT)
