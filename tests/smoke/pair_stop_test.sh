@@ -10,6 +10,7 @@ set -euo pipefail
 . "$SMOKE_DIR/pair.sh"
 STEPS=600
 
+# shellcheck disable=SC2317 # called by name
 is_cut_off() {
 	[ "$(status .replica.connected)" = false ]
 }

@@ -52,9 +52,10 @@ refused "broken chain" export latest "$DIR/none.safetensors"
 [ ! -e "$DIR/none.safetensors" ] || fail "a refused export left a file"
 refused "is damaged" restore 25
 refused "no such snapshot" verify 99
-for command in verify list "export latest $DIR/none.safetensors"; do
-	refused "no snapshot of job none in $DIR/s;" $command --job none
+for command in verify list; do
+	refused "no snapshot of job none in $DIR/s;" "$command" --job none
 done
+refused "no snapshot of job none in $DIR/s;" export latest "$DIR/none.safetensors" --job none
 
 ctl restore 23 | grep -q 'goes on from step 23; 6 later' || fail restore
 [ "$(ctl list --json | jq -r '[.snapshots[].step] | join(" ")')" = "23 22" ] || fail "after restore"
