@@ -314,6 +314,9 @@ void cc_step_again(struct gp_ccore *c, bool committed)
 			bool sent_before = c->blocks[block].sent_before;
 			c->units[cc_block_unit(c, block)].committed |= t->taken;
 			bool want = t->out && !t->taken && !cc_is_async(c);
+			// A server that is not ours may have spoken of it meanwhile.
+			if (c->blocks[block].state != CC_IDLE)
+				cc_block_set(c, block, CC_IDLE);
 			block_begin(c, block, want, true);
 			c->blocks[block].sent_before = sent_before;
 		}
