@@ -39,8 +39,7 @@
 //   Where the leader has everything that this rank knows to be committed (synchronous replication
 // promises that), the call goes on and returns as if nothing had happened: what is in
 // hand is sent again, byte for byte, and what was committed meanwhile counts. `takeovers` counts.
-//   Else, as after a snapshot, and in an embed job where the new leader has another number of
-//   cores,
+//   Else, as after a snapshot, or where the new leader of an embed job has another number of cores,
 // the call returns -GP_ROLLED_BACK, and the text names the step to go on with: nothing of the step
 // in hand counts, and some steps before it may be lost. Call gp_client_init_params, then go on with
 // step gp_client_step(). What error feedback had kept back is lost.

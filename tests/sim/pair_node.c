@@ -3,6 +3,7 @@
 // A node as the daemon wires it: gates, feeder and releases while it leads, follower and image
 // while it does not, the rules of leadership between both.
 #include "pair.h"
+#include "pair_mem.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,20 +19,6 @@
 #define RESTART_NS   (2 * MS)
 #define DIGEST_EVERY 2
 #define TURNS_MAX    8
-
-static void *mem_take(void *arg, size_t size)
-{
-	(void)arg;
-	size = gp_align_up(size, GP_CACHE_LINE);
-	void *mem = aligned_alloc(GP_CACHE_LINE, size);
-	return mem ? memset(mem, 0, size) : NULL;
-}
-
-static void mem_give(void *arg, void *mem)
-{
-	(void)arg;
-	free(mem);
-}
 
 static bool has_backup(const struct pair_node *n)
 {
@@ -600,8 +587,8 @@ void pair_engine_start(struct pair_node *n, bool standby, uint32_t epoch)
 		.seed = rng_next(&s->rng),
 		.jobs_count = 1,
 		.jobs = &s->job,
-		.take = mem_take,
-		.give = mem_give};
+		.take = pair_mem_take,
+		.give = pair_mem_give};
 	if (gp_engine_create(&n->engine, &cfg, n->x) != 0)
 		pair_broken(s, "an engine does not start");
 	const struct gp_registrar_events ev = {.arg = n, .decided = on_out, .cut_ready = on_cut};

@@ -4,6 +4,7 @@
 // they get is one generation as a whole, that anybody may know of, and never an older one than
 // before unless they are told.
 #include "pair.h"
+#include "pair_mem.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,20 +13,6 @@
 #define SILENCE_NS (5 * MS)
 #define REST_NS	   (15 * MS)
 #define HOST	   14 // last byte of the first one's address
-
-static void *mem_take(void *arg, size_t size)
-{
-	(void)arg;
-	size = gp_align_up(size, GP_CACHE_LINE);
-	void *mem = aligned_alloc(GP_CACHE_LINE, size);
-	return mem ? memset(mem, 0, size) : NULL;
-}
-
-static void mem_give(void *arg, void *mem)
-{
-	(void)arg;
-	free(mem);
-}
 
 static uint64_t now_of(const struct pair_reader *r)
 {
@@ -50,8 +37,8 @@ static void begin(struct pair_reader *r)
 		.incarnation = rng_next(&r->s->rng) | 1,
 		.nonce = rng_next(&r->s->rng) | 1,
 		.silence_ns = SILENCE_NS,
-		.take = mem_take,
-		.give = mem_give,
+		.take = pair_mem_take,
+		.give = pair_mem_give,
 	};
 	r->phase = READ_JOINS;
 	r->fate = GP_CCORE_FIRST;

@@ -1,25 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pair.h"
+#include "pair_mem.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #define ATTEMPT_NS (6 * MS)
 #define SILENCE_NS (5 * MS)
-
-static void *mem_take(void *arg, size_t size)
-{
-	(void)arg;
-	size = gp_align_up(size, GP_CACHE_LINE);
-	void *mem = aligned_alloc(GP_CACHE_LINE, size);
-	return mem ? memset(mem, 0, size) : NULL;
-}
-
-static void mem_give(void *arg, void *mem)
-{
-	(void)arg;
-	free(mem);
-}
 
 static uint64_t now_of(const struct pair_worker *w)
 {
@@ -48,8 +35,8 @@ void pair_worker_start(struct pair_worker *w)
 		.nonce = rng_next(&s->rng) | 1,
 		.silence_ns = SILENCE_NS,
 		.compress = {.codec = GP_CLIENT_F32},
-		.take = mem_take,
-		.give = mem_give,
+		.take = pair_mem_take,
+		.give = pair_mem_give,
 	};
 	w->life = cfg.incarnation;
 	w->phase = PAIR_JOINS;
