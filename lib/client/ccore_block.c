@@ -52,8 +52,19 @@ void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state)
 	b->state = (uint8_t)state;
 }
 
+static bool is_lacking(const struct gp_ccore *c, uint32_t block)
+{
+	const struct cc_tensor *t = &c->tensors[c->blocks[block].tensor];
+	GP_ASSERT(t->lacking <= t->blocks_count);
+	return block - t->first_block >= t->blocks_count - t->lacking;
+}
+
 void cc_block_unsent(struct gp_ccore *c, uint32_t block)
 {
+	if (is_lacking(c, block)) {
+		cc_block_set(c, block, CC_COMING);
+		return;
+	}
 	struct cc_lane *l = cc_block_lane(c, block);
 	uint32_t place = block / c->lanes_count;
 	cc_block_set(c, block, CC_UNSENT);
@@ -70,7 +81,7 @@ void cc_block_answered(struct gp_ccore *c, uint32_t block)
 		if (s && s->open && --s->left == 0)
 			cc_sent_close(l, s);
 	}
-	if (b->state != CC_SENT && b->state != CC_UNSENT)
+	if (b->state != CC_SENT && b->state != CC_UNSENT && b->state != CC_COMING)
 		return;
 	if (l->waiting == 0)
 		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
@@ -128,6 +139,10 @@ void cc_blocks_reset(struct gp_ccore *c)
 	c->pushed = 0;
 	c->mixed = false;
 	c->collecting = false;
-	for (uint32_t i = 0; i < c->tensors_count; i++)
-		c->tensors[i].pushed = c->tensors[i].taken = false;
+	for (uint32_t i = 0; i < c->tensors_count; i++) {
+		struct cc_tensor *t = &c->tensors[i];
+		t->pushed = t->taken = false;
+		t->encoded = (struct gp_client_encoded){.payload = NULL};
+		t->lacking = 0;
+	}
 }

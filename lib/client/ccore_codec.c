@@ -85,11 +85,15 @@ static struct gp_client_compress hint_read(uint32_t hint)
 
 void cc_codec_choose(struct gp_ccore *c, struct cc_tensor *t, uint32_t hint)
 {
+	bool by_caller = t->d.compress.by_caller;
 	t->how = t->d.compress;
-	if (t->how.codec == 0)
+	if (t->how.codec == 0) {
 		t->how = c->cfg.compress;
+		by_caller |= c->cfg.compress.by_caller;
+	}
 	if (t->how.codec == 0)
 		t->how = hint_read(hint);
+	t->how.by_caller = by_caller;
 	// A server of a later version may know more codecs.
 	if (t->how.codec != GP_CLIENT_AUTO && t->how.codec >= (int)GP_CODEC_COUNT)
 		t->how.codec = GP_CLIENT_F32;
@@ -99,6 +103,8 @@ void cc_codec_choose(struct gp_ccore *c, struct cc_tensor *t, uint32_t hint)
 	t->codec = fixed ? (uint8_t)t->how.codec : codec_auto(c, t);
 	if (!gp_codec_is_topk(t->codec))
 		t->how.topk_sampled = false, t->how.topk_momentum = 0;
+	if (by_caller) // who corrects momentum as well
+		t->how.topk_momentum = 0;
 }
 
 // The bandwidth may be known better than at the last step.
@@ -183,16 +189,26 @@ static uint32_t samples_count(const struct cc_tensor *t, double ratio)
 
 // ---- memory, once the codecs are known
 
+static bool loses(const struct cc_tensor *t)
+{
+	return t->how.codec == GP_CLIENT_AUTO || is_lossy(t->codec);
+}
+
+static bool has_residual(const struct cc_tensor *t)
+{
+	return loses(t) && !t->how.by_caller;
+}
+
 static size_t floats_wanted(const struct gp_ccore *c, uint32_t *samples)
 {
 	size_t floats = 0;
 	for (uint32_t i = 0; i < c->tensors_count; i++) {
 		const struct cc_tensor *t = &c->tensors[i];
-		if (t->how.codec == GP_CLIENT_AUTO || is_lossy(t->codec))
+		if (has_residual(t))
 			floats += t->elems;
 		if (t->how.topk_momentum > 0)
 			floats += t->elems;
-		if (t->how.topk_sampled)
+		if (t->how.topk_sampled && !t->how.by_caller)
 			*samples = GP_MAX(*samples, samples_count(t, ratio_final(t)));
 	}
 	return floats;
@@ -210,7 +226,7 @@ int cc_codec_memory(struct gp_ccore *c)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < c->tensors_count; i++) {
 		struct cc_tensor *t = &c->tensors[i];
-		if (t->how.codec == GP_CLIENT_AUTO || is_lossy(t->codec)) {
+		if (has_residual(t)) {
 			t->residual = at;
 			at += t->elems;
 		}
@@ -366,5 +382,8 @@ void cc_residuals_clear(struct gp_ccore *c)
 
 bool gp_ccore_has_residuals(const struct gp_ccore *c)
 {
-	return c->feedback != NULL;
+	bool any = c->feedback != NULL;
+	for (uint32_t i = 0; i < c->tensors_count && !any; i++)
+		any = c->tensors[i].how.by_caller && loses(&c->tensors[i]);
+	return any;
 }

@@ -244,6 +244,10 @@ void gp_ccore_waiting(const struct gp_ccore *c, char *text, size_t size)
 		return;
 	} else if (c->barrier_open)
 		(void)snprintf(what, sizeof(what), "barrier %u", c->barrier_name);
+	else if (cc_blocks_coming(c) > 0)
+		(void)snprintf(what, sizeof(what),
+			"%u blocks of step %u, which the caller has not handed over",
+			cc_blocks_coming(c), c->round_step);
 	else if (c->todo > 0)
 		(void)snprintf(what, sizeof(what), "%u of %u blocks of %s %u", c->todo,
 			c->layout.blocks_count, pulls_cut(c) ? "generation" : "step",

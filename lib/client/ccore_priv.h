@@ -111,6 +111,10 @@ void cc_codec_empty(struct cc_block *b);
 void cc_residuals_clear(struct gp_ccore *c);
 uint64_t cc_bandwidth(const struct gp_ccore *c); // bytes/s, 0: not measured
 
+// ccore_encoded.c
+// Blocks that the caller has yet to hand over.
+uint32_t cc_blocks_coming(const struct gp_ccore *c);
+
 // ccore_window.c
 void cc_window_start(struct cc_window *w, uint32_t credit);
 uint32_t cc_window_size(const struct cc_window *w) GP_MUST_CHECK;
@@ -132,7 +136,7 @@ struct cc_lane *cc_block_lane(struct gp_ccore *c, uint32_t block);
 uint32_t cc_tensor_end(const struct gp_ccore *c, const struct cc_lane *l, uint32_t place);
 uint32_t cc_block_unit(const struct gp_ccore *c, uint32_t block);
 void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state);
-// The contribution must go (again).
+// The contribution must go (again), as soon as it is here.
 void cc_block_unsent(struct gp_ccore *c, uint32_t block);
 void cc_block_answered(struct gp_ccore *c, uint32_t block);
 void cc_low_advance(struct gp_ccore *c, struct cc_lane *l);
@@ -174,6 +178,11 @@ void cc_barrier_reply(struct gp_ccore *c, const struct gp_msg *m);
 void cc_leave_reply(struct gp_ccore *c, const struct gp_msg *m);
 
 // ccore_round.c
+// Whether a contribution (`gives`; else the rank passes) can be taken now: 0 or -errno with a text.
+int cc_push_check(struct gp_ccore *c, uint32_t tensor, bool gives, float weight) GP_MUST_CHECK;
+// The tensor is in the step; then, what its blocks contribute being known or lacking, they are.
+void cc_push_begin(struct gp_ccore *c, struct cc_tensor *t, float weight, float *out);
+void cc_push_go(struct gp_ccore *c, const struct cc_tensor *t);
 void cc_round_view(struct gp_ccore *c, bool was_member);
 void cc_round_pull(struct gp_ccore *c, uint32_t generation);
 // Init by what an asynchronous job has: the first step will be `clock`.

@@ -74,7 +74,7 @@ static void block_begin(struct gp_ccore *c, uint32_t block, bool want, bool give
 	c->uncollected += committed && want;
 }
 
-static int push_check(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight)
+int cc_push_check(struct gp_ccore *c, uint32_t tensor, bool gives, float weight)
 {
 	if (c->error.code)
 		return c->error.code;
@@ -93,37 +93,53 @@ static int push_check(struct gp_ccore *c, uint32_t tensor, const float *grad, fl
 	if (c->tensors[tensor].pushed)
 		return cc_refuse_call(c, -EALREADY, "tensor '%s' was already pushed in step %u",
 			c->tensors[tensor].d.name, c->step);
-	if (grad && (!isfinite(weight) || !(weight > 0)))
+	if (gives && (!isfinite(weight) || !(weight > 0)))
 		return cc_refuse_call(c, -EINVAL,
 			"tensor '%s': the weight must be finite and above 0, seen %g",
 			c->tensors[tensor].d.name, (double)weight);
 	return 0;
 }
 
-int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight, float *out)
+void cc_push_begin(struct gp_ccore *c, struct cc_tensor *t, float weight, float *out)
 {
-	int rc = push_check(c, tensor, grad, weight);
-	if (rc)
-		return rc;
-	struct cc_tensor *t = &c->tensors[tensor];
 	c->mode = CC_STEP;
 	c->round_step = c->step;
-	t->weight = grad ? weight : 0;
+	t->weight = weight;
 	t->out = out;
 	t->pushed = true;
 	c->pushed++;
+}
+
+void cc_push_go(struct gp_ccore *c, const struct cc_tensor *t)
+{
+	bool want = t->out != NULL && !cc_is_async(c);
+	for (uint32_t i = 0; i < t->blocks_count; i++)
+		block_begin(c, t->first_block + i, want, true);
+	if (cc_is_async(c))
+		c->phase = CC_COMMITTING;
+	for (uint32_t i = 0; i < c->lanes_count; i++)
+		cc_low_advance(c, &c->lanes[i]);
+}
+
+int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight, float *out)
+{
+	int rc = cc_push_check(c, tensor, grad != NULL, weight);
+	if (rc)
+		return rc;
+	struct cc_tensor *t = &c->tensors[tensor];
+	if (grad && t->how.by_caller)
+		return cc_refuse_call(c, -EINVAL,
+			"tensor '%s' is encoded by its caller; see gp_client_push_encoded",
+			t->d.name);
+	cc_push_begin(c, t, grad ? weight : 0, out);
 	const float *values = grad ? cc_codec_begin(c, t, grad) : NULL;
 	for (uint32_t i = 0; i < t->blocks_count; i++) {
 		if (grad)
 			cc_codec_block(c, t, i, t->codec, values);
 		else // the rank has no gradient of this tensor in this step
 			cc_codec_empty(&c->blocks[t->first_block + i]);
-		block_begin(c, t->first_block + i, out != NULL && !cc_is_async(c), true);
 	}
-	if (cc_is_async(c))
-		c->phase = CC_COMMITTING;
-	for (uint32_t i = 0; i < c->lanes_count; i++)
-		cc_low_advance(c, &c->lanes[i]);
+	cc_push_go(c, t);
 	return 0;
 }
 

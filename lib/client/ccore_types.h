@@ -68,6 +68,7 @@ struct cc_sent {
 
 enum cc_block_state {
 	CC_IDLE,     // not asked for in this round
+	CC_COMING,   // the caller encodes the contribution and has not handed it over
 	CC_UNSENT,   // contribution waits to be sent
 	CC_SENT,     // in flight in packet `pn`
 	CC_ACCEPTED, // in its slot (or nothing to send): the result is awaited
@@ -160,6 +161,10 @@ struct cc_tensor {
 	float threshold;
 	float *residual; // NULL: nothing is kept back
 	float *velocity; // NULL: no momentum correction
+	// Pushed encoded in this step: where from, and of how many of its blocks, the last ones,
+	// the contribution is not here yet.
+	struct gp_client_encoded encoded;
+	uint32_t lacking;
 };
 
 struct cc_unit {

@@ -17,7 +17,7 @@
 #ifndef GP_CCORE_H
 #define GP_CCORE_H
 
-#include <gp_client.h>
+#include <gp_client_encoded.h>
 #include <gp_wire.h>
 #include <gp_xport.h>
 
@@ -87,6 +87,12 @@ int gp_ccore_init(struct gp_ccore *c, float *const *params) GP_MUST_CHECK;
 // `out` NULL: no result is wanted.
 int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight,
 	float *out) GP_MUST_CHECK;
+// gp_client_blocks, gp_client_push_encoded and gp_client_encoded_ready.
+int gp_ccore_blocks(
+	const struct gp_ccore *c, uint32_t tensor, struct gp_client_blocks *blocks) GP_MUST_CHECK;
+int gp_ccore_push_encoded(struct gp_ccore *c, uint32_t tensor,
+	const struct gp_client_encoded *encoded, float weight, float *out) GP_MUST_CHECK;
+int gp_ccore_encoded_ready(struct gp_ccore *c, uint32_t tensor, uint32_t blocks) GP_MUST_CHECK;
 // Everything asked for in the round (init, step, pull) is there and committed.
 bool gp_ccore_done(const struct gp_ccore *c);
 // 0 when the tensor was pushed in this step (asynchronous jobs: all were), else -EINVAL.

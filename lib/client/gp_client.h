@@ -105,6 +105,7 @@ struct gp_client_compress {
 	uint32_t topk_warmup_steps;
 	float topk_momentum; // 0: none; below 1
 	bool topk_sampled;
+	bool by_caller; // who pushes has encoded already (gp_client_encoded.h)
 };
 
 enum gp_client_flags {

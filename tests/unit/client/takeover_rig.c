@@ -204,7 +204,9 @@ static void core_open(struct tr_worker *w)
 		.incarnation = 1000 * (w->rank + 1) + ++w->attempts,
 		.nonce = w->attempts,
 		.silence_ns = 50 * MS,
-		.compress = {.codec = w->r->how.codec, .topk_ratio = 0.1f},
+		.compress = {.codec = w->r->how.codec,
+			.topk_ratio = 0.1f,
+			.by_caller = w->r->how.by_caller > 0},
 		.take = mem_take,
 		.give = mem_give,
 	};
@@ -261,6 +263,36 @@ static void grad_fill(struct tr_worker *w, uint32_t step)
 		w->grad[i] = (float)((i * 37 + step * 101 + w->rank * 59) % 211) * 0.0137f - 1.1f;
 }
 
+// Encoded at once, and handed over block by block.
+static int push_encoded(struct tr_worker *w, uint32_t t)
+{
+	struct gp_client_blocks b;
+	struct encoder *e = &w->encoder[t];
+	cr_assert_eq(gp_ccore_blocks(w->core, t, &b), 0);
+	int rc = gp_ccore_push_encoded(w->core, t, encoder_begin(e, &b), 1, w->pointers[t]);
+	w->given[t] = 0;
+	if (rc == 0)
+		encoder_run(e, w->grad + (t ? TR_ELEMS : 0));
+	return rc;
+}
+
+static void blocks_give(struct tr_worker *w)
+{
+	for (uint32_t t = 0; t < w->pushed; t++) {
+		uint32_t blocks = w->encoder[t].blocks.count;
+		w->given[t] = GP_MIN(w->given[t] + w->r->how.by_caller, blocks);
+		int rc = gp_ccore_encoded_ready(w->core, t, w->given[t]);
+		cr_assert_eq(rc, 0, "%s", gp_ccore_last(w->core)->text);
+	}
+}
+
+static int push(struct tr_worker *w, uint32_t t)
+{
+	if (w->r->how.by_caller)
+		return push_encoded(w, t);
+	return gp_ccore_push(w->core, t, w->grad + (t ? TR_ELEMS : 0), 1, w->pointers[t]);
+}
+
 #define SCRIBBLE 12345.0f
 
 static void result_use(struct tr_worker *w)
@@ -294,13 +326,15 @@ static void step_turn(struct tr_worker *w)
 	} else if (w->pushed < 2) {
 		uint32_t t = w->pushed++;
 		grad_fill(w, step);
-		int rc = gp_ccore_push(w->core, t, w->grad + (t ? TR_ELEMS : 0), 1, w->pointers[t]);
+		int rc = push(w, t);
 		cr_assert_eq(rc, 0, "%s", gp_ccore_last(w->core)->text);
 	} else {
 		result_use(w);
 		if (gp_ccore_done(w->core))
 			step_end(w);
 	}
+	if (w->r->how.by_caller)
+		blocks_give(w);
 }
 
 static void init_begin(struct tr_worker *w)
@@ -310,6 +344,7 @@ static void init_begin(struct tr_worker *w)
 	cr_assert_eq(gp_ccore_init(w->core, w->pointers), 0);
 	w->pushed = 0;
 	w->took = false;
+	memset(w->encoder, 0, sizeof(w->encoder)); // what was kept back is not of this step
 	w->phase = TR_INITS;
 }
 

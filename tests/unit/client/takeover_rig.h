@@ -6,6 +6,7 @@
 #ifndef TAKEOVER_RIG_H
 #define TAKEOVER_RIG_H
 
+#include "encoder.h"
 #include "gp_ccore.h"
 
 #include <gp_engine.h>
@@ -23,7 +24,9 @@ struct tr_how {
 	uint8_t kind;
 	uint8_t atomicity;
 	uint8_t codec;
-	bool ahead; // what is committed of an open step goes to B too
+	uint32_t
+		by_caller; // workers encode themselves, and hand over so many blocks a turn; 0: not
+	bool ahead;	   // what is committed of an open step goes to B too
 	bool takes; // workers use a tensor's result as soon as it is committed, and overwrite it
 	uint32_t cores[2];
 	uint32_t workers;
@@ -52,6 +55,8 @@ struct tr_worker {
 	uint16_t port;
 	enum tr_phase phase;
 	uint32_t pushed; // tensors, of the step in hand
+	struct encoder encoder[2];
+	uint32_t given[2]; // blocks of them, where the worker encodes
 	bool met;
 	bool took;	     // tensor 0, of the step in hand
 	float was;	     // its first value
