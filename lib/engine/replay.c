@@ -170,12 +170,22 @@ static bool whole_is_legal(const struct gp_replay *r, uint32_t core, const struc
 	return x->core == j->home_core && (x->unit == WHOLE_ALL || x->unit < j->tensors_count);
 }
 
-static bool command_legal(const struct gp_replay *r, uint32_t core, const struct flight_command *x)
+static bool sender_is_legal(const struct gp_replay *r, uint8_t kind, const struct flight_command *x)
+{
+	bool of_core = x->core < r->cfg.cores_count;
+	if (kind == FLIGHT_LOST)
+		return of_core && x->type == CMD_MEMBER_LOST;
+	bool of_cores = x->type <= CMD_APPLIED || x->type == CMD_POINT_SEEN;
+	return of_cores ? of_core : x->core == UINT8_MAX;
+}
+
+static bool command_legal(
+	const struct gp_replay *r, uint32_t core, uint8_t kind, const struct flight_command *x)
 {
 	if (x->type < CMD_PART_DONE || x->type > COMMANDS_LAST || x->type == CMD_DECISION ||
 		x->type == CMD_REPLY || x->type == CMD_DONE_WITH)
 		return false;
-	if (x->core != UINT8_MAX && x->core >= r->cfg.cores_count)
+	if (!sender_is_legal(r, kind, x))
 		return false;
 	if (x->type == CMD_FACTOR || x->type == CMD_MORE)
 		return whole_is_legal(r, core, x);
@@ -193,10 +203,8 @@ static bool command_legal(const struct gp_replay *r, uint32_t core, const struct
 	if (x->type == CMD_PART_DONE) // asynchronous: of a rank
 		return x->unit < (cfg_is_async(j->cfg) ? j->cfg->workers : j->units_count);
 	if (x->type == CMD_MEASURED)
-		return j->home->whole && x->core < r->cfg.cores_count &&
-		       x->unit >= WHOLE_GRADIENT && x->unit <= WHOLE_UPDATE;
-	bool of_async = x->type == CMD_APPLIED || x->type == CMD_POINT_SEEN;
-	return !of_async || (cfg_is_async(j->cfg) && x->core < r->cfg.cores_count);
+		return j->home->whole && x->unit >= WHOLE_GRADIENT && x->unit <= WHOLE_UPDATE;
+	return (x->type != CMD_APPLIED && x->type != CMD_POINT_SEEN) || cfg_is_async(j->cfg);
 }
 
 static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_flight_record *rec)
@@ -212,7 +220,7 @@ static void command_drive(struct gp_replay *r, uint32_t core, const struct gp_fl
 		r->result.before++;
 		return;
 	}
-	if (!command_legal(r, core, &x)) {
+	if (!command_legal(r, core, rec->head.kind, &x)) {
 		differ(r, core, rec, "command %u is not legal", x.type);
 		return;
 	}

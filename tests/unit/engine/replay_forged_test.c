@@ -60,11 +60,18 @@ Test(replay_forged, commands_that_no_core_takes)
 	expect_text(&f, NULL, "as it was written");
 #define JOINED record_find(&f, home, FLIGHT_COMMAND, command_is, CMD_MEMBER_JOIN, 0)
 #define DONE   record_find(&f, home, FLIGHT_COMMAND, command_is, CMD_PART_DONE, 0)
+#define BOUND  record_find(&f, home, FLIGHT_COMMAND, command_is, CMD_BIND, 0)
 #define READY  record_find(&f, other, FLIGHT_COMMAND, command_is, CMD_JOB_READY, 0)
 	static const uint8_t types[] = {0, CMD_DECISION, CMD_REPLY, CMD_DONE_WITH, CMD_JOIN, 255};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(types); i++)
 		FORGE(&f, JOINED, struct flight_command, type, types[i], "is not legal");
 	FORGE(&f, JOINED, struct flight_command, core, 2, "is not legal");
+	// From a core what only control sends, and the reverse.
+	FORGE(&f, JOINED, struct flight_command, core, 0, "is not legal");
+	FORGE(&f, BOUND, struct flight_command, core, 0, "command 9 is not legal");
+	FORGE(&f, READY, struct flight_command, core, 0, "command 12 is not legal");
+	FORGE(&f, DONE, struct flight_command, core, UINT8_MAX, "command 1 is not legal");
+	FORGE_HEAD(&f, BOUND, head.kind, FLIGHT_LOST, "command 9 is not legal");
 	FORGE(&f, JOINED, struct flight_command, rank, 2, "is not legal");
 	FORGE(&f, JOINED, struct flight_command, session, 0xffff, "is not legal");
 	FORGE(&f, DONE, struct flight_command, unit, 1, "is not legal");
