@@ -169,6 +169,17 @@ static uint32_t nd_answer(
 	return p->l2_len + GP_INET_IP6_SIZE + ND_SIZE + ND_OPTION_SIZE;
 }
 
+// An echo request becomes its answer: addresses trade places, so that type is all that changes in
+// the sum (RFC 1624, 3). Of the two zeros the one that holds for a message of zeros too.
+static void echo_turn(uint8_t *icmp, uint8_t type)
+{
+	uint64_t asked = gp_inet_sum_finish(gp_load16(icmp));
+	icmp[0] = type;
+	uint16_t sum = (uint16_t)~gp_load16(icmp + 2);
+	sum = gp_inet_sum_finish(sum + asked + gp_load16(icmp));
+	gp_store16(icmp + 2, sum ? sum : UINT16_MAX);
+}
+
 static uint32_t echo4_answer(
 	const struct gp_inet_host *h, const struct gp_inet_packet *p, uint8_t *frame)
 {
@@ -178,9 +189,7 @@ static uint32_t echo4_answer(
 	ip[8] = TTL;
 	gp_store16(ip + 10, 0);
 	gp_store16(ip + 10, gp_inet_sum_finish(gp_inet_sum(ip, p->l3_len, 0)));
-	icmp[0] = ICMP_ECHO_REPLY;
-	gp_store16(icmp + 2, 0);
-	gp_store16(icmp + 2, gp_inet_sum_finish(gp_inet_sum(icmp, p->payload_len, 0)));
+	echo_turn(icmp, ICMP_ECHO_REPLY);
 	return p->l2_len + p->l3_len + p->payload_len;
 }
 
@@ -191,10 +200,7 @@ static uint32_t echo6_answer(
 	memcpy(ip + 24, p->peer.ip, 16);
 	memcpy(ip + 8, h->addrs[p->addr], 16);
 	ip[7] = TTL;
-	icmp[0] = ICMP6_ECHO_REPLY;
-	gp_store16(icmp + 2, 0);
-	uint64_t pseudo = pseudo_sum(ip + 8, 32, p->payload_len, PROTO_ICMP6);
-	gp_store16(icmp + 2, gp_inet_sum_finish(gp_inet_sum(icmp, p->payload_len, pseudo)));
+	echo_turn(icmp, ICMP6_ECHO_REPLY);
 	return p->l2_len + GP_INET_IP6_SIZE + p->payload_len;
 }
 

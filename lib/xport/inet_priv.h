@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Numbers of the Internet protocols and big-endian access, for inet_parse.c and inet_build.c.
+// Numbers of the Internet protocols, big-endian access and sums, for inet_*.c.
 #ifndef GP_INET_PRIV_H
 #define GP_INET_PRIV_H
 
 #include <gp_inet.h>
+#include <gp_simd.h>
 
 #define TYPE_IP4  0x0800
 #define TYPE_ARP  0x0806
@@ -30,6 +31,14 @@
 #define ND_OPTION_SOURCE 1
 #define ND_OPTION_TARGET 2
 #define ND_HOP_LIMIT	 255
+
+// The sum of `lines` times INET_SUM_LINE bytes added to `sum`: gp_inet_sum's loop, one for each
+// instruction set, all with the same result once it is finished.
+#define INET_SUM_LINE 64
+typedef uint64_t inet_sum_lines(const uint8_t *p, uint32_t lines, uint64_t sum);
+inet_sum_lines inet_sum_lines_avx2, inet_sum_lines_avx512;
+// For tests; without it the widest that the CPU has is taken. -ENOTSUP: it has not.
+int inet_sum_select(enum gp_simd_level level) GP_MUST_CHECK;
 
 static inline uint16_t be16(const uint8_t *p)
 {

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "inet_frames.h"
+#include "inet_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,6 +237,43 @@ Test(inet, echo_is_answered)
 		expect(&asked, GP_INET_ICMP_CHECKSUM, "flipped");
 		memcpy(b.data, our_mac, 6);
 		expect(&b, GP_INET_OTHER_IP, "the answer itself");
+	}
+}
+
+// Lengths, beginnings and bytes of every kind against the sum as RFC 1071 has it.
+Test(inet, sums_are_the_same_with_every_instruction_set)
+{
+	static uint8_t bytes[2048 + 64];
+	for (int level = 0; level < GP_SIMD_LEVELS; level++) {
+		if (inet_sum_select((enum gp_simd_level)level) != 0)
+			continue;
+		for (uint32_t k = 0; k < 3; k++) {
+			for (uint32_t i = 0; i < sizeof(bytes); i++)
+				bytes[i] = k == 0 ? 0xff : (uint8_t)(i * 167 + k * (i >> 8));
+			for (uint32_t len = 0; len <= 2048; len++) {
+				const uint8_t *p = bytes + len % 64;
+				uint16_t sum = gp_inet_sum_finish(gp_inet_sum(p, len, 77 * k));
+				cr_assert_eq(__builtin_bswap16(sum),
+					textbook_sum(p, len, __builtin_bswap16((uint16_t)(77 * k))),
+					"level %d, %u bytes", level, len);
+			}
+		}
+	}
+}
+
+// A long one, and one of nothing but zeros, whose sum has two forms.
+Test(inet, answers_to_echo_have_right_sums)
+{
+	for (uint32_t zeros = 0; zeros < 2; zeros++) {
+		struct bytes b;
+		make_echo(&b, false, 1400);
+		if (zeros) {
+			memset(b.data + 36, 0, 1406);
+			put16(b.data + 36, textbook_sum(b.data + 34, 1408, 0));
+		}
+		answer(&b, GP_INET_ECHO_ANSWERED);
+		cr_assert_eq(textbook_sum(b.data + 34, 1408, 0), 0, "zeros %u", zeros);
+		cr_assert_eq(gp_inet_sum_finish(gp_inet_sum(b.data + 34, 1408, 0)), 0);
 	}
 }
 
