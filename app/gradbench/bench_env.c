@@ -13,19 +13,18 @@
 #define PINGPONG_TRIPS 20000
 #define PINGPONG_SPINS 200000000u // by then the partner has no CPU
 
-static void pin(int cpu)
+static cpu_set_t only(int cpu)
 {
 	cpu_set_t set;
 	CPU_ZERO(&set);
 	CPU_SET((size_t)cpu, &set);
-	(void)sched_setaffinity(0, sizeof(set), &set);
+	return set;
 }
 
 // ---- ping-pong
 
 struct pingpong {
 	GP_ALIGNED(GP_CACHE_LINE) _Atomic uint32_t ball;
-	GP_ALIGNED(GP_CACHE_LINE) int cpu;
 };
 
 // Waits for the value; false when it never comes.
@@ -40,7 +39,6 @@ static bool ball_wait(struct pingpong *p, uint32_t value)
 static void *partner(void *arg)
 {
 	struct pingpong *p = arg;
-	pin(p->cpu);
 	for (uint32_t i = 0; i < PINGPONG_TRIPS && ball_wait(p, 2 * i + 1); i++)
 		atomic_store_explicit(&p->ball, 2 * i + 2, memory_order_release);
 	return NULL;
@@ -52,11 +50,27 @@ static int other_cpu(int cpu)
 	return n < 2 ? -1 : cpu == 0 ? 1 : 0;
 }
 
+// Begins on its CPU: before a thread of a real-time class on the CPU of its maker it would not run.
+static int partner_create(pthread_t *t, struct pingpong *p, int cpu)
+{
+	cpu_set_t set = only(cpu);
+	pthread_attr_t attr;
+	int rc = pthread_attr_init(&attr);
+	if (rc != 0)
+		return rc;
+	rc = pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	if (rc == 0)
+		rc = pthread_create(t, &attr, partner, p);
+	pthread_attr_destroy(&attr);
+	return rc;
+}
+
 double bench_pingpong_ns(void)
 {
-	struct pingpong p = {.cpu = other_cpu(sched_getcpu())};
+	struct pingpong p = {0};
+	int cpu = other_cpu(sched_getcpu());
 	pthread_t t;
-	if (p.cpu < 0 || pthread_create(&t, NULL, partner, &p) != 0)
+	if (cpu < 0 || partner_create(&t, &p, cpu) != 0)
 		return 0;
 	uint64_t from = bench_wall_ns(), best = UINT64_MAX, last = from;
 	bool ok = true;
@@ -121,7 +135,8 @@ static uint64_t process_ns(void)
 void bench_env_begin(struct bench_env *e, int cpu)
 {
 	*e = (struct bench_env){.cpu = cpu >= 0 ? cpu : sched_getcpu()};
-	pin(e->cpu);
+	cpu_set_t set = only(e->cpu);
+	(void)sched_setaffinity(0, sizeof(set), &set);
 	model_read(e->model, sizeof(e->model));
 	e->pingpong_ns[0] = bench_pingpong_ns();
 	struct ticks t = ticks_read();
