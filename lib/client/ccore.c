@@ -102,6 +102,7 @@ static void session_rx(struct gp_ccore *c, struct cc_lane *l, const struct gp_ms
 	if (m->h.packet != 0) { // what the server's control side sends knows neither
 		l->credit = GP_MIN(m->h.credit, (l->ring_mask + 1) / RING_CREDITS);
 		cc_decision_seen(c, m->h.decision);
+		cc_pull_heard(l, m->h.packet);
 	}
 	if (m->ack) {
 		struct gp_ack a;

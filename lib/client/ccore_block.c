@@ -110,8 +110,7 @@ void cc_lane_rewind(struct gp_ccore *c, struct cc_lane *l)
 	l->busy_from = 0;
 	l->busy_until = 0;
 	l->busy_wait = 0;
-	l->result_high = 0;
-	l->asked = 0;
+	cc_results_rewind(l);
 	l->pull_at = c->now;
 	l->pull_backoff = 0;
 }

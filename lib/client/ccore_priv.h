@@ -152,6 +152,8 @@ void cc_nack(struct gp_ccore *c, struct cc_lane *l, const struct gp_msg *m);
 // ccore_pull.c
 uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l);
 void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place);
+void cc_pull_heard(struct cc_lane *l, uint64_t packet);
+void cc_results_rewind(struct cc_lane *l);
 void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r);
 
 // ccore_read.c: steps and reads of asynchronous jobs

@@ -6,6 +6,7 @@
 
 #define LATER	     (1 * MS) // no frame was free
 #define PULL_GAP_MIN (1 * MS)
+#define GAP_PLACES   8 // results that a packet may have brought
 
 struct wanted {
 	uint32_t from; // places
@@ -88,6 +89,12 @@ static int pull_send(struct gp_ccore *c, struct cc_lane *l, const struct wanted 
 	return (int)blocks;
 }
 
+// Between two questions for the lowest place.
+static uint64_t gap_of(const struct cc_lane *l)
+{
+	return GP_MAX(2 * l->rtt.srtt, PULL_GAP_MIN);
+}
+
 // The next time: at once more patient while nothing comes.
 static void backoff(struct gp_ccore *c, struct cc_lane *l)
 {
@@ -128,12 +135,75 @@ static uint64_t repair_tick(struct gp_ccore *c, struct cc_lane *l)
 	return l->pull_at;
 }
 
+// ---- what a gap in the core's packet numbers shows: each place is asked for once, at once
+
+void cc_results_rewind(struct cc_lane *l)
+{
+	l->result_high = 0;
+	l->asked = 0;
+	l->gap_end = 0;
+	l->hole_next = 0;
+	l->hole_from = 0;
+}
+
+void cc_pull_heard(struct cc_lane *l, uint64_t packet)
+{
+	if (packet <= l->rx_high)
+		return;
+	uint64_t missing = l->rx_high > 0 ? packet - l->rx_high - 1 : 0;
+	l->rx_high = packet;
+	if (missing > 0)
+		l->gap_end = (uint32_t)GP_MIN(
+			l->result_high + GAP_PLACES * GP_MIN(missing, l->places) + 1, l->places);
+}
+
+static void holes_look(const struct gp_ccore *c, struct cc_lane *l)
+{
+	bool due = l->hole_from < l->hole_next;
+	uint32_t p = GP_MAX(l->hole_next, l->low);
+	for (; p < l->gap_end && p + HOLE_PLACES <= l->result_high; p++) {
+		if (due || !is_wanted(c, l, p))
+			continue;
+		due = true;
+		l->hole_from = p;
+	}
+	l->hole_next = p;
+	if (!due)
+		l->hole_from = p;
+}
+
+// Four times in a round trip at most, so that neighbours go together.
+static uint64_t holes_tick(struct gp_ccore *c, struct cc_lane *l)
+{
+	if (is_bulk(c) || l->hole_from == l->hole_next)
+		return GP_CCORE_NEVER;
+	uint64_t at = l->hole_last + l->rtt.srtt / 4;
+	if (c->now < at)
+		return at;
+	const struct wanted w = {.from = l->hole_from,
+		.end = l->hole_next,
+		.blocks_max = REPAIR_BLOCKS_MAX,
+		.run_max = 1};
+	int asked = pull_send(c, l, &w);
+	if (asked < 0)
+		return c->now + LATER;
+	c->stats.retransmits += asked > 0;
+	l->hole_last = c->now;
+	if (l->hole_from <= l->low && asked > 0) { // as if it had been its turn
+		l->pull_last = c->now;
+		l->pull_at = GP_MAX(l->pull_at, c->now + gap_of(l));
+	}
+	l->hole_from = l->hole_next;
+	return GP_CCORE_NEVER;
+}
+
 uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l)
 {
 	if (l->waiting == 0 || c->generation_wanted || c->read.open || cc_results_later(c))
 		return GP_CCORE_NEVER;
+	uint64_t holes_at = holes_tick(c, l);
 	if (c->now < l->pull_at)
-		return l->pull_at;
+		return GP_MIN(l->pull_at, holes_at);
 	return is_bulk(c) ? bulk_tick(c, l) : repair_tick(c, l);
 }
 
@@ -147,8 +217,7 @@ static bool hole_seen(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
 	cc_low_advance(c, l);
 	if (l->low + HOLE_PLACES > l->result_high || !is_wanted(c, l, l->low))
 		return false;
-	uint64_t gap = GP_MAX(2 * l->rtt.srtt, PULL_GAP_MIN);
-	l->pull_at = GP_MIN(l->pull_at, GP_MAX(l->pull_last + gap, c->now));
+	l->pull_at = GP_MIN(l->pull_at, GP_MAX(l->pull_last + gap_of(l), c->now));
 	return true;
 }
 
@@ -165,6 +234,7 @@ void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place)
 	}
 	if (!hole_seen(c, l, place) && l->waiting > 0)
 		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
+	holes_look(c, l);
 }
 
 // An asynchronous job reads another one: true when that is so.

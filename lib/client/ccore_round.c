@@ -367,8 +367,7 @@ static void blocks_void(struct gp_ccore *c, bool gives)
 	for (uint32_t i = 0; i < c->lanes_count; i++) {
 		struct cc_lane *l = &c->lanes[i];
 		l->low = 0;
-		l->result_high = 0;
-		l->asked = 0;
+		cc_results_rewind(l);
 		l->busy_until = 0;
 		l->pull_at = c->now + 2 * cc_rtt_rto(&l->rtt);
 		cc_low_advance(c, l);

@@ -131,7 +131,12 @@ struct cc_lane {
 	// results awaited
 	uint32_t waiting;     // blocks in CC_ACCEPTED
 	uint32_t result_high; // highest place with a result
-	uint32_t asked;	      // bulk pull: blocks asked for and not yet here
+	uint64_t rx_high;     // highest packet number of the core
+	uint32_t gap_end;     // below it a result may be in a packet that did not come
+	uint32_t hole_next; // places below were looked at; those from hole_from are to be asked for
+	uint32_t hole_from;
+	uint64_t hole_last;
+	uint32_t asked; // bulk pull: blocks asked for and not yet here
 	uint64_t pull_at;
 	uint64_t pull_last;
 	uint64_t pull_backoff;

@@ -200,6 +200,70 @@ Test(loss, a_lost_result_is_pulled)
 	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0);
 }
 
+static void results(uint32_t first, uint32_t last)
+{
+	for (uint32_t b = first; b <= last; b++)
+		fx_result(&f, b, 1, 1, true, 1);
+	fx_tick(&f, 100 * US);
+}
+
+// One question: for that block alone.
+static void expect_question(uint32_t block)
+{
+	struct gp_msg m;
+	struct gp_section s;
+	(void)fx_next(&f, GP_WIRE_PULL, &m);
+	gp_wire_get_section(&m, 0, &s);
+	cr_assert_eq(m.h.sections, 1);
+	cr_assert_eq(s.block, block);
+	cr_assert_eq(s.run, 1);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0);
+}
+
+static void all_accepted(void)
+{
+	uint64_t pn = first_push();
+	fx_ack(&f, pn + 7, 0x7f, true);
+	fx_tick(&f, 10 * MS);
+	fx_ack(&f, pn + 9, 0x1ff, true);
+	fx_tick(&f, 10 * MS);
+	f.core->lanes[0].rtt.srtt = 100 * US;
+	fx_skip(&f);
+}
+
+Test(loss, each_result_that_a_gap_shows_is_asked_for_at_once)
+{
+	all_accepted();
+	f.server_packet++;
+	results(1, 3);
+	expect_question(0);
+	f.server_packet++;
+	results(5, 7);
+	expect_question(4);
+	// Again only with the lowest one's turn.
+	fx_tick(&f, 100 * US);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0);
+	results(8, 8);
+	fx_tick(&f, 1 * MS);
+	struct gp_msg m;
+	(void)fx_next(&f, GP_WIRE_PULL, &m);
+	cr_assert_geq(m.h.sections, 2);
+}
+
+Test(loss, what_comes_in_another_order_is_not_asked_for_at_once)
+{
+	struct gp_msg m;
+	all_accepted();
+	results(1, 3);
+	fx_tick(&f, 1 * MS); // the lowest one's turn
+	(void)fx_next(&f, GP_WIRE_PULL, &m);
+	results(5, 9);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0);
+	results(4, 4);
+	fx_tick(&f, 100 * US);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PULL), 0);
+}
+
 Test(loss, busy_takes_back_what_was_not_admitted)
 {
 	uint8_t body[8];
