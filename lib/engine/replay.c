@@ -493,7 +493,10 @@ static void control_run(struct gp_replay *r, uint64_t now)
 
 static void missing_say(struct gp_replay *r, const struct gp_job_config *cfg, uint32_t core)
 {
-	if (!replay_job_is_kept(r, cfg->id))
+	if (replay_job_evicts(cfg))
+		snprintf(r->result.missing, sizeof(r->result.missing),
+			"job %s evicts rows: which ones went when is not in a dump", cfg->name);
+	else if (!replay_job_is_kept(r, cfg->id))
 		snprintf(r->result.missing, sizeof(r->result.missing),
 			"job %s is of tables: only with whole datagrams (recorder.mode payloads)",
 			cfg->name);

@@ -108,11 +108,21 @@ static int engine_make(struct gp_replay *r)
 	return gp_engine_create(&r->e, &r->cfg, xports);
 }
 
+// Which rows go hangs on the places that a secret gives them, and on how often a core looked at its
+// tables while nothing came: neither is recorded.
+bool replay_job_evicts(const struct gp_job_config *cfg)
+{
+	bool evicts = false;
+	for (uint32_t i = 0; cfg_embeds(cfg) && i < cfg->tables_count; i++)
+		evicts |= cfg->tables[i].eviction != GP_ROWS_EVICT_NONE;
+	return evicts;
+}
+
 // Of pushed rows only their bytes tell which they are: headers are not enough.
 bool replay_job_is_kept(const struct gp_replay *r, uint32_t id)
 {
 	const struct gp_job_config *cfg = &r->e->jobs_cfg[r->e->job_idx[id]];
-	return r->node.payloads || !cfg_embeds(cfg);
+	return !cfg_embeds(cfg) || (r->node.payloads && !replay_job_evicts(cfg));
 }
 
 static void cores_begin(struct gp_replay *r, const struct gp_flight_file *f)

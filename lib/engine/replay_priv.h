@@ -68,8 +68,9 @@ struct gp_replay {
 void replay_ring_step(struct replay_ring *ring);
 uint64_t replay_core_time(const struct replay_core *rc); // of its next record, UINT64_MAX: none
 
-// replay_begin.c: whether the dump has enough of this job's datagrams; it has a layout
+// replay_begin.c: whether the dump has enough of this job; it has a layout
 bool replay_job_is_kept(const struct gp_replay *r, uint32_t id);
+bool replay_job_evicts(const struct gp_job_config *cfg);
 
 // replay_guard.c
 void *replay_take(void *arg, size_t size);

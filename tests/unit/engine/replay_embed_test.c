@@ -93,10 +93,9 @@ Test(replay_embed, on_three_cores)
 	again(3);
 }
 
-// Of rows only their bytes tell which they are: without those the job is left out, by name.
-Test(replay_embed, headers_are_not_enough)
+// A commit, then a replay that leaves the job out.
+static void left_out(struct rig *r, const char *why)
 {
-	struct rig *r = rig_recorded(1, false);
 	uint64_t ids[20];
 	embed_up(r);
 	for (uint32_t i = 0; i < 20; i++)
@@ -110,8 +109,23 @@ Test(replay_embed, headers_are_not_enough)
 	struct forged out = forge_replay(&f);
 	cr_assert(out.rc == 0 && !out.x.differs, "%s", out.text);
 	cr_assert_eq(out.x.datagrams, 0);
-	cr_assert(strstr(out.x.missing, "job job is of tables: only with whole datagrams"), "%s",
-		out.x.missing);
+	cr_assert(strstr(out.x.missing, why), "%s", out.x.missing);
 	forge_free(&f);
 	rig_free_busy(r);
+}
+
+// Of rows only their bytes tell which they are: without those the job is left out, by name.
+Test(replay_embed, headers_are_not_enough)
+{
+	left_out(rig_recorded(1, false), "job job is of tables: only with whole datagrams");
+}
+
+// Which rows go when is not in a dump.
+Test(replay_embed, what_evicts_is_left_out)
+{
+	struct rig *r = rig_recorded(1, true);
+	struct gp_job_table *t = &r->jobs[0].tables[NARROW];
+	t->eviction = GP_ROWS_EVICT_AGE;
+	t->evict_after = 2;
+	left_out(r, "job job evicts rows");
 }
