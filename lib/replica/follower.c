@@ -14,6 +14,7 @@ struct gp_follower {
 	bool holds_due;
 	bool fed;	   // what comes answers our last holds
 	uint64_t dirty;	   // bit id - 1: held has to be told
+	uint64_t settling; // the same: rows of its last cut are not all in their places
 	uint64_t promised; // the same: acknowledged as backup
 	struct base begun; // a base whose tensors are coming
 	struct gp_image_tensor *tensors;
@@ -32,6 +33,8 @@ int gp_follower_create(struct gp_follower **out, const struct gp_follower_opts *
 	if (!f)
 		return -ENOMEM;
 	f->opts = *opts;
+	if (f->opts.rows_max == 0)
+		f->opts.rows_max = GP_FOLLOWER_ROWS_DEFAULT;
 	*out = f;
 	return 0;
 }
@@ -82,7 +85,7 @@ void gp_follower_reset(struct gp_follower *f)
 	while (gp_image_at(f->opts.image, 0, &v))
 		gp_image_drop(f->opts.image, v.id);
 	f->diverged = f->diverged_due = false;
-	f->promised = 0;
+	f->promised = f->settling = 0;
 	holds_ask(f);
 }
 
@@ -167,6 +170,18 @@ static bool cut_note(struct gp_follower *f, uint16_t id)
 	f->digests += v.kind == GP_KIND_EMBED && v.digested;
 	held_note(f, id);
 	return false;
+}
+
+// Rows of the last cut take their places: so many in a turn, then it counts as any. Nothing more is
+// taken meanwhile. False: the tables are not what they should be.
+static bool cut_settle(struct gp_follower *f, uint16_t id)
+{
+	if (gp_image_settle(f->opts.image, id, f->opts.rows_max)) {
+		f->settling |= held_bit(id);
+		return true;
+	}
+	f->settling &= ~held_bit(id);
+	return !cut_note(f, id);
 }
 
 static int take_base(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)
@@ -301,7 +316,7 @@ static int take_decisions(
 		if (gp_image_decide(f->opts.image, id, &d, &why) != 0)
 			return image_error(&why, err);
 		f->decisions++;
-		if (cut_note(f, id))
+		if (!cut_settle(f, id))
 			break;
 	}
 	return 0;
@@ -532,7 +547,7 @@ static void epoch_note(struct gp_follower *f)
 		return;
 	f->epoch_told = epoch;
 	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &v); i++)
-		if (v.based)
+		if (v.based && !v.settling)
 			held_note(f, v.id);
 }
 
@@ -541,12 +556,19 @@ bool follower_is_whole(const struct gp_follower *f)
 	struct gp_image_view v;
 	bool whole = f->fed && !f->diverged && !f->tensors;
 	for (uint32_t i = 0; whole && gp_image_at(f->opts.image, i, &v); i++)
-		whole = (v.based || v.point.base == 0) && !v.renewed;
+		whole = (v.based || v.point.base == 0) && !v.renewed && !v.settling;
 	return whole;
+}
+
+bool gp_follower_goes_on(const struct gp_follower *f)
+{
+	return f->settling != 0 && !f->diverged;
 }
 
 void follower_turn(struct gp_follower *f)
 {
+	if (gp_follower_goes_on(f))
+		(void)cut_settle(f, (uint16_t)(__builtin_ctzll(f->settling) + 1));
 	if (f->diverged_due)
 		diverged_write(f);
 	if (f->diverged || (f->holds_due && !holds_write(f)) || !f->fed)

@@ -12,6 +12,9 @@
 // good: nothing more is taken or acknowledged, the owner and the primary are told job and
 // generation, and only gp_follower_reset, which forgets the image, begins anew.
 //
+// Of a cut of tables, which may have brought millions of rows, a turn puts so many in their places;
+// until all are it takes nothing more from the stream, and acknowledges the cut then.
+//
 // For a takeover: take it off its stream, drop it, go on with the image (gp_image_restore).
 //
 // Owner and threads: whoever created it; one at a time. No clock. Memory: its object; the image is
@@ -22,8 +25,12 @@
 #include <gp_image.h>
 #include <gp_stream.h>
 
+#define GP_FOLLOWER_ROWS_DEFAULT 8192 // some 1 ms
+
 struct gp_follower_opts {
 	struct gp_image *image;
+	uint32_t rows_max; // of a cut, that one turn puts in their places; 0:
+			   // GP_FOLLOWER_ROWS_DEFAULT
 	void *arg;
 	// The generation differs from the primary's. NULL: not told.
 	void (*diverged)(void *arg, uint16_t id, uint32_t step, uint64_t ours, uint64_t theirs);
@@ -36,6 +43,9 @@ void gp_follower_destroy(struct gp_follower *f); // takes NULL; the stream must 
 void gp_follower_epoch(struct gp_follower *f, uint32_t epoch);
 // Forgets the image; asks for bases.
 void gp_follower_reset(struct gp_follower *f);
+// It ended its turn before a cut was settled: give it another one (gp_stream_turn), and then the
+// input that it did not take.
+bool gp_follower_goes_on(const struct gp_follower *f);
 
 struct gp_follower_view {
 	bool connected; // a stream feeds it

@@ -206,9 +206,15 @@ int gp_image_tally(struct gp_image *m, const struct gp_image_tally *x,
 // Whether its tables differ from what the primary said of the last cut (point.digest_every not 0).
 bool gp_image_differs(
 	const struct gp_image *m, uint16_t id, uint64_t *ours, uint64_t *theirs) GP_MUST_CHECK;
-// The next decision. One that the image has already is ignored.
+// The next decision. One that the image has already is ignored. Of a cut with rows all counts at
+// once, but the rows take their places with gp_image_settle.
 int gp_image_decide(struct gp_image *m, uint16_t id, const struct gp_decision *d,
 	struct gp_image_error *err) GP_MUST_CHECK;
+
+// Of the rows that the last cut brought, `rows` take their places. True: there are more. Whatever
+// else is told of the job, or asked of its rows, settles the rest before: this call is for who has
+// more to do than to wait for millions of them.
+bool gp_image_settle(struct gp_image *m, uint16_t id, uint32_t rows) GP_MUST_CHECK;
 
 // The chain of decisions: equal numbers with equal chains had the same history since the base.
 uint64_t gp_image_chain(uint64_t before, const struct gp_decision *d);
@@ -220,8 +226,9 @@ struct gp_image_view {
 	const char *name;
 	uint8_t kind;
 	uint8_t atomicity;
-	bool based;		     // its base is complete: the rest counts
-	bool renewed;		     // another one is made beside it
+	bool based;    // its base is complete: the rest counts
+	bool renewed;  // another one is made beside it
+	bool settling; // rows of the last cut are not in their places yet, nor in the digest
 	struct gp_image_point point; // now: decision, chain and view move
 	uint32_t generation;	     // committed in all units, GP_IMAGE_NONE: nothing
 	uint32_t units_count;

@@ -105,7 +105,9 @@ void gp_stream_close(struct gp_stream *s);
 int gp_stream_frame_size(
 	const uint8_t *data, size_t len, size_t *size, struct gp_stream_error *err) GP_MUST_CHECK;
 // Takes whole frames from `data`; *used bytes are done with, the rest has to come again with what
-// follows it.
+// follows it. While it pauses it takes none: the follower has more to do than one turn may
+// (gp_follower_goes_on). After the turn that ends it, what has come has to be given again.
+bool gp_stream_pauses(const struct gp_stream *s);
 int gp_stream_input(struct gp_stream *s, const uint8_t *data, size_t len, size_t *used,
 	struct gp_stream_error *err) GP_MUST_CHECK;
 // Writes what is due: data of the feeder, acknowledgements of the follower. After every input, when

@@ -103,9 +103,11 @@ struct image_job *image_known(const struct gp_image *m, uint16_t id, struct gp_i
 {
 	struct image_job *j = image_find(m, id);
 	if (j && j->next)
-		return j->next;
-	if (j && j->lacking != LACKING_ALL)
+		j = j->next;
+	if (j && j->lacking != LACKING_ALL) {
+		(void)image_rows_settle(j, UINT32_MAX); // what is told now comes after that
 		return j;
+	}
 	image_fail(err, -EPROTO, "job %u has no base", id);
 	return NULL;
 }
@@ -311,6 +313,7 @@ static void job_view(const struct image_job *j, struct gp_image_view *v)
 		.atomicity = l->atomicity,
 		.based = j->based,
 		.renewed = j->next != NULL,
+		.settling = j->settling,
 		.point = j->point,
 		.generation = j->generation,
 		.units_count = l->units_count,

@@ -37,7 +37,8 @@ struct image_table {
 	uint32_t free; // list of slots
 	uint32_t count;
 	uint32_t staged_count;
-	uint64_t digest; // sum over its rows
+	uint32_t settled; // of these, in their places
+	uint64_t digest;  // sum over its rows
 	uint64_t key;
 	uint32_t *index; // slot + 1, 0: none
 	struct image_row *heads;
@@ -83,6 +84,7 @@ struct image_job {
 	struct image_tally tallies[2]; // as ranks
 	uint32_t rows_came;	       // of the base
 	uint32_t rows_staged;	       // of the next cut
+	bool settling;		       // rows of the last cut are not all in their places
 	bool differs;		       // from the primary, in `generation`
 	uint64_t digest_theirs;
 	float *planes[2][GP_IMAGE_ARRAYS_MAX];
@@ -123,7 +125,10 @@ void image_rows_begin(struct image_job *j);
 // All rows of the cut or base are here, and their sum: 0, or what lacks.
 int image_rows_check(const struct image_job *j, uint32_t generation, bool base,
 	struct gp_image_error *err) GP_MUST_CHECK;
+// What is staged counts from now on, and takes its places with image_rows_settle: at most `rows` of
+// them. True: there are more. Whoever looks at rows, or tells more, has all of them settled before.
 void image_rows_commit(struct image_job *j);
+bool image_rows_settle(struct image_job *j, uint32_t rows);
 void image_rows_compare(struct image_job *j);
 void image_rows_restore(struct image_job *j, uint32_t t, struct gp_restore_tensor *out);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Tables of rows in the image. Rows of the next cut are staged beside those that count, and take
-// their places with the cut's decision, in time proportional to how many they are. Rows of a base
-// count at once: until it is complete nobody goes on from it.
+// Tables of rows in the image. Rows of the next cut are staged beside those that count. With the
+// cut's decision they count, and then take their places, some at a time, since they can be millions
+// (`settling`): nobody sees the tables between. Rows of a base count at once: until it is complete
+// nobody goes on from it.
 //
 // A table is an array of row slots with a hash of ids (linear probing, holes are closed). What a
 // slot's row adds to the table's digest is kept with it.
@@ -13,6 +14,7 @@
 
 #define SLOT_NONE UINT32_MAX
 #define HEAD_SIZE IMAGE_ROW_HEAD_SIZE
+#define AHEAD	  16 // rows whose place in the index is on its way
 
 struct image_row {
 	uint64_t id;
@@ -58,15 +60,16 @@ void image_rows_begin(struct image_job *j)
 {
 	for (uint32_t i = 0; layout_embeds(&j->layout) && i < j->layout.tensors_count; i++) {
 		struct image_table *t = &j->tables[i];
-		memset(t->index, 0, sizeof(uint32_t) * ((size_t)t->mask + 1));
-		t->used = t->count = t->staged_count = 0;
+		if (t->used > 0) // else it is zeros, and its pages need not be touched
+			memset(t->index, 0, sizeof(uint32_t) * ((size_t)t->mask + 1));
+		t->used = t->count = t->staged_count = t->settled = 0;
 		t->free = SLOT_NONE;
 		t->digest = 0;
 		t->key = gp_rows_mix(j->point.base + i);
 	}
 	j->rows_came = j->rows_staged = 0;
 	j->tallies[0].generation = j->tallies[1].generation = GP_IMAGE_NONE;
-	j->differs = false;
+	j->differs = j->settling = false;
 }
 
 // ---- the hash
@@ -294,18 +297,70 @@ int image_rows_check(
 
 void image_rows_commit(struct image_job *j)
 {
-	for (uint32_t i = 0; layout_embeds(&j->layout) && i < j->layout.tensors_count; i++) {
-		struct image_table *t = &j->tables[i];
-		for (uint32_t k = 0; k < t->staged_count; k++) {
-			const struct image_staged *s = &t->staged[k];
-			if (s->slot == SLOT_NONE)
-				row_drop(t, s->id);
-			else
-				row_show(t, s->slot);
-		}
-		t->staged_count = 0;
-	}
 	j->rows_staged = 0;
+	j->settling = layout_embeds(&j->layout);
+}
+
+static void staged_ahead(const struct image_table *t, uint32_t k)
+{
+	if (k + AHEAD < t->staged_count)
+		__builtin_prefetch(&t->index[home_of(t, t->staged[k + AHEAD].id)], 1);
+	if (k + AHEAD / 2 >= t->staged_count)
+		return;
+	uint32_t slot = t->index[home_of(t, t->staged[k + AHEAD / 2].id)];
+	if (slot != 0)
+		__builtin_prefetch(&t->heads[slot - 1], 1);
+}
+
+// Returns how many more may follow.
+static uint32_t table_settle(struct image_table *t, uint32_t rows)
+{
+	uint32_t first = t->settled, end = first + GP_MIN(rows, t->staged_count - first);
+	for (uint32_t k = first; k < end; k++) {
+		const struct image_staged *s = &t->staged[k];
+		staged_ahead(t, k);
+		if (s->slot == SLOT_NONE)
+			row_drop(t, s->id);
+		else
+			row_show(t, s->slot);
+	}
+	t->settled = end;
+	return rows - (end - first);
+}
+
+bool image_rows_settle(struct image_job *j, uint32_t rows)
+{
+	bool all = true;
+	if (!j->settling)
+		return false;
+	for (uint32_t i = 0; i < j->layout.tensors_count; i++) {
+		struct image_table *t = &j->tables[i];
+		rows = table_settle(t, rows);
+		all &= t->settled == t->staged_count;
+	}
+	if (!all)
+		return true;
+	for (uint32_t i = 0; i < j->layout.tensors_count; i++)
+		j->tables[i].staged_count = j->tables[i].settled = 0;
+	j->settling = false;
+	if (j->based)
+		image_rows_compare(j);
+	return false;
+}
+
+static void settle_all(struct image_job *j)
+{
+	bool more = image_rows_settle(j, UINT32_MAX);
+	GP_ASSERT(!more);
+}
+
+bool gp_image_settle(struct gp_image *m, uint16_t id, uint32_t rows)
+{
+	struct image_job *j = image_find(m, id);
+	bool more = j && image_rows_settle(j, rows);
+	if (j && j->next)
+		more |= image_rows_settle(j->next, rows);
+	return more;
 }
 
 // After tallies were turned.
@@ -331,7 +386,9 @@ void image_rows_compare(struct image_job *j)
 
 bool gp_image_differs(const struct gp_image *m, uint16_t id, uint64_t *ours, uint64_t *theirs)
 {
-	const struct image_job *j = image_find(m, id);
+	struct image_job *j = image_find(m, id);
+	if (j)
+		settle_all(j);
 	if (!j || !j->differs)
 		return false;
 	*ours = j->digest;
@@ -344,9 +401,10 @@ bool gp_image_differs(const struct gp_image *m, uint16_t id, uint64_t *ours, uin
 static uint32_t slot_of(const struct gp_image *m, uint16_t id, uint32_t table, uint64_t row,
 	const struct image_table **t)
 {
-	const struct image_job *j = image_find(m, id);
+	struct image_job *j = image_find(m, id);
 	if (!j || !layout_embeds(&j->layout) || table >= j->layout.tensors_count)
 		return SLOT_NONE;
+	settle_all(j);
 	*t = &j->tables[table];
 	uint32_t at = (*t)->index[index_seek(*t, row)];
 	return at == 0 ? SLOT_NONE : at - 1;
@@ -365,8 +423,10 @@ const float *gp_image_row(
 
 uint64_t gp_image_rows_count(const struct gp_image *m, uint16_t id, uint32_t table)
 {
-	const struct image_job *j = image_find(m, id);
+	struct image_job *j = image_find(m, id);
 	bool any = j && layout_embeds(&j->layout) && table < j->layout.tensors_count;
+	if (any)
+		settle_all(j);
 	return any ? j->tables[table].count : 0;
 }
 

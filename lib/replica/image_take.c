@@ -281,6 +281,7 @@ int gp_image_restore(struct gp_image *m, uint16_t id, struct gp_restore *out)
 	if (!j || !j->based || (!layout_has(&j->layout, j->generation) && j->units_ahead == 0))
 		return -ENOENT;
 	const struct layout *l = &j->layout;
+	(void)image_rows_settle(j, UINT32_MAX);
 	struct layout_at at = layout_seek(l, 0);
 	for (; l->ranks == 0 && at.block < l->blocks_count; layout_next(l, &at))
 		j->ahead[at.block] = j->committed[layout_unit(l, &at)] != j->generation;

@@ -93,7 +93,8 @@ size_t link_out_max(const struct gp_link *l)
 bool link_goes_on(const struct conn *c)
 {
 	const struct gp_link *l = c->link;
-	return c == l->active && l->feeder && gp_feeder_goes_on(l->feeder);
+	bool feeds = c == l->active && l->feeder && gp_feeder_goes_on(l->feeder);
+	return feeds || gp_stream_pauses(c->stream);
 }
 
 static void heard(struct gp_link *l)
@@ -345,6 +346,7 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 	uint64_t elsewhere = l->opts.heard_ns ? l->opts.heard_ns(l->opts.arg) : UINT64_MAX;
 	// Who did not run himself cannot blame the peer before he has looked.
 	bool paused = now - l->beat_at > limit / 2 + l->opts.heartbeat_ms * NS_PER_MS;
+	paused |= l->active && gp_stream_pauses(l->active->stream);
 	if (silent < limit || paused) {
 		timer_set(l, l->silence,
 			silent < limit ? limit - silent : l->opts.heartbeat_ms * NS_PER_MS);

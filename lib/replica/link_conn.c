@@ -83,39 +83,7 @@ static void sink_commit(void *arg, size_t len)
 		plain_write(c);
 }
 
-// There is more to write than a turn may.
-static void turn_again(struct conn *c)
-{
-	if (c->bev)
-		bufferevent_trigger(
-			c->bev, EV_WRITE, BEV_OPT_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
-	else if (event_add(c->writable, NULL) != 0)
-		conn_fail(c, -ENOMEM, "no memory for an event");
-}
-
-void conn_turn(struct conn *c)
-{
-	struct gp_stream_error err;
-	if (!c->open || c->failed || c->turning)
-		return;
-	// Callbacks may ask for a turn: it is this one.
-	c->turning = true;
-	c->turn_bytes = 0;
-	conn_check(c, gp_stream_turn(c->stream, &err), &err);
-	bool more = link_goes_on(c);
-	if (!c->bev && !c->failed) {
-		plain_write(c);
-		if (c->write_error != 0)
-			conn_fail(
-				c, c->write_error, "sending: %s", strerrordesc_np(-c->write_error));
-		more |= c->queue.len > 0 || c->turn_bytes >= link_out_max(c->link);
-	}
-	if (!c->failed && more)
-		turn_again(c);
-	c->turning = false;
-}
-
-// ---- in
+// ---- what came
 
 static void input_take(struct conn *c)
 {
@@ -131,10 +99,60 @@ static void input_take(struct conn *c)
 		memmove(c->in, c->in + used, c->in_len);
 }
 
+// After a pause of the stream: what came since, of which nothing was taken.
+static void input_resume(struct conn *c)
+{
+	input_take(c);
+	if (c->bev && !c->failed)
+		bufferevent_trigger(
+			c->bev, EV_READ, BEV_OPT_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+// ---- turns
+
+// There is more to do than a turn may: after what else the loop has.
+static void turn_again(struct conn *c)
+{
+	const struct timeval now = {0};
+	if (event_add(c->bev ? c->again : c->writable, c->bev ? &now : NULL) != 0)
+		conn_fail(c, -ENOMEM, "no memory for an event");
+}
+
+void conn_turn(struct conn *c)
+{
+	struct gp_stream_error err;
+	if (!c->open || c->failed || c->turning)
+		return;
+	// Callbacks may ask for a turn: it is this one.
+	c->turning = true;
+	c->turn_bytes = 0;
+	bool paused = gp_stream_pauses(c->stream);
+	conn_check(c, gp_stream_turn(c->stream, &err), &err);
+	bool more = link_goes_on(c);
+	if (paused && !c->failed && !gp_stream_pauses(c->stream)) {
+		input_resume(c);
+		more = true;
+	}
+	if (!c->bev && !c->failed) {
+		plain_write(c);
+		if (c->write_error != 0)
+			conn_fail(
+				c, c->write_error, "sending: %s", strerrordesc_np(-c->write_error));
+		more |= c->queue.len > 0 || c->turn_bytes >= link_out_max(c->link);
+	}
+	if (!c->failed && more)
+		turn_again(c);
+	c->turning = false;
+}
+
+// ---- in
+
 static void plain_read(struct conn *c)
 {
 	for (uint32_t i = 0; i < READS_PER_EVENT && !c->failed; i++) {
 		size_t room = CONN_IN_SIZE - c->in_len;
+		if (room == 0) // the stream pauses
+			break;
 		ssize_t n = recv(c->fd, c->in + c->in_len, room, 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
@@ -210,8 +228,9 @@ static void on_tls_read(struct bufferevent *bev, void *arg)
 	struct evbuffer *from = bufferevent_get_input(bev);
 	if (!c->open || c->failed)
 		return;
-	link_bytes_came(c);
-	while (!c->failed && evbuffer_get_length(from) > 0) {
+	if (evbuffer_get_length(from) > 0)
+		link_bytes_came(c);
+	while (!c->failed && evbuffer_get_length(from) > 0 && c->in_len < CONN_IN_SIZE) {
 		int n = evbuffer_remove(from, c->in + c->in_len, CONN_IN_SIZE - c->in_len);
 		GP_ASSERT(n > 0);
 		c->in_len += (size_t)n;
@@ -227,6 +246,13 @@ static void on_tls_written(struct bufferevent *bev, void *arg)
 	(void)bev;
 	conn_turn(c);
 	link_moved(c);
+}
+
+static void on_tls_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	on_tls_written(NULL, arg);
 }
 
 static void on_tls_event(struct bufferevent *bev, short what, void *arg)
@@ -294,6 +320,9 @@ static int tls_open(struct conn *c, const struct conn_opts *o)
 		c->fd = o->fd;
 		return -ENOMEM;
 	}
+	c->again = evtimer_new(o->base, on_tls_again, c);
+	if (!c->again)
+		return -ENOMEM;
 	c->out = bufferevent_get_output(c->bev);
 	bufferevent_setcb(c->bev, on_tls_read, on_tls_written, on_tls_event, c);
 	bufferevent_setwatermark(c->bev, EV_READ, 0, CONN_IN_SIZE);
@@ -336,6 +365,8 @@ void conn_close(struct conn *c)
 		event_free(c->readable);
 	if (c->writable)
 		event_free(c->writable);
+	if (c->again)
+		event_free(c->again);
 	if (c->deadline)
 		event_free(c->deadline);
 	if (c->fd >= 0)

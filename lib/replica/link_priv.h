@@ -26,6 +26,7 @@ struct conn {
 	int fd;				   // plain
 	struct event *readable, *writable; // plain
 	struct bufferevent *bev;	   // TLS
+	struct event *again;		   // TLS
 	struct evbuffer *out;		   // of bev
 	struct queue queue;		   // plain
 	int write_error;		   // plain: found while the stream was at work
@@ -74,7 +75,7 @@ size_t conn_unsent(const struct conn *c);
 // The link's hello, and its bounds.
 struct gp_stream_hello link_hello(const struct gp_link *l);
 size_t link_out_max(const struct gp_link *l);
-// The feeder ended its turn before all was looked at.
+// The feeder ended its turn before all was looked at, or the follower before a cut was settled.
 bool link_goes_on(const struct conn *c);
 
 #endif

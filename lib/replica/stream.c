@@ -336,6 +336,11 @@ static int frame_take(
 	return message_take(s, &m, err);
 }
 
+bool gp_stream_pauses(const struct gp_stream *s)
+{
+	return s->greeted && s->follower && gp_follower_goes_on(s->follower);
+}
+
 int gp_stream_input(struct gp_stream *s, const uint8_t *data, size_t len, size_t *used,
 	struct gp_stream_error *err)
 {
@@ -346,7 +351,7 @@ int gp_stream_input(struct gp_stream *s, const uint8_t *data, size_t len, size_t
 		int rc = gp_stream_frame_size(data + *used, len - *used, &size, err);
 		if (rc != 0)
 			return rc;
-		if (size == 0 || size > len - *used)
+		if (size == 0 || size > len - *used || gp_stream_pauses(s))
 			return 0;
 		rc = frame_take(s, data + *used, size, err);
 		if (rc != 0)

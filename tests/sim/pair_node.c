@@ -175,11 +175,28 @@ static bool base_is_there(const struct pair_node *n)
 	return n->turned && n->s->turn > n->turned_at + 2 && (n->based || !v.ready);
 }
 
+static void input_take(struct pair_node *n)
+{
+	struct gp_stream_error err;
+	size_t used;
+	if (gp_stream_input(n->stream, n->in, n->in_len, &used, &err) != 0) {
+		n->stream_broken = true;
+		return;
+	}
+	memmove(n->in, n->in + used, n->in_len - used);
+	n->in_len -= used;
+}
+
 static void stream_turn(struct pair_node *n)
 {
 	struct gp_stream_error err;
-	if (n->stream_open && !n->stream_broken && gp_stream_turn(n->stream, &err) != 0)
+	if (!n->stream_open || n->stream_broken)
+		return;
+	bool paused = gp_stream_pauses(n->stream);
+	if (gp_stream_turn(n->stream, &err) != 0)
 		n->stream_broken = true;
+	else if (paused && !gp_stream_pauses(n->stream))
+		input_take(n);
 }
 
 static void primary_turn(struct pair_node *n)
@@ -450,20 +467,13 @@ void pair_stream_close(struct pair_node *n)
 
 void pair_node_input(struct pair_node *n, const uint8_t *bytes, size_t len)
 {
-	struct gp_stream_error err;
-	size_t used;
 	GP_ASSERT(n->in_len + len <= PAIR_IN_SIZE);
 	memcpy(n->in + n->in_len, bytes, len);
 	n->in_len += len;
 	n->heard_at = pair_now(n->s, n->idx);
 	if (n->stream_broken)
 		return;
-	if (gp_stream_input(n->stream, n->in, n->in_len, &used, &err) != 0) {
-		n->stream_broken = true;
-		return;
-	}
-	memmove(n->in, n->in + used, n->in_len - used);
-	n->in_len -= used;
+	input_take(n);
 }
 
 // ---- turns
@@ -609,7 +619,8 @@ static void stream_start(struct pair_node *n)
 	const struct gp_stream_sink sink = gp_stream_pipe_sink(&n->out);
 	ok = ok && gp_stream_create(&n->stream, &sink, &ev) == 0;
 	ok = ok && gp_image_create(&n->image, &io, &err) == 0;
-	const struct gp_follower_opts how = {.image = n->image, .arg = n};
+	// A cut of tables is settled in several turns.
+	const struct gp_follower_opts how = {.image = n->image, .arg = n, .rows_max = 3};
 	ok = ok && gp_follower_create(&n->follower, &how) == 0;
 	if (!ok)
 		pair_broken(n->s, "no memory");

@@ -66,6 +66,8 @@ static void way_fill(struct pair_sim *s, uint32_t i)
 static void way_deliver(struct pair_sim *s, uint32_t i)
 {
 	struct pair_way *w = &s->way[i];
+	if (gp_stream_pauses(s->node[1 - i].stream))
+		return; // as a socket that nobody reads
 	while (w->count > 0 && w->chunks[w->head].due <= s->now) {
 		struct pair_chunk c = w->chunks[w->head];
 		w->head = (w->head + 1) % PAIR_CHUNKS_MAX;

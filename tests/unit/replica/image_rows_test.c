@@ -155,6 +155,14 @@ static void is_truth(void)
 	cr_assert_not(gp_image_differs(image, 1, &ours, &theirs));
 }
 
+// Some rows of the last cut are in their places; what comes then does the rest.
+static void settle_some(uint32_t rows)
+{
+	struct gp_image_view v;
+	bool more = gp_image_settle(image, 1, rows);
+	cr_assert(gp_image_find(image, 1, &v) && v.settling == more);
+}
+
 Test(image_rows, rows_count_with_their_cut)
 {
 	uint64_t random = 1;
@@ -181,8 +189,55 @@ Test(image_rows, rows_count_with_their_cut)
 		cr_assert_eq(ranks(cut), 0);
 		cr_assert_eq(tally(cut, records, 0), 0);
 		cr_assert_eq(decide(10 + cut, cut), 0, "%s", err.text);
-		is_truth();
+		settle_some((uint32_t)(random >> 50) % CHANGES);
+		if (random >> 62 != 0)
+			is_truth();
 	}
+}
+
+// Rows of a cut take their places so many at a time, and are compared when all have.
+Test(image_rows, a_cut_settles_some_rows_at_a_time)
+{
+	struct gp_image_view v;
+	uint32_t calls = 1;
+	based();
+	for (uint32_t i = 0; i < 10; i++)
+		record(i, 1);
+	cr_assert_eq(rows_tell(6, 0), 0, "%s", err.text);
+	cr_assert_eq(ranks(6), 0);
+	cr_assert_eq(tally(6, 10, 0), 0);
+	cr_assert_eq(decide(11, 6), 0, "%s", err.text);
+	for (; gp_image_settle(image, 1, 3); calls++) {
+		cr_assert(gp_image_find(image, 1, &v) && v.settling && v.digest_step != 6);
+		cr_assert_eq(v.generation, 6, "it counts");
+	}
+	cr_assert_eq(calls, 4);
+	cr_assert(gp_image_find(image, 1, &v) && !v.settling && v.digest_step == 6);
+	is_truth();
+	cr_assert_not(gp_image_settle(image, 1, 3));
+	cr_assert_not(gp_image_settle(image, 2, 3), "no such job");
+}
+
+// Who asks for the tables before sees them whole.
+Test(image_rows, who_restores_has_a_cut_settled_before)
+{
+	struct gp_restore x;
+	uint64_t at = 0, id, ours, theirs;
+	uint32_t step, rows = 0;
+	based();
+	for (uint32_t i = 0; i < 10; i++)
+		record(i, 1);
+	cr_assert_eq(rows_tell(6, 0), 0, "%s", err.text);
+	cr_assert_eq(ranks(6), 0);
+	cr_assert_eq(tally(6, 10, 4), 0);
+	cr_assert_eq(decide(11, 6), 0, "%s", err.text);
+	cr_assert(gp_image_settle(image, 1, 4));
+	cr_assert_eq(gp_image_restore(image, 1, &x), 0);
+	cr_assert_eq(x.tensors[0].rows->count, 10);
+	while (x.tensors[0].rows->next(x.tensors[0].rows->arg, &at, &id, &step))
+		rows++;
+	cr_assert_eq(rows, 10);
+	cr_assert(gp_image_differs(image, 1, &ours, &theirs));
 }
 
 // A cut that was given up in the middle, or comes again, begins anew.

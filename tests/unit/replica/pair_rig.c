@@ -117,7 +117,8 @@ void pair_up_with(struct pair *p, struct rig *r, uint64_t seed, uint32_t looks_m
 	side_init(&p->backup);
 	cr_assert_eq(gp_feeder_create(&p->feeder, &feeder), 0);
 	cr_assert_eq(gp_image_create(&p->image, &image, &err), 0);
-	const struct gp_follower_opts follower = {.image = p->image};
+	// Of cuts of tables a turn puts a few rows in their places.
+	const struct gp_follower_opts follower = {.image = p->image, .rows_max = 5};
 	cr_assert_eq(gp_follower_create(&p->follower, &follower), 0);
 	gp_stream_set_feeder(p->primary.stream, p->feeder);
 	gp_stream_set_follower(p->backup.stream, p->follower);
@@ -184,6 +185,7 @@ void pair_run(struct pair *p)
 		moved += pass(&p->primary, &p->backup, SIZE_MAX);
 		moved += pass(&p->backup, &p->primary, SIZE_MAX);
 		moved += gp_feeder_goes_on(p->feeder) + gp_stream_pipe_len(&p->primary.out);
+		moved += gp_follower_goes_on(p->follower);
 	}
 }
 
