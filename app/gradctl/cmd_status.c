@@ -157,8 +157,7 @@ static void pair_print(const json_t *replica, FILE *out)
 		const char *said = json_string_value(name);
 		snprintf(text, sizeof(text), "%s", said ? said : "-");
 		text_clean(text);
-		fprintf(out, "replica: job %s is not on both nodes before its workers join\n",
-			text);
+		fprintf(out, "replica: job %s is not on both nodes yet\n", text);
 	}
 }
 

@@ -457,9 +457,8 @@ static void lacks_say(struct query *q)
 	struct text t = {0};
 	if (!pair_lacks(q->n, q->job))
 		return;
-	say(&t, "  nothing of it is on the replica before its workers join: should this node be "
-		"lost "
-		"now, the other one has only its own older snapshot, if any");
+	say(&t, "  not all of it is on the replica yet: should this node be lost now, bring it "
+		"back");
 	line_end(q, &t);
 }
 

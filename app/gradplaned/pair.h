@@ -59,8 +59,7 @@ void pair_role(struct node *n);
 void pair_dropped(struct node *n);
 // For status: whether the peer is there, up to which step it holds the jobs.
 json_t *pair_json(const struct node *n);
-// Leading: the job has a snapshot here, and nothing of it is on the backup: its workers have not
-// joined since.
+// Leading: the job has a snapshot here, and nothing of it is on its way to a backup yet.
 bool pair_lacks(const struct node *n, uint32_t job_idx);
 void pair_metrics_write(struct gp_metrics_writer *w, const struct node *n);
 // For `gradctl why`: what commits wait for and since when; false: nothing.

@@ -170,10 +170,13 @@ struct gp_registrar_events {
 void gp_registrar_set_events(struct gp_registrar *r, const struct gp_registrar_events *ev);
 
 // The generation that job `id` starts from, before anyone registered; or, on a standby, the
-// generation to serve from now on. 0, -ENOENT (no such job), -EBUSY (a layout exists, or the one
-// before is still being read: try again), -ENOMEM (over memory_max), -EINVAL (a standby whose
-// first generation had other tensors, or larger blocks than its paths carry; other tables, or of
-// another dimension, than the configuration has), -ENOSPC (more rows than a table may have).
+// generation to serve from now on. A replicated job has its layout then, so that a backup can be
+// given it before any worker has come; if nothing says the size of its blocks, they are such that
+// any path (gp_job_config.payload_max) carries them. 0, -ENOENT (no such job), -EBUSY (a layout
+// exists, or the one before is still being read: try again), -ENOMEM (over memory_max), -EINVAL (a
+// standby whose first generation had other tensors, or larger blocks than its paths carry; other
+// tables, or of another dimension, than the configuration has), -ENOSPC (more rows than a table may
+// have).
 int gp_registrar_restore(
 	struct gp_registrar *r, uint16_t job, const struct gp_restore *restore) GP_MUST_CHECK;
 // A standby becomes the leader of `epoch`: each job goes on from the generation served last, with

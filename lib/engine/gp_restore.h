@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // What a job goes on from: a generation of a snapshot, or the state of another server. The caller's
-// memory; it has to stay until the job has its layout (on a standby: until gp_registrar_restore
-// returns). Nothing here has a thread or an error of its own.
+// memory; it has to stay until the job has its layout (on a standby, and of a replicated job: until
+// gp_registrar_restore returns). Nothing here has a thread or an error of its own.
 #ifndef GP_RESTORE_H
 #define GP_RESTORE_H
 

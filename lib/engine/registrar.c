@@ -357,6 +357,23 @@ static void readers_end(struct gp_registrar *r, uint16_t job)
 				r, &r->sessions[i], "this replica serves an older generation now");
 }
 
+// The layout is that of what is restored: nobody has to register it.
+static int layout_restore(
+	struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *restore)
+{
+	const uint16_t id = rj->cfg->id;
+	const struct job_status *st = &r->engine->status[r->engine->job_idx[id]];
+	const struct gp_history before = rj->history;
+	uint32_t served = atomic_load_explicit(&st->generation, memory_order_relaxed);
+	bool back = rj->job && gp_before(restore->step, served);
+	reg_history_restore(r->engine, rj, restore);
+	int rc = reg_restore_publish(r, rj, restore);
+	rj->history = rc == 0 ? rj->history : before;
+	if (rc == 0 && back)
+		readers_end(r, id);
+	return rc;
+}
+
 int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_restore *restore)
 {
 	struct reg_job *rj = reg_job_by_id(r, job);
@@ -365,20 +382,12 @@ int gp_registrar_restore(struct gp_registrar *r, uint16_t job, const struct gp_r
 	int rc = cfg_embeds(rj->cfg) ? embed_restore_check(rj->cfg, restore) : 0;
 	if (rc != 0)
 		return rc;
-	const struct gp_history before = rj->history;
-	if (engine_is_standby(r->engine)) {
-		const struct job_status *st = &r->engine->status[r->engine->job_idx[job]];
-		uint32_t served = atomic_load_explicit(&st->generation, memory_order_relaxed);
-		bool back = rj->job && gp_before(restore->step, served);
-		reg_history_restore(r->engine, rj, restore);
-		rc = reg_standby_publish(r, rj, restore);
-		rj->history = rc == 0 ? rj->history : before;
-		if (rc == 0 && back)
-			readers_end(r, job);
-		return rc;
-	}
-	if (rj->job)
+	bool standby = engine_is_standby(r->engine);
+	if (!standby && rj->job)
 		return -EBUSY;
+	// What a synchronous backup has to hold it is given before any worker has come.
+	if (standby || rj->cfg->replicated)
+		return layout_restore(r, rj, restore);
 	reg_history_restore(r->engine, rj, restore);
 	rj->restore_copy = *restore;
 	rj->restore = &rj->restore_copy;

@@ -247,6 +247,17 @@ static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
 	return true;
 }
 
+// Of a restored job. A leader's workers are to come: any path that they may have has to carry it.
+static uint32_t restored_block(
+	const struct gp_registrar *r, const struct reg_job *rj, const struct gp_restore *x)
+{
+	const uint32_t payload = r->engine->cfg.payload_max;
+	bool leads = !engine_is_standby(r->engine);
+	if (x->block_elems == 0 && leads)
+		return reg_block_elems(GP_MIN(rj->cfg->payload_max, payload));
+	return restored_elems(x, reg_block_elems(payload));
+}
+
 static bool rings_drained(const struct gp_registrar *r)
 {
 	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
@@ -256,8 +267,8 @@ static bool rings_drained(const struct gp_registrar *r)
 }
 
 // A standby serves each generation that reaches it from memory of its own, and lets go of the one
-// before when every core and reader has.
-int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x)
+// before when every core and reader has. A leader has one, the one that it starts from.
+int reg_restore_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x)
 {
 	// Once every core has taken the present one up, two grace periods later nobody reads the
 	// one before: a core may have slept meanwhile.
@@ -271,7 +282,7 @@ int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct
 	for (uint32_t i = 0; i < r->engine->cfg.cores_count; i++)
 		if (gp_ring_room(r->to_core[i]) == 0)
 			return -EBUSY;
-	uint32_t elems = restored_elems(x, reg_block_elems(r->engine->cfg.payload_max));
+	uint32_t elems = restored_block(r, rj, x);
 	if (elems == 0 || !restore_define(rj, x))
 		return -EINVAL;
 	struct gp_job *j = job_build(r, rj, elems);

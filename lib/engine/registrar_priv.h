@@ -106,7 +106,8 @@ void reg_register(struct gp_registrar *r, uint32_t core, const struct cmd *cmd);
 // change; cheap when there is nothing to do.
 void reg_layout_try(struct gp_registrar *r, struct reg_job *rj);
 void reg_members_tell(struct gp_registrar *r, struct reg_job *rj);
-int reg_standby_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x);
+// The job as `x` has it. A leader: before it has a layout.
+int reg_restore_publish(struct gp_registrar *r, struct reg_job *rj, const struct gp_restore *x);
 // The tensors of `x`, by name, in rj->restored.
 void reg_restored_index(struct reg_job *rj, const struct gp_restore *x);
 const char *reg_restored_name(const void *restore, uint32_t i);

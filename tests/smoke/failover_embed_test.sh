@@ -3,7 +3,7 @@
 # A pair with tables: its leader is killed while a worker pushes rows, the other node takes over by itself
 # and the worker goes on with what it had in hand; who was killed comes back, gets the tables while rows are
 # pushed, and is the next one to take over. The tables end as those of a run without a crash, byte for
-# byte, with their optimizer state.
+# byte, with their optimizer state, also where a leader that started from its snapshot is lost before workers came.
 set -euo pipefail
 . "$(dirname "$0")/_init.sh"
 . "$SMOKE_DIR/train.sh"
@@ -18,23 +18,20 @@ pair_node() { # NODE
 	node_start "$1" "${PAIR_DEVICE[$1]}" "${peer[@]}" jobs="$(embed_jobs)" "${JOB[@]}" cores.count="$CORES" \
 		replica.mode=sync replica.timeout=1s snapshot.interval_steps=0
 }
-
+both_start() { pair_node primary && pair_node replica && expect_paired primary; }
 run_worker() { # SERVERS
-	proc_start worker0 worker0 "$GRADWORKER" --task sections --data "$RUN_DIR/sample.tsv" \
-		--features-bits 12 --server "$1" --job sections --rank 0 --world 1 --batch 8 \
-		--steps "$STEPS" --mtu "$MTU" --timeout-ms 60000 --reconnect-ms 60000 --progress none
+	proc_start worker0 worker0 "$GRADWORKER" --task sections --data "$RUN_DIR/sample.tsv" --features-bits 12 \
+		--server "$1" --job sections --rank 0 --world 1 --batch 8 --steps "$STEPS" --mtu "$MTU" \
+		--timeout-ms 60000 --reconnect-ms 60000 --progress none
 }
 
 smoke_begin 1 1500
 CORES=2 # the same on both: what a worker has in hand fits
 sample "$RUN_DIR/sample.tsv"
 "$ROOT/scripts/test-ca" "$RUN_DIR" primary replica
-echo "{node: {name: w}, witness: {listen: 127.0.0.1:9793, directory: $RUN_DIR/witness}}" \
-	>"$RUN_DIR/witness.yaml"
+echo "{node: {name: w}, witness: {listen: 127.0.0.1:9793, directory: $RUN_DIR/witness}}" >"$RUN_DIR/witness.yaml"
 witness_start
-pair_node primary
-pair_node replica
-expect_paired primary
+both_start
 run_worker "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700"
 wait_for 30 clock_is primary 200 || fail "the worker does not step"
 proc_kill primary
@@ -48,6 +45,11 @@ proc_wait worker0 120 || fail "the worker: $(tail -n 1 "$RUN_DIR/worker0.log")"
 rows=$(table primary .rows)
 expect_more rows 50 "$rows"
 rows_of primary "$RUN_DIR/pair.sums"
+both_start
+proc_kill primary
+wait_line replica 'this node leads it from step' 20
+rows_of replica "$RUN_DIR/again.sums"
+diff "$RUN_DIR/pair.sums" "$RUN_DIR/again.sums" || fail "the tables that the replica was given are others"
 
 server_start embed gp0 jobs="$(embed_jobs)" "${JOB[@]}" cores.count="$CORES" snapshot.interval_steps=0
 run_worker "$ADDR_PRIMARY:9700"

@@ -242,7 +242,7 @@ Test(gradctl, a_pair_and_a_job_that_has_not_changed)
 				 "ago, over the data port - ago\n"
 				 "replica: job mnist held through 7\n"
 				 "replica: job other held through nothing\n"
-				 "replica: job other is not on both nodes before its workers join\n"
+				 "replica: job other is not on both nodes yet\n"
 				 "replica error: gone\n"),
 		"%s", r.text);
 	text_check(&f, "snapshot now",

@@ -52,6 +52,43 @@ Test(restore_edge, tensors_that_are_not_the_workers)
 	differs(t, TENSORS, "other dimensions");
 }
 
+// Its layout needs nobody, and any worker that the job takes carries its blocks.
+Test(restore_edge, a_replicated_job_has_its_layout_at_once)
+{
+	const struct gp_restore_tensor t[TENSORS] = {{.name = "w",
+							     .dims_count = model[0].dims_count,
+							     .dims = model[0].dims,
+							     .values = values},
+		{.name = "b",
+			.dims_count = model[1].dims_count,
+			.dims = model[1].dims,
+			.values = values}};
+	const struct gp_restore x = {
+		.step = 7, .decision = 3, .tensors_count = TENSORS, .tensors = t};
+	struct rig *r = rig_new();
+	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].replicated = true;
+	r->jobs[0].payload_max = RIG_PAYLOAD - 128;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), 0);
+	cr_assert(rig_job(r).ready);
+	cr_assert_eq(rig_job(r).block_elems, BLOCK_ELEMS - 32);
+	cr_assert_eq(rig_job(r).generation, 7);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), -EBUSY);
+	struct gp_join small = worker_join_of(&r->w[0], 0);
+	small.payload_max = RIG_PAYLOAD - 128;
+	cr_assert_eq(worker_enter_as(&r->w[0], &small), 0);
+	cr_assert_eq(worker_enter(&r->w[1], 1), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		worker_attach(&r->w[i]);
+		cr_assert_eq(worker_bring(&r->w[i]), 0);
+	}
+	rig_run(r);
+	cr_assert_eq(rig_job(r).members, 2);
+	cr_assert_eq(r->w[0].welcome.next_step, 8);
+	rig_free(r);
+}
+
 // Three cuts, each of them used by somebody: a reader waits until one is free.
 Test(restore_edge, a_read_waits_while_every_cut_is_in_use)
 {

@@ -5,6 +5,7 @@
 // a worker was told is lost, nothing counts twice, and the end is that of a run without a takeover.
 #include "pair_rig.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define STEPS 6
@@ -90,15 +91,20 @@ static void told_is_held(const struct pair *p, const struct shape *s, bool told[
 		}
 }
 
-static struct rig *promote(const struct pair *p, const struct gp_job_config *cfg, uint32_t cores)
+static void workers_enter(struct rig *r)
 {
-	struct rig *r = pair_promote(p, cfg, cores);
 	for (uint32_t i = 0; i < 2; i++) {
 		cr_assert_eq(worker_enter(&r->w[i], (uint16_t)i), 0);
 		worker_attach(&r->w[i]);
 		cr_assert_eq(worker_bring(&r->w[i]), 0);
 	}
 	rig_run(r);
+}
+
+static struct rig *promote(const struct pair *p, const struct gp_job_config *cfg, uint32_t cores)
+{
+	struct rig *r = pair_promote(p, cfg, cores);
+	workers_enter(r);
 	return r;
 }
 
@@ -270,4 +276,77 @@ Test(takeover, whose_contributions_count_is_in_the_base)
 	cr_assert(gp_backup_gate(r->e, 0, false));
 	rig_free(r);
 	pair_down(&p);
+}
+
+// ---- a leader that starts from a snapshot
+
+static struct rig *leader_of(
+	const struct gp_restore *x, const struct gp_job_config *cfg, const struct shape *s)
+{
+	struct rig *r = rig_new();
+	r->jobs[0] = *cfg;
+	r->cfg.cores_count = s->cores;
+	rig_start(r);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, x), 0);
+	cr_assert_eq(gp_registrar_restore(r->reg, 1, x), -EBUSY);
+	return r;
+}
+
+// From step `from` to the end, which is that of a run without any of it.
+static void finish(struct rig *r, const struct shape *s, uint32_t from, uint64_t digest)
+{
+	for (uint32_t step = from; step <= STEPS; step++)
+		push_step(r, s, step, NULL);
+	cr_assert_eq(rig_job(r).generation, STEPS);
+	cr_assert_eq(digest_of(r), digest);
+	rig_free(r);
+}
+
+// Nobody has joined, the leader is lost.
+static struct rig *lose(struct pair *p, const struct gp_restore *x, const struct gp_job_config *cfg,
+	const struct shape *s)
+{
+	struct gp_image_view v;
+	pair_up(p, leader_of(x, cfg, s), 1);
+	pair_run(p);
+	cr_assert(gp_image_find(p->image, 1, &v) && v.based);
+	cr_assert_eq(v.generation, x->step);
+	gp_stream_close(p->backup.stream);
+	rig_free_busy(p->r);
+	return promote(p, cfg, s->cores);
+}
+
+static void start_from_a_snapshot(const struct shape *s)
+{
+	const uint32_t at = 3;
+	uint64_t digest = reference(s);
+	struct gp_restore x;
+	struct pair p, q;
+	pair_up(&p, primary_up(s), 1);
+	for (uint32_t step = 0; step <= at; step++) {
+		push_step(p.r, s, step, NULL);
+		pair_run(&p);
+	}
+	const struct gp_job_config cfg = p.r->jobs[0];
+	gp_stream_close(p.backup.stream);
+	rig_free_busy(p.r);
+	cr_assert_eq(gp_image_restore(p.image, 1, &x), 0);
+	struct rig *stays = leader_of(&x, &cfg, s);
+	workers_enter(stays);
+	finish(stays, s, at + 1, digest);
+	finish(lose(&q, &x, &cfg, s), s, at + 1, digest);
+	pair_down(&q);
+	pair_down(&p);
+}
+
+// The backup has what a leader starts from before any worker has come: it may be lost at once.
+Test(takeover, what_a_leader_starts_from_is_held_before_workers_come)
+{
+	static const struct shape shapes[] = {
+		{GP_KIND_TRAIN, GP_ATOM_STEP, GP_OPTIM_MOMENTUM, 2},
+		{GP_KIND_TRAIN, GP_ATOM_TENSOR, GP_OPTIM_ADAM, 1},
+		{GP_KIND_TRAIN, GP_ATOM_BLOCK, GP_OPTIM_SGD, 3},
+	};
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(shapes); i++)
+		start_from_a_snapshot(&shapes[i]);
 }
