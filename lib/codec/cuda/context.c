@@ -190,15 +190,35 @@ int gp_codec_cuda_sync(struct gp_codec_cuda *ctx)
 	return codec_cuda_check(ctx, err, "waiting for the device");
 }
 
+static void *memory_or_errno(int rc, void *memory)
+{
+	if (rc)
+		errno = -rc;
+	return rc ? NULL : memory;
+}
+
 void *gp_codec_cuda_alloc(struct gp_codec_cuda *ctx, size_t size)
 {
 	void *memory = NULL;
 	int rc = codec_cuda_enter(ctx);
 	if (rc == 0)
 		rc = codec_cuda_check(ctx, cudaMalloc(&memory, size), "taking device memory");
-	if (rc)
-		errno = -rc;
-	return rc ? NULL : memory;
+	return memory_or_errno(rc, memory);
+}
+
+void *gp_codec_cuda_alloc_pinned(struct gp_codec_cuda *ctx, size_t size)
+{
+	void *memory = NULL;
+	int rc = codec_cuda_enter(ctx);
+	if (rc == 0)
+		rc = codec_cuda_check(ctx, cudaMallocHost(&memory, size), "taking pinned memory");
+	return memory_or_errno(rc, memory);
+}
+
+void gp_codec_cuda_free_pinned(struct gp_codec_cuda *ctx, void *memory)
+{
+	if (codec_cuda_enter(ctx) == 0)
+		cudaFreeHost(memory);
 }
 
 void gp_codec_cuda_free(struct gp_codec_cuda *ctx, void *memory)

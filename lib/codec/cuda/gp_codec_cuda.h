@@ -99,6 +99,9 @@ int gp_codec_cuda_sync(struct gp_codec_cuda *ctx) GP_MUST_CHECK;
 // Memory for callers that have none from a framework. NULL and errno when there is none.
 void *gp_codec_cuda_alloc(struct gp_codec_cuda *ctx, size_t size) GP_MUST_CHECK;
 void gp_codec_cuda_free(struct gp_codec_cuda *ctx, void *memory);
+// The same of pinned host memory, which copies are fastest from and to.
+void *gp_codec_cuda_alloc_pinned(struct gp_codec_cuda *ctx, size_t size) GP_MUST_CHECK;
+void gp_codec_cuda_free_pinned(struct gp_codec_cuda *ctx, void *memory);
 // Queues a copy between any two of device, pinned and ordinary memory.
 int gp_codec_cuda_copy(
 	struct gp_codec_cuda *ctx, void *dst, const void *src, size_t size) GP_MUST_CHECK;
