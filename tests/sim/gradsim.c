@@ -321,6 +321,8 @@ static int takeovers_run(const struct args *a)
 		printf("seed %" PRIu64 ": %s\nreplay: gradsim --takeovers 1%s --trace %" PRIu64
 		       "\n",
 			t.seed, t.why, a->plain ? " --plain" : "", t.seed);
+	else if (a->trace)
+		printf("ok hash %016" PRIx64 "\n", t.hash);
 	return !ok;
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pair.h"
+#include "pair_machine.h"
 
 #include <gp_rcu.h>
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 #define JOB_ID	       1
 #define BASE_PORT      9700
@@ -28,6 +30,11 @@ void pair_broken(struct pair_sim *s, const char *fmt, ...)
 	va_start(args, fmt);
 	(void)vsnprintf(s->why, sizeof(s->why), fmt, args);
 	va_end(args);
+}
+
+void pair_traced(struct pair_sim *s, const void *bytes, size_t len)
+{
+	s->trace = XXH3_64bits_withSeed(bytes, len, s->trace ^ rng_mix(s->now));
 }
 
 // ---- what a history is made of
@@ -183,6 +190,8 @@ static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 	s->plain = how->plain;
 	s->times = how->times;
 	s->now = 1000 * MS;
+	pair_machine_begin();
+	pair_machine_set_now(s->now);
 	rng_start(&s->rng, rng_mix(seed) ^ 0x7061697273);
 	pair_net_start(s);
 	opts_choose(s);
@@ -284,6 +293,16 @@ static void worker_takes(struct pair_sim *s, struct gp_xport *x, struct gp_frame
 	}
 }
 
+// To whom it is.
+static void take(struct pair_sim *s, struct gp_xport *x, struct gp_frame **f, uint32_t got)
+{
+	for (uint32_t i = 0; i < got; i++)
+		pair_traced(s, f[i]->data, f[i]->len);
+	if (!node_takes(&s->node[0], x, f, got) && !node_takes(&s->node[1], x, f, got))
+		if (!pair_reader_takes(s, x, f, got))
+			worker_takes(s, x, f, got);
+}
+
 static void turn(struct pair_sim *s)
 {
 	struct gp_xport *x;
@@ -292,11 +311,10 @@ static void turn(struct pair_sim *s)
 	uint64_t next = s->now + IDLE_NS;
 	s->turn++;
 	gp_sim_net_set_now(s->net, s->now);
+	pair_machine_set_now(s->now);
 	pair_trouble_turn(s);
 	while ((got = gp_sim_net_deliver(s->net, s->now, &x, f, BURST)) > 0)
-		if (!node_takes(&s->node[0], x, f, got) && !node_takes(&s->node[1], x, f, got))
-			if (!pair_reader_takes(s, x, f, got))
-				worker_takes(s, x, f, got);
+		take(s, x, f, got);
 	if (s->periodic)
 		pair_operator_turn(s);
 	else
@@ -336,7 +354,7 @@ static void calm_begin(struct pair_sim *s)
 static void run(struct pair_sim *s)
 {
 	uint64_t began = s->now;
-	while (!s->why[0]) {
+	while (!s->why[0] && !pair_machine_trouble()) {
 		turn(s);
 		if (s->oracle.why[0])
 			pair_broken(s, "%s", s->oracle.why);
@@ -355,10 +373,13 @@ static void run(struct pair_sim *s)
 				s->node[1].alive ? "is" : "is dead",
 				gp_lead_role_name(s->node[1].rules.role));
 	}
-	if (!s->why[0])
+	if (!s->why[0] && !pair_machine_trouble())
 		pair_check_end(s);
 	if (s->oracle.why[0])
 		pair_broken(s, "%s", s->oracle.why);
+	if (pair_machine_trouble()) // whatever came of it
+		(void)snprintf(s->why, sizeof(s->why), "the machine's disk, not the history's: %s",
+			pair_machine_trouble());
 }
 
 bool pair_run(uint64_t seed, const struct pair_how *how, struct pair_stats *sum, uint64_t *hash,
@@ -375,7 +396,7 @@ bool pair_run(uint64_t seed, const struct pair_how *how, struct pair_stats *sum,
 	for (uint32_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
 		to[i] += from[i];
 	bool ok = why[0] == 0;
-	*hash = s->rng.s[0] ^ s->now ^ rng_mix(s->decision);
+	*hash = s->trace ^ s->rng.s[0] ^ s->now ^ rng_mix(s->decision);
 	pair_close(s);
 	return ok;
 }

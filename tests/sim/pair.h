@@ -19,6 +19,7 @@
 //	pair_trouble.c	faults
 //	pair_snaps.h	the same where the backup has snapshots
 //	pair_net.c	who cannot reach whom, clocks, how long a failover takes
+//	pair_machine.h	what a history must not have from the machine
 #ifndef SIM_PAIR_H
 #define SIM_PAIR_H
 
@@ -143,9 +144,8 @@ struct pair_worker {
 	uint32_t server;
 	enum pair_phase phase;
 	uint64_t back_at;
-	uint64_t give_up_at;
 	uint64_t life;
-	uint64_t next_at;
+	uint64_t give_up_at, next_at;
 	uint32_t pushed;
 	bool told;	  // it rolled back, and knows
 	bool passed;	  // asynchronous: it has done enough
@@ -181,8 +181,8 @@ struct pair_sim {
 	struct gp_sim_net *net;
 	struct gp_job_config job;
 	uint32_t cores[2];
-	uint64_t now;
-	uint64_t turn;
+	uint64_t now, turn;
+	uint64_t trace; // hash of all that came to anybody, and when
 	bool calm;
 	uint64_t calm_at;
 	uint32_t last_step;
@@ -212,8 +212,7 @@ struct pair_sim {
 	// trouble
 	bool evicts; // embed: rows that were not written for some pushes
 	bool plain;  // only the primary fails: how long a failover takes
-	uint64_t trouble_at;
-	uint64_t heal_at;
+	uint64_t trouble_at, heal_at;
 	uint64_t fault_at;	  // of the primary, 0: it has not failed since the last takeover
 	bool promoted;		  // and the other one leads since
 	struct pair_times *times; // NULL: not wanted
@@ -285,6 +284,7 @@ void pair_leads(struct pair_sim *s);
 void pair_came_out(struct pair_sim *s);
 
 // pair.c
+void pair_traced(struct pair_sim *s, const void *bytes, size_t len);
 struct gp_xport *pair_endpoint(struct pair_sim *s, uint32_t host, uint32_t port);
 
 struct pair_how {

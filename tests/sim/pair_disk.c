@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pair_disk.h"
+#include "pair_machine.h"
 
 #include <gp_base.h>
 
@@ -35,6 +36,8 @@ struct inode {
 struct pair_disk {
 	char path[PATH_MAX];
 	struct rng rng;
+	uint64_t number;    // of its own, never 0
+	uint64_t temporary; // names made
 	uint32_t count;
 	struct inode nodes[NODES_MAX];
 	enum pair_disk_fault kind;
@@ -44,14 +47,7 @@ struct pair_disk {
 
 static struct pair_disk *disk; // in use
 
-// The function of the C library that the one of that name below stands before.
-#define NEXT(name)                                                                                 \
-	({                                                                                         \
-		static __typeof__(&name) next;                                                     \
-		if (!next)                                                                         \
-			next = (__typeof__(&name))(uintptr_t)dlsym(RTLD_NEXT, #name);              \
-		next;                                                                              \
-	})
+#define NEXT PAIR_NEXT
 
 // ---- faults
 
@@ -104,6 +100,12 @@ static void path_join(char out[PATH_MAX], const char *dir, const char *name)
 	GP_ASSERT(n > 0 && n < PATH_MAX);
 }
 
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct name *)a)->text, ((const struct name *)b)->text);
+}
+
+// In the order of names: what is drawn for one does not depend on the file system.
 static uint32_t names_read(int at, const char *path, struct name names[NAMES_MAX])
 {
 	int fd = NEXT(openat)(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -119,6 +121,7 @@ static uint32_t names_read(int at, const char *path, struct name names[NAMES_MAX
 		strcpy(names[n++].text, e->d_name);
 	}
 	closedir(dir);
+	qsort(names, n, sizeof(names[0]), name_compare);
 	return n;
 }
 
@@ -213,7 +216,7 @@ ssize_t write(int fd, const void *data, size_t len)
 		return -1;
 	if (disk)
 		is_lost(disk, fd, false);
-	return NEXT(write)(fd, data, half ? len / 2 : len);
+	return pair_machine_did(NEXT(write)(fd, data, half ? len / 2 : len), "write");
 }
 
 ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
@@ -223,7 +226,8 @@ ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 		return -1;
 	if (disk)
 		is_lost(disk, fd, false);
-	return NEXT(pwrite)(fd, data, half && len > 1 ? len / 2 : len, at);
+	return pair_machine_did(
+		NEXT(pwrite)(fd, data, half && len > 1 ? len / 2 : len, at), "pwrite");
 }
 
 int fsync(int fd)
@@ -248,7 +252,7 @@ int openat(int dir, const char *name, int flags, ...)
 	mode_t mode = makes ? va_arg(args, mode_t) : 0;
 	va_end(args);
 	if (call_passes(false, &half))
-		return NEXT(openat)(dir, name, flags, mode);
+		return (int)pair_machine_did(NEXT(openat)(dir, name, flags, mode), "openat");
 	errno = makes ? errno : EIO; // a full disk can be read
 	return -1;
 }
@@ -256,19 +260,26 @@ int openat(int dir, const char *name, int flags, ...)
 int rename(const char *from, const char *to)
 {
 	bool half;
-	return call_passes(false, &half) ? NEXT(rename)(from, to) : -1;
+	if (!call_passes(false, &half))
+		return -1;
+	return (int)pair_machine_did(NEXT(rename)(from, to), "rename");
 }
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
 	bool half;
-	return call_passes(false, &half) ? NEXT(renameat)(from_dir, from, to_dir, to) : -1;
+	if (!call_passes(false, &half))
+		return -1;
+	return (int)pair_machine_did(NEXT(renameat)(from_dir, from, to_dir, to), "renameat");
 }
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
 {
 	bool half;
-	return call_passes(false, &half) ? NEXT(renameat2)(from_dir, from, to_dir, to, flags) : -1;
+	if (!call_passes(false, &half))
+		return -1;
+	return (int)pair_machine_did(
+		NEXT(renameat2)(from_dir, from, to_dir, to, flags), "renameat2");
 }
 
 int unlinkat(int dir, const char *name, int flags)
@@ -286,13 +297,17 @@ int rmdir(const char *path)
 char *mkdtemp(char *path)
 {
 	bool half;
-	return call_passes(false, &half) ? NEXT(mkdtemp)(path) : NULL;
+	if (!disk)
+		return NEXT(mkdtemp)(path);
+	return call_passes(false, &half) ? pair_machine_mkdtemp(path, ++disk->temporary) : NULL;
 }
 
 int fallocate(int fd, int mode, off_t at, off_t len)
 {
 	bool half;
-	return call_passes(false, &half) ? NEXT(fallocate)(fd, mode, at, len) : -1;
+	if (!call_passes(false, &half))
+		return -1;
+	return (int)pair_machine_did(NEXT(fallocate)(fd, mode, at, len), "fallocate");
 }
 
 // A descriptor is gone whatever close says.
@@ -508,6 +523,7 @@ struct pair_disk *pair_disk_create(const char *root, const char *name, uint64_t 
 	GP_ASSERT(d);
 	path_join(d->path, root, name);
 	rng_start(&d->rng, seed);
+	d->number = rng_mix(seed) | 1;
 	if (access(d->path, F_OK) == 0)
 		tree_remove(d->path);
 	GP_ASSERT(mkdir(d->path, 0755) == 0);
@@ -533,11 +549,13 @@ void pair_disk_use(struct pair_disk *d)
 {
 	GP_ASSERT(!disk);
 	disk = d;
+	pair_machine_use(d->number);
 }
 
 void pair_disk_done(void)
 {
 	disk = NULL;
+	pair_machine_use(0);
 }
 
 void pair_disk_fault(struct pair_disk *d, enum pair_disk_fault kind, uint32_t n)

@@ -8,6 +8,9 @@
 // - names of a directory are as at its last fsync, or as they were in the end;
 // - an fsync that failed has lost what it was to keep, whatever a later one says.
 //
+// What else a disk has of its machine, pair_machine.h takes away. The root must be on a file system
+// that gives no number of a file a second time: tmpfs.
+//
 // One thread. Directories are at most one level deep.
 #ifndef SIM_PAIR_DISK_H
 #define SIM_PAIR_DISK_H

@@ -6,15 +6,19 @@
 #include <gp_log.h>
 #include <gp_rcu.h>
 
+#include <dirent.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TWICE_EVERY 50
+#define TWICE_EVERY  20
+#define MEMORY_AGAIN 0xa5
 
 // Written by the child.
 struct shared {
@@ -24,19 +28,53 @@ struct shared {
 	char why[PAIR_WHY_SIZE];
 };
 
-static bool one(struct shared *x, uint64_t seed, const struct pair_how *how)
+// What a life leaves open, each of the following ones lacks.
+static uint32_t descriptors(void)
+{
+	uint32_t n = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	GP_ASSERT(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+// Memory that nobody has written is not what it was, and the disks lie elsewhere.
+static bool again_same(struct shared *x, const struct pair_how *how, uint64_t hash)
 {
 	struct pair_stats again = {0};
-	uint64_t hash, second;
-	x->seed = seed;
-	if (!pair_run(seed, how, &x->t.stats, &hash, x->why))
-		return false;
-	if (seed % TWICE_EVERY != 0)
-		return true;
+	struct pair_how elsewhere = *how;
+	char root[PATH_MAX];
+	uint64_t second;
 	x->t.twice++;
-	if (pair_run(seed, how, &again, &second, x->why) && second == hash)
+	GP_ASSERT(snprintf(root, sizeof(root), "%s/again", how->root) < PATH_MAX);
+	GP_ASSERT(mkdir(root, 0755) == 0);
+	elsewhere.root = root;
+	elsewhere.times = NULL;
+	(void)mallopt(M_PERTURB, MEMORY_AGAIN);
+	bool ok = pair_run(x->seed, &elsewhere, &again, &second, x->why);
+	(void)mallopt(M_PERTURB, 0);
+	pair_disks_remove(root);
+	if (ok && second == hash)
 		return true;
-	(void)snprintf(x->why, sizeof(x->why), "two runs differ");
+	if (ok)
+		(void)snprintf(x->why, sizeof(x->why),
+			"two runs differ: %016" PRIx64 ", %016" PRIx64, hash, second);
+	return false;
+}
+
+static bool one(struct shared *x, uint64_t seed, const struct pair_how *how, bool twice)
+{
+	uint32_t before = descriptors();
+	x->seed = seed;
+	if (!pair_run(seed, how, &x->t.stats, &x->t.hash, x->why))
+		return false;
+	uint32_t after = descriptors();
+	if (after == before)
+		return !twice || again_same(x, how, x->t.hash);
+	(void)snprintf(x->why, sizeof(x->why), "%u descriptors were open before it, %u after it",
+		before, after);
 	return false;
 }
 
@@ -46,7 +84,7 @@ static void histories(struct shared *x, const struct pair_range *range, const st
 	gp_rcu_register_thread();
 	for (uint64_t i = range->first; i <= range->last && x->t.stats.takeovers < range->takeovers;
 		i++)
-		if (!one(x, i, how)) {
+		if (!one(x, i, how, i % TWICE_EVERY == 0 || range->first == range->last)) {
 			x->failed = true;
 			break;
 		}

@@ -8,11 +8,14 @@ struct pair_totals {
 	struct pair_stats stats;
 	uint64_t twice;
 	uint64_t seed; // of the last history
+	uint64_t hash; // of all that happened in it
 	char why[PAIR_WHY_SIZE];
 	struct pair_times times;
 };
 
-// Seeds from `first`, at most to `last`, until there were that many takeovers.
+// Seeds from `first`, at most to `last`, until there were that many takeovers. A single one, and
+// some of many, are run twice, the second time with other memory and another directory: both must
+// be the same.
 struct pair_range {
 	uint64_t first, last, takeovers;
 };

@@ -101,6 +101,7 @@ static bool transfer_chunk(struct pair_node *n)
 	gp_store32(body, x->file);
 	gp_store64(body + 8, x->offset);
 	memcpy(body + CHUNK_HEADER_SIZE, bytes + x->offset, len);
+	pair_traced(n->s, body, CHUNK_HEADER_SIZE + len);
 	x->offset += len;
 	if (x->offset == x->begin.files[x->file].size) {
 		x->file++;

@@ -274,6 +274,7 @@ bool pair_snaps_start(struct pair_node *n)
 	struct gp_snapshot *x;
 	struct gp_snapshot_error err;
 	struct pair_disk *d = n->s->disk[n->idx];
+	n->manual.dir = -1;
 	pair_disk_use(d);
 	int rc = gp_snapshot_dir_prepare(dir_of(n), NULL, &err);
 	if (rc == 0)
@@ -285,8 +286,6 @@ bool pair_snaps_start(struct pair_node *n)
 	if ((rc == 0 || rc == -ENOENT) && n->s->manual) {
 		struct gp_lead_error why;
 		rc = lead_dir_open(dir_of(n), &n->manual.dir, &why);
-		if (rc != 0)
-			n->manual.dir = -1;
 	}
 	pair_disk_done();
 	if (!pair_disk_failed(d) && rc != 0 && rc != -ENOENT)

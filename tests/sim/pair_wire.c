@@ -72,6 +72,7 @@ static void way_deliver(struct pair_sim *s, uint32_t i)
 		struct pair_chunk c = w->chunks[w->head];
 		w->head = (w->head + 1) % PAIR_CHUNKS_MAX;
 		w->count--;
+		pair_traced(s, c.bytes, c.len);
 		pair_node_input(&s->node[1 - i], c.bytes, c.len);
 		free(c.bytes);
 	}

@@ -4,6 +4,7 @@
 #include <gp_rcu.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -11,8 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TWICE_EVERY 100
-#define HUNG_S	    120 // of one history; the longest take a few
+#define TWICE_EVERY  100
+#define MEMORY_AGAIN 0xa5 // of the second run, where nobody has written it
+#define HUNG_S	     120  // of one history; the longest take a few
 
 struct job_state {
 	struct totals totals;
@@ -68,7 +70,9 @@ static bool seed_run(uint64_t seed, const struct sim_limits *l, struct job_state
 	sim_run(&o, false, &r);
 	totals_add(&js->totals, &r);
 	if (r.ok && seed % TWICE_EVERY == 0) {
+		(void)mallopt(M_PERTURB, MEMORY_AGAIN);
 		sim_run(&o, false, &again);
+		(void)mallopt(M_PERTURB, 0);
 		js->totals.twice++;
 		if (again.hash != r.hash || again.stats.datagrams != r.stats.datagrams) {
 			r.ok = false;
