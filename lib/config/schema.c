@@ -440,8 +440,8 @@ const struct row gp_config_rows[] = {
 	 .def_doc = "none: required for eviction age",
 	 .help = "Commits, of all workers, since the row's last write."},
 	{"jobs[].tables[].evict_reads", VALUE_BOOL, TABLE(evict_reads), .def = "false",
-	 .help = "A pull of a row counts for eviction as a write does; 8 bytes a row. A start from a snapshot "
-		 "knows only of writes."},
+	 .help = "A pull of a row counts for eviction as a write does; 8 bytes a row. Snapshots have it; a replica "
+		 "with replica.mode sync hears of it as docs/replication.md says."},
 	{"jobs[].tables[].optimizer", VALUE_ENUM, TABLE(optimizer), .def = "job",
 	 .names = table_optimizer_names, .help = "Of this table's rows; `job`: `jobs[].optimizer`. Another one has its own "
 		 "defaults, and the schedule of the job's."},

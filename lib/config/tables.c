@@ -14,6 +14,7 @@
 #define ROW_ALIGN	16u
 #define STRIPES_SIZE	32768u
 #define COPY_HEAD	24u   // of a row kept for a generation, beside its place in the hash
+#define USES_SIZE	8192u // of rows that were only pulled, told to a replica
 #define ROWS_MAX	8192u // floats of one row
 #define ARRAYS_MAX	5u    // as lib/snapshot
 #define CORES_MAX	32u   // as lib/engine
@@ -137,7 +138,8 @@ uint64_t gp_config_table_bytes(
 		copies = GP_MAX(copies, sync_copies(j, t));
 	uint64_t kept = copies * (COPY_HEAD + sizeof(float) * (t->dim + state)) +
 			sizeof(uint64_t) * gp_pow2_up(copies) + 1024;
-	return cores * (table + kept);
+	uint64_t uses = sync && t->evict_reads ? USES_SIZE : 0;
+	return cores * (table + kept + uses);
 }
 
 uint32_t gp_config_push_places(const struct gp_config_job *j, uint32_t elements)

@@ -19,13 +19,16 @@
 #define EVICT_CREDIT	 256 // buckets that a commit gives to be looked at
 #define EVICT_SHARE	 16  // a table that evicts under pressure keeps this part for pushes
 
-#define EMBED_COST 65536u // of all commits between two cuts for the backup
+#define EMBED_COST	65536u // of all commits between two cuts for the backup
+#define EMBED_USE_GRAIN 64u
+#define EMBED_USES	512u // rows whose use one such cut tells of
 
 // A table at a cut for the backup: copies [from, to) are of what changed since the one before.
 struct table_point {
 	uint64_t from, to;
 	uint64_t rows;
 	uint64_t digest;
+	uint64_t uses_from, uses_to; // in embed_table.uses: rows that were only pulled
 };
 
 // The replicating thread reads it from when it is told of the cut until the next but one is made.
@@ -48,12 +51,14 @@ struct embed_table {
 	uint32_t push_max;  // rows that one push may have here; tables that evict under pressure
 	uint32_t *rank_has; // [workers]: of the push in waiting; NULL where there is no push_max
 	uint32_t kept_max;
-	struct gp_optim_plan plan;  // of the last commit applied; kernel NULL: none yet
-	uint64_t pin_rows;	    // rows in the generation that is pinned
-	uint32_t budget;	    // replicated: rows of commits between two points
-	uint32_t evicts_max;	    // and rows evicted
-	uint32_t evicts_left;	    // until the next one
-	uint64_t digest;	    // replicated: sum of its rows' digests
+	struct gp_optim_plan plan; // of the last commit applied; kernel NULL: none yet
+	uint64_t pin_rows;	   // rows in the generation that is pinned
+	uint32_t budget;	   // replicated: rows of commits between two points
+	uint32_t evicts_max;	   // and rows evicted
+	uint32_t evicts_left;	   // until the next one
+	uint64_t digest;	   // replicated: sum of its rows' digests
+	uint64_t *uses;		   // replicated, evict_reads: ring of ids; NULL: none
+	uint64_t uses_next;
 	_Atomic uint32_t kept_now;  // copies; read by control
 	_Atomic uint32_t shortages; // waits for the end of a pin; read by control
 	_Atomic uint64_t lost;	    // rows that could not be made; read by control
@@ -93,6 +98,12 @@ static inline const struct gp_optim_params *embed_optim(
 	const struct gp_job_config *cfg, const struct gp_job_table *t)
 {
 	return t->own_optim ? &t->optim : &cfg->optim;
+}
+
+// When a row was used last, as a cut after so many commits has it: what came later does not count.
+static inline uint32_t embed_used_at(uint32_t updates, uint32_t used)
+{
+	return gp_before(updates, used) ? updates : used;
 }
 
 // embed_job.c
@@ -141,6 +152,13 @@ uint32_t embed_shortages(const struct job_core *jc);
 uint32_t embed_point_copies(const struct gp_job_config *cfg, const struct gp_job_table *t,
 	uint32_t places, uint32_t block_elems);
 void embed_point_shares(const struct gp_job_config *cfg, struct embed_table *t);
+// Whether the backup hears of rows that were only pulled, for eviction there: some in each cut, of
+// each when its last use that it knows of is a sixteenth of evict_after old (eviction by step:
+// EMBED_USE_GRAIN commits). That takes so many bytes.
+bool embed_point_uses(const struct gp_job_config *cfg, const struct gp_job_table *t);
+size_t embed_point_uses_size(const struct gp_job_config *cfg, const struct gp_job_table *t);
+// Rows that were pulled now.
+void embed_point_use(struct job_core *jc, struct embed_table *t, const uint64_t *ids, uint32_t n);
 // The table's rows were loaded; `row` has room for one.
 void embed_point_load(struct embed_table *t, uint32_t table, float *row);
 // A cut for the backup, of that closing of the gate.

@@ -13,13 +13,13 @@ static void row_keep(struct embed_table *t, uint64_t id, uint32_t label)
 {
 	if (gp_kept_has(t->kept, id, label))
 		return;
-	uint32_t step = 0, dim = t->cfg->dim;
+	uint32_t step = 0, used = 0, dim = t->cfg->dim;
 	float *to = gp_kept_put(t->kept, id, label);
-	int rc = gp_rows_read(t->rows, id, to, to + dim, &step);
+	int rc = gp_rows_read_use(t->rows, id, to, to + dim, &step, &used);
 	GP_ASSERT(rc != -EAGAIN); // nobody else changes it
 	if (rc != 0)
 		gp_rows_get(t->rows, &id, 1, to);
-	gp_kept_publish(t->kept, rc == 0, step);
+	gp_kept_publish(t->kept, rc == 0, step, used);
 }
 
 static void kept_count(struct embed_table *t)

@@ -167,21 +167,26 @@ static const struct embed_core *core_of(const struct gp_job *j, uint32_t t, uint
 	return j->cores[gp_rows_owner(t, id, j->by_cores.d)].embed;
 }
 
+// Of its step: when it was used last, as far as the cut knows of it; eviction goes on with that.
 static int row_read(const struct gp_job *j, uint32_t t, uint64_t id, float *row, uint32_t *step)
 {
 	const struct embed_core *c = core_of(j, t, id);
 	const struct embed_table *x = &c->tables[t];
 	struct gp_kept_copy copy;
-	uint32_t dim = gp_rows_dim(x->rows);
-	int rc = gp_rows_read(x->rows, id, row, row + dim, step);
-	if (rc == -EAGAIN || (rc == 0 && !is_later(c, *step)))
+	uint32_t dim = gp_rows_dim(x->rows), used = 0;
+	int rc = gp_rows_read_use(x->rows, id, row, row + dim, step, &used);
+	if (rc == -EAGAIN)
 		return rc;
+	if (rc == 0 && !is_later(c, *step)) {
+		*step = embed_used_at(c->pin_updates, used);
+		return 0;
+	}
 	if (!gp_kept_get(x->kept, id, &copy))
 		return rc;
 	if (!copy.there)
 		return -ENOENT;
 	memcpy(row, copy.row, sizeof(float) * (dim + gp_rows_state(x->rows)));
-	*step = copy.step;
+	*step = embed_used_at(c->pin_updates, copy.used);
 	return 0;
 }
 

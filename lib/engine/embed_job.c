@@ -100,7 +100,8 @@ size_t embed_core_size(const struct gp_engine *e, const struct gp_job_config *cf
 			rows_config(cfg, &cfg->tables[i], e->cfg.cores_count, secret_of(e));
 		const struct gp_kept_config k =
 			kept_config(e, cfg, &cfg->tables[i], places, block_elems);
-		size += gp_rows_size(&r) + gp_kept_size(&k) + 2 * GP_CACHE_LINE;
+		size += gp_rows_size(&r) + gp_kept_size(&k) +
+			embed_point_uses_size(cfg, &cfg->tables[i]) + 3 * GP_CACHE_LINE;
 	}
 	return size;
 }
@@ -124,7 +125,10 @@ static int table_create(const struct gp_job *j, const struct job_core *jc, struc
 		kept_config(j->engine, j->cfg, t->cfg, jc->table.blocks_count, j->block_elems);
 	void *rows_mem = gp_arena_take(arena, gp_rows_size(&rows), GP_CACHE_LINE);
 	void *kept_mem = gp_arena_take(arena, gp_kept_size(&kept), GP_CACHE_LINE);
-	if (!rows_mem || !kept_mem)
+	size_t uses = embed_point_uses_size(j->cfg, t->cfg);
+	if (uses > 0)
+		t->uses = gp_arena_take(arena, uses, GP_CACHE_LINE);
+	if (!rows_mem || !kept_mem || (uses > 0 && !t->uses))
 		return -ENOMEM;
 	t->rows_max = core_rows(t->cfg, j->by_cores.d);
 	t->rows_room = rows.rows_max;

@@ -46,6 +46,16 @@ void embed_point_shares(const struct gp_job_config *cfg, struct embed_table *t)
 	t->budget = half - t->evicts_max;
 }
 
+bool embed_point_uses(const struct gp_job_config *cfg, const struct gp_job_table *t)
+{
+	return cfg->replicated && t->evict_reads;
+}
+
+size_t embed_point_uses_size(const struct gp_job_config *cfg, const struct gp_job_table *t)
+{
+	return embed_point_uses(cfg, t) ? 2 * EMBED_USES * sizeof(uint64_t) : 0;
+}
+
 uint32_t embed_point_cost(const struct job_core *jc, const struct stage *s)
 {
 	const struct embed_core *e = jc->embed;
@@ -103,6 +113,39 @@ void embed_point_evicted(struct job_core *jc, struct embed_table *t, uint64_t id
 	t->evicts_left -= GP_MIN(t->evicts_left, 1u);
 }
 
+// ---- uses
+
+struct using
+{
+	struct embed_table *t;
+	uint64_t end; // of what the next point may tell
+};
+
+static bool on_used(void *arg, uint64_t id)
+{
+	struct using *x = arg;
+	if (x->t->uses_next == x->end)
+		return false;
+	x->t->uses[x->t->uses_next++ % (2 * EMBED_USES)] = id;
+	return true;
+}
+
+void embed_point_use(struct job_core *jc, struct embed_table *t, const uint64_t *ids, uint32_t n)
+{
+	struct embed_core *e = jc->embed;
+	const struct table_point *p =
+		&e->points[e->point_turn & 1].tables[(uint32_t)(t - e->tables)];
+	struct using x = {.t = t, .end = p->uses_to + EMBED_USES};
+	uint32_t grain = t->cfg->eviction == GP_ROWS_EVICT_AGE
+				 ? GP_MAX(t->cfg->evict_after / 16, 1u)
+				 : EMBED_USE_GRAIN;
+	const struct gp_rows_telling telling = {.grain = grain, .used = on_used, .arg = &x};
+	embed_point_follow(jc);
+	gp_rows_use(t->rows, ids, n, e->updates, t->uses && e->held ? &telling : NULL);
+}
+
+// ---- rows that were loaded
+
 struct loaded {
 	struct embed_table *t;
 	uint32_t table;
@@ -155,7 +198,9 @@ void embed_point_keep(struct job_core *jc, uint32_t generation, uint32_t gate)
 			.to = next,
 			.rows = atomic_load_explicit(
 				&gp_rows_stats(t->rows)->rows, memory_order_relaxed),
-			.digest = t->digest};
+			.digest = t->digest,
+			.uses_from = follows ? was->tables[i].uses_to : t->uses_next,
+			.uses_to = t->uses_next};
 		gp_kept_hold(t->kept, p->tables[i].from);
 		t->evicts_left = t->evicts_max;
 	}
@@ -220,6 +265,18 @@ static bool copies_tell(const struct gp_kept *kept, uint64_t from, uint64_t to,
 	return true;
 }
 
+// What changed, then what was only used.
+static bool changed_tell(const struct embed_table *t, const struct table_point *p,
+	struct gp_backup_ids *at, struct id_list *out)
+{
+	uint64_t copies = p->to - p->from, uses = p->uses_to - p->uses_from;
+	if (at->next < copies && copies_tell(t->kept, p->from, p->to, at, out))
+		return true;
+	for (; out->n < GP_BACKUP_IDS_MAX && at->next < copies + uses; at->next++)
+		out->ids[out->n++] = t->uses[(p->uses_from + at->next - copies) % (2 * EMBED_USES)];
+	return at->next < copies + uses;
+}
+
 int gp_backup_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t table, uint32_t generation,
 	enum gp_backup_which which, struct gp_backup_ids *at, uint64_t ids[GP_BACKUP_IDS_MAX],
 	uint32_t *n)
@@ -236,7 +293,7 @@ int gp_backup_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t table, u
 	const struct table_point *tp = &p->tables[table];
 	const struct gp_kept *kept = c->tables[table].kept;
 	int more = which == GP_BACKUP_ALL	? segment_tell(c->tables[table].rows, at, &to)
-		   : which == GP_BACKUP_CHANGED ? copies_tell(kept, tp->from, tp->to, at, &to)
+		   : which == GP_BACKUP_CHANGED ? changed_tell(&c->tables[table], tp, at, &to)
 						: copies_tell(kept, tp->to, UINT64_MAX, at, &to);
 	if (more < 0)
 		return more;
@@ -255,7 +312,7 @@ static const struct embed_core *core_of(const struct gp_job *j, uint32_t table, 
 
 // Who sees a change of the row finds the copy made before it.
 int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, uint32_t generation,
-	uint64_t id, float *row, uint32_t *step)
+	uint64_t id, float *row, uint32_t *step, uint32_t *used)
 {
 	const struct gp_job *j = job_of(e, job_idx);
 	if (!j || table >= j->tensors_count)
@@ -267,7 +324,9 @@ int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, u
 	uint32_t dim = gp_rows_dim(t->rows);
 	if (!p)
 		return -ESTALE;
-	int rc = gp_rows_read(t->rows, id, row, row + dim, step);
+	int rc = gp_rows_read_use(t->rows, id, row, row + dim, step, used);
+	if (rc == 0)
+		*used = gp_before(p->updates, *step) ? *step : embed_used_at(p->updates, *used);
 	if (rc == -EAGAIN || (rc == 0 && !gp_before(p->updates, *step)))
 		return rc;
 	if (!gp_kept_since(t->kept, p->tables[table].to, id, &copy))
@@ -276,6 +335,7 @@ int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, u
 		return -ENOENT;
 	memcpy(row, copy.row, sizeof(float) * (dim + gp_rows_state(t->rows)));
 	*step = copy.step;
+	*used = embed_used_at(p->updates, copy.used);
 	return 0;
 }
 
@@ -318,7 +378,7 @@ bool gp_backup_table_room(
 	for (uint32_t i = 0; i < e->cfg.cores_count; i++) {
 		const struct embed_table *t = &j->cores[i].embed->tables[table];
 		out->rows += t->rows_room;
-		out->changes += t->kept_max / 2;
+		out->changes += t->kept_max / 2 + (t->uses ? EMBED_USES : 0);
 	}
 	return true;
 }

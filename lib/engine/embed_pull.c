@@ -38,9 +38,9 @@ static bool ids_load(struct gp_core *c, struct job_core *jc, const struct gp_msg
 static void rows_read(struct job_core *jc, const struct gp_rows_head *x, uint32_t generation)
 {
 	struct embed_core *e = jc->embed;
-	const struct embed_table *t = &e->tables[x->table];
+	struct embed_table *t = &e->tables[x->table];
 	gp_rows_get(t->rows, e->pull_ids, x->n, e->pull_values);
-	gp_rows_use(t->rows, e->pull_ids, x->n, e->updates);
+	embed_point_use(jc, t, e->pull_ids, x->n);
 	for (uint32_t i = 0; i < x->n; i++) {
 		bool there;
 		const float *was = gp_kept_find(t->kept, e->pull_ids[i], generation, &there);

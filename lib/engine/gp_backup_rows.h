@@ -23,17 +23,19 @@ struct gp_backup_ids {
 
 // Ids of a table into ids[GP_BACKUP_IDS_MAX], in no order; *n of them, maybe none. 1: call again,
 // 0: those were the last ones. Each call looks at a bounded part.
-//   changed  since the cut before this one; a few more than once
+//   changed  since the cut before this one, or was only pulled and eviction should know of it; a
+//	      few more than once
 //   all      in it or made since; what goes meanwhile may be told or not
 //   gone     that may have been in it and have changed since: what `all` may have missed
 enum gp_backup_which { GP_BACKUP_CHANGED, GP_BACKUP_ALL, GP_BACKUP_GONE };
 int gp_backup_ids(const struct gp_engine *e, uint32_t job_idx, uint32_t table, uint32_t generation,
 	enum gp_backup_which which, struct gp_backup_ids *at, uint64_t ids[GP_BACKUP_IDS_MAX],
 	uint32_t *n) GP_MUST_CHECK;
-// One row as it was in that generation: dim values, then the optimizer's state. 0, -ENOENT: it was
-// not there, or an error.
+// One row as it was in that generation: dim values, then the optimizer's state; the commit that
+// wrote it last, and the newest one when it was used last (evict_reads; else the same). 0, -ENOENT:
+// it was not there, or an error.
 int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, uint32_t generation,
-	uint64_t id, float *row, uint32_t *step) GP_MUST_CHECK;
+	uint64_t id, float *row, uint32_t *step, uint32_t *used) GP_MUST_CHECK;
 // It will be read some calls later.
 void gp_backup_row_ahead(
 	const struct gp_engine *e, uint32_t job_idx, uint32_t table, uint64_t id, bool near);

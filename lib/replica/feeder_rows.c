@@ -99,10 +99,10 @@ static int frame_fill(struct gp_feeder *f, uint32_t idx, const struct rows_walk 
 	*x = (struct filled){.len = ROWS_HEAD_SIZE, .at = w->ids_at};
 	for (; x->at < end && x->len + ROW_HEAD_SIZE + row <= GP_STREAM_BODY_MAX; x->at++) {
 		uint8_t *to = j->rows->body + x->len;
-		uint32_t step = 0;
+		uint32_t step = 0, used = 0;
 		ahead(f, idx, w, x->at);
 		int rc = gp_backup_row(f->opts.engine, idx, w->table, generation, w->ids[x->at],
-			(float *)(void *)(to + ROW_HEAD_SIZE), &step);
+			(float *)(void *)(to + ROW_HEAD_SIZE), &step, &used);
 		if (rc == -EAGAIN)
 			return 0;
 		if (rc != 0 && rc != -ENOENT)
@@ -111,7 +111,7 @@ static int frame_fill(struct gp_feeder *f, uint32_t idx, const struct rows_walk 
 			continue; // it is not in that generation
 		gp_store64(to, w->ids[x->at]);
 		gp_store32(to + 8, step);
-		gp_store32(to + 12, rc == 0);
+		gp_store32(to + 12, rc == 0 ? 1 + (used - step) : 0);
 		x->len += ROW_HEAD_SIZE + (rc == 0 ? row : 0);
 		x->count++;
 	}

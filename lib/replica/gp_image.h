@@ -187,7 +187,8 @@ struct gp_image_rows {
 	uint32_t generation;
 	uint32_t before;
 	uint32_t count;
-	const uint8_t *bytes; // each u64 id, u32 step, u32 1 and the row's floats, or u32 0: gone
+	const uint8_t *bytes; // each u64 id, u32 step, u32 1 + steps to its last use and its
+			      // floats, or u32 0: gone
 	size_t len;
 };
 int gp_image_rows(struct gp_image *m, const struct gp_image_rows *r,

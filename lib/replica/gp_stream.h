@@ -25,7 +25,7 @@
 #include <gp_lead.h>
 #include <gp_xport.h>
 
-#define GP_STREAM_VERSION      5
+#define GP_STREAM_VERSION      6
 #define GP_STREAM_PRODUCT_SIZE 64
 #define GP_STREAM_TEXT_SIZE    384
 #define GP_STREAM_HEAD_SIZE    16 // magic, version, type, length, epoch

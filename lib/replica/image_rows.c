@@ -14,12 +14,14 @@
 
 #define SLOT_NONE UINT32_MAX
 #define HEAD_SIZE IMAGE_ROW_HEAD_SIZE
-#define AHEAD	  16 // rows whose place in the index is on its way
+#define USED_MAX  (UINT32_C(1) << 31) // 1 and the commits from a row's last write to its last use
+#define AHEAD	  16		      // rows whose place in the index is on its way
 
 struct image_row {
 	uint64_t id;
 	uint64_t digest;
 	uint32_t step;
+	uint32_t used; // newest commit when it was used last
 	uint32_t next; // of a free slot
 	bool live;     // it counts
 };
@@ -131,6 +133,7 @@ static void slot_fill(struct image_table *t, uint32_t slot, uint32_t table, cons
 	memcpy(slot_row(t, slot), record + HEAD_SIZE, sizeof(float) * t->floats);
 	h->id = gp_load64(record);
 	h->step = gp_load32(record + 8);
+	h->used = h->step + gp_load32(record + 12) - 1;
 	h->digest = gp_backup_row_digest(table, h->id, h->step, slot_row(t, slot), t->floats);
 	h->live = false;
 }
@@ -246,9 +249,10 @@ int gp_image_rows(struct gp_image *m, const struct gp_image_rows *r, struct gp_i
 	if (staged && r->before == 0)
 		staged_drop(j);
 	for (uint32_t i = 0; i < r->count; i++) {
-		uint32_t there = r->len - at < HEAD_SIZE ? 2 : gp_load32(r->bytes + at + 12);
+		uint32_t there =
+			r->len - at < HEAD_SIZE ? UINT32_MAX : gp_load32(r->bytes + at + 12);
 		size_t size = there ? row : HEAD_SIZE;
-		if (there > 1 || r->len - at < size)
+		if (there > USED_MAX || r->len - at < size)
 			return image_fail(err, -EPROTO, "job %s: %zu bytes for %u rows",
 				j->layout.name, r->len, r->count);
 		rc = record_take(j, r->table, r->bytes + at, staged, err);
@@ -430,6 +434,7 @@ uint64_t gp_image_rows_count(const struct gp_image *m, uint16_t id, uint32_t tab
 	return any ? j->tables[table].count : 0;
 }
 
+// What goes on from it takes the last use for the last write: eviction alone asks.
 static const float *row_next(void *arg, uint64_t *at, uint64_t *id, uint32_t *step)
 {
 	const struct image_table *t = arg;
@@ -439,7 +444,7 @@ static const float *row_next(void *arg, uint64_t *at, uint64_t *id, uint32_t *st
 		return NULL;
 	const struct image_row *h = &t->heads[*at];
 	*id = h->id;
-	*step = h->step;
+	*step = h->used;
 	return slot_row(t, (uint32_t)(*at)++);
 }
 

@@ -4,7 +4,8 @@
 // its rows are in ascending order of their ids, in every file the same. Beside the parameters and
 // the optimizer's arrays there are
 //	ids.safetensors	    U64 [rows]: the ids
-//	steps.safetensors   U32 [rows]: number of the commit that wrote the row last
+//	steps.safetensors   U32 [rows]: number of the commit that wrote the row last, or, where
+//			    pulls count for eviction, that was the newest when it was last used
 // An array of an optimizer that keeps one number for a row is [rows, 1]. Where tables have
 // optimizers of their own (`mixed`) each says what it has of each array; what its optimizer does
 // not keep is [rows, 1] of zeros. Blocks are of whole rows. Included by gp_snapshot.h.

@@ -47,8 +47,9 @@ bool gp_kept_has(const struct gp_kept *k, uint64_t id, uint32_t label) GP_MUST_C
 // Room for a copy of the row, `floats` of them, the caller fills it; of a row that was not there,
 // with what it reads as. Nobody finds it before gp_kept_publish.
 float *gp_kept_put(struct gp_kept *k, uint64_t id, uint32_t label);
-// The copy that was put last is whole. `there`: the row was there, last written in `step`.
-void gp_kept_publish(struct gp_kept *k, bool there, uint32_t step);
+// The copy that was put last is whole. `there`: the row was there, last written in `step`, and last
+// used in `used`, not before that.
+void gp_kept_publish(struct gp_kept *k, bool there, uint32_t step, uint32_t used);
 // The row as it was in `generation`; NULL: it has not changed since.
 const float *gp_kept_find(const struct gp_kept *k, uint64_t id, uint32_t generation, bool *there);
 // Generations before `oldest` are not read any more.
@@ -76,6 +77,7 @@ struct gp_kept_copy {
 	uint64_t id;
 	bool there;
 	uint32_t step;
+	uint32_t used;
 	const float *row;
 };
 

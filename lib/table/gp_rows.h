@@ -27,8 +27,7 @@
 // not written for evict_after steps; GP_ROWS_EVICT_STEP, while the table is more than 15/16 full,
 // rows older than a limit that halves with every round through the table that did not make room.
 // Both look at a few buckets a call, and tell which ids went, so that a replica can follow. With
-// `reads` a row that gp_rows_use names counts as written then, for eviction alone: 8 bytes a row,
-// which readers, copies and restored rows do not have.
+// `reads` a row that gp_rows_use names counts as written then, for eviction alone: 8 bytes a row.
 //
 // Errors: -EINVAL from gp_rows_check only. Asserts: use before init, a batch's step not the plan's.
 #ifndef GP_ROWS_H
@@ -97,8 +96,16 @@ uint32_t gp_rows_update(struct gp_rows *t, const struct gp_optim_plan *plan, flo
 	const uint64_t *ids, const float *grads, uint32_t n, bool *refused);
 // out[i * dim ..] = the values of row ids[i]; those that are not there read as their initial ones.
 void gp_rows_get(const struct gp_rows *t, const uint64_t *ids, uint32_t n, float *out);
-// They are in use at `step`: with `reads`, those that are there.
-void gp_rows_use(struct gp_rows *t, const uint64_t *ids, uint32_t n, uint32_t step);
+// They are in use at `step`: with `reads`, those that are there. `telling` (or NULL), so that a
+// replica can follow: hears of the rows whose last use that it took note of (or write) is `grain`
+// steps old or more; false: not now.
+struct gp_rows_telling {
+	uint32_t grain;
+	bool (*used)(void *arg, uint64_t id);
+	void *arg;
+};
+void gp_rows_use(struct gp_rows *t, const uint64_t *ids, uint32_t n, uint32_t step,
+	const struct gp_rows_telling *telling);
 // How many of them are not there.
 uint32_t gp_rows_absent(const struct gp_rows *t, const uint64_t *ids, uint32_t n) GP_MUST_CHECK;
 // Whether a row that could not be made for want of memory of the index can be when readers have
@@ -123,6 +130,9 @@ uint32_t gp_rows_state(const struct gp_rows *t);
 // way.
 int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *state,
 	uint32_t *step) GP_MUST_CHECK;
+// And when it was used last: with `reads`, else it was written then.
+int gp_rows_read_use(const struct gp_rows *t, uint64_t id, float *values, float *state,
+	uint32_t *step, uint32_t *used) GP_MUST_CHECK;
 // A row that will be read, or put by the owner, some calls later: fetches where it is named, and
 // when it is `near` itself. Called for each id twice, it hides most of what memory takes.
 void gp_rows_ahead(const struct gp_rows *t, uint64_t id, bool near);

@@ -14,7 +14,8 @@ struct copy {
 	uint32_t back;
 	uint32_t label;
 	uint32_t step;
-	bool there;
+	uint32_t there : 1;
+	uint32_t since : 31; // steps from `step` to the last use
 };
 _Static_assert(sizeof(struct copy) == 24, "a row of 16 values with its copy's head is 1.2 rows");
 
@@ -159,12 +160,13 @@ float *gp_kept_put(struct gp_kept *k, uint64_t id, uint32_t label)
 	return row_of(k, number);
 }
 
-void gp_kept_publish(struct gp_kept *k, bool there, uint32_t step)
+void gp_kept_publish(struct gp_kept *k, bool there, uint32_t step, uint32_t used)
 {
 	uint64_t number = head_of(k);
 	struct copy *c = copy_of(k, number);
 	c->there = there;
 	c->step = step;
+	c->since = (used - step) & INT32_MAX;
 	// pair with the acquires of gp_kept_get and gp_kept_seen: they find it whole
 	atomic_store_explicit(bucket_of(k, c->id), number, memory_order_release);
 	atomic_store_explicit(&k->head, number + 1, memory_order_release);
@@ -252,8 +254,11 @@ bool gp_kept_pinned(const struct gp_kept *k)
 static void copy_tell(const struct gp_kept *k, uint64_t number, struct gp_kept_copy *out)
 {
 	const struct copy *c = copy_of(k, number);
-	*out = (struct gp_kept_copy){
-		.id = c->id, .there = c->there, .step = c->step, .row = row_of(k, number)};
+	*out = (struct gp_kept_copy){.id = c->id,
+		.there = c->there,
+		.step = c->step,
+		.used = c->step + c->since,
+		.row = row_of(k, number)};
 }
 
 bool gp_kept_at(const struct gp_kept *k, uint64_t number, struct gp_kept_copy *out)

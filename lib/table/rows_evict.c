@@ -39,13 +39,24 @@ static bool is_used(const struct gp_rows *t, uint32_t row, uint32_t step, uint32
 	return gp_before(step, (uint32_t)used) || step - (uint32_t)used < limit;
 }
 
-void gp_rows_use(struct gp_rows *t, const uint64_t *ids, uint32_t n, uint32_t step)
+static void row_use(struct gp_rows *t, uint64_t id, uint32_t row, uint32_t step,
+	const struct gp_rows_telling *x)
+{
+	_Atomic uint64_t *at = rows_used(t, row);
+	uint32_t told = (uint32_t)(atomic_load_explicit(at, memory_order_relaxed) >> 32);
+	if (x && !gp_before(step, told + x->grain) && x->used(x->arg, id))
+		told = step;
+	atomic_store_explicit(at, rows_use(step, told), memory_order_release);
+}
+
+void gp_rows_use(struct gp_rows *t, const uint64_t *ids, uint32_t n, uint32_t step,
+	const struct gp_rows_telling *telling)
 {
 	for (uint32_t i = 0; i < n && t->used_at > 0; i++) {
 		uint64_t hash = rows_hash(t, ids[i]);
 		struct rows_place p = rows_find(rows_segment(t, hash), hash, ids[i]);
 		if (p.bucket)
-			atomic_store_explicit(rows_used(t, p.row), step, memory_order_relaxed);
+			row_use(t, ids[i], p.row, step, telling);
 	}
 }
 

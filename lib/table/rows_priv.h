@@ -42,7 +42,7 @@ struct gp_rows {
 	const struct gp_rcu_grace *grace;
 	uint32_t state;	   // f32 of optimizer state in a row
 	uint32_t state_at; // where it begins, in f32 from the row's start
-	uint32_t used_at;  // likewise the step of its last use, u64; 0: there is none
+	uint32_t used_at;  // likewise when it was used, u64 (rows_stamp); 0: there is none
 	uint32_t row_units;
 	uint32_t rows_per_slab;
 	uint32_t dir_bits;
@@ -169,11 +169,17 @@ static inline void rows_store(float *to, const float *from, uint32_t floats)
 	}
 }
 
-// The step of the last use, of a row as it is stored.
+// The step of the last use, and above it that of the last one that others were told of.
+static inline uint64_t rows_use(uint32_t step, uint32_t told)
+{
+	return (uint64_t)told << 32 | step;
+}
+
+// Of a row as it is stored, which is written: who hears of that hears of the use.
 static inline void rows_stamp(const struct gp_rows *t, float *row, uint32_t step)
 {
 	if (t->used_at > 0)
-		gp_store64(row + t->used_at, step);
+		gp_store64(row + t->used_at, rows_use(step, step));
 }
 
 static inline _Atomic uint64_t *rows_used(const struct gp_rows *t, uint32_t row)

@@ -44,7 +44,23 @@ static void row_copy(const struct gp_rows *t, uint32_t row, float *values, float
 		floats_copy(data + t->state_at, t->state, state);
 }
 
+// Not before it was written: 0 is no step.
+static uint32_t row_used(const struct gp_rows *t, uint32_t row, uint32_t step)
+{
+	if (t->used_at == 0)
+		return step;
+	uint32_t used = (uint32_t)atomic_load_explicit(rows_used(t, row), memory_order_acquire);
+	return gp_before(used, step) ? step : used;
+}
+
 int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *state, uint32_t *step)
+{
+	uint32_t used;
+	return gp_rows_read_use(t, id, values, state, step, &used);
+}
+
+int gp_rows_read_use(const struct gp_rows *t, uint64_t id, float *values, float *state,
+	uint32_t *step, uint32_t *used)
 {
 	uint64_t hash = rows_hash(t, id);
 	for (uint32_t i = 0; i < GP_ROWS_TRIES; i++) {
@@ -53,6 +69,7 @@ int gp_rows_read(const struct gp_rows *t, uint64_t id, float *values, float *sta
 		if (p.bucket) {
 			row_copy(t, p.row, values, state);
 			*step = atomic_load_explicit(&p.bucket->step[p.slot], memory_order_acquire);
+			*used = row_used(t, p.row, *step);
 		}
 		if (look_whole(t, hash, before))
 			return p.bucket ? 0 : -ENOENT;

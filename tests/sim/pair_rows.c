@@ -55,6 +55,7 @@ void pair_rows_job(struct pair_sim *s)
 		if (s->evicts)
 			x->eviction = GP_ROWS_EVICT_AGE;
 		x->evict_after = s->evicts ? 1 + draw(s, 3 + t, 6) : 0;
+		x->evict_reads = s->evicts && draw(s, 50 + t, 2);
 		(void)snprintf(x->name, sizeof(x->name), "t%u", t);
 		bytes += rows_of(s, t) * (8 + 4 * (uint64_t)x->dim);
 	}
@@ -168,11 +169,11 @@ bool pair_rows_engine(const struct pair_node *n, uint32_t generation, float *to)
 	if (!gp_backup_tables(n->engine, 0, generation, &x))
 		return false;
 	for (uint32_t i = 0; i < x.count && gp_engine_tensor_view(n->engine, 0, i, &v); i++) {
-		uint32_t t = tensor_of(v.name), dim = s->model.dim[t], step;
+		uint32_t t = tensor_of(v.name), dim = s->model.dim[t], step, used;
 		for (uint32_t r = 0; r < rows_of(s, t); r++) {
 			float *at = to + s->model.from[t] + r * dim, row[2 * MODEL_DIM_MAX];
 			int rc = gp_backup_row(
-				n->engine, 0, i, generation, row_id(s, t, r), row, &step);
+				n->engine, 0, i, generation, row_id(s, t, r), row, &step, &used);
 			memset(at, 0, sizeof(float) * dim);
 			if (rc == 0)
 				memcpy(at, row, sizeof(float) * dim);

@@ -64,7 +64,7 @@ static void row_change(struct stress *s, uint64_t id, bool drop)
 	uint32_t step;
 	const float *copy = keep_begin(s, id, &there, &step);
 	if (copy && !s->plant)
-		gp_kept_publish(s->kept, there, step);
+		gp_kept_publish(s->kept, there, step, step);
 	gp_optim_plan_init(&plan, &s->optim, s->step);
 	if (drop)
 		(void)gp_rows_drop(s->rows, id);
@@ -75,7 +75,7 @@ static void row_change(struct stress *s, uint64_t id, bool drop)
 	if (copy && s->plant && (id & 31) == 0)
 		sched_yield(); // now and then for long
 	if (copy && s->plant)
-		gp_kept_publish(s->kept, there, step);
+		gp_kept_publish(s->kept, there, step, step);
 }
 
 static void pin(struct stress *s)

@@ -225,6 +225,38 @@ Test(embed_cut, throttles_when_its_copies_run_out)
 	rig_free_busy(r);
 }
 
+// Where reads count a row's step is that of its last use: until the cut, whatever comes after.
+Test(embed_cut, the_last_use_is_read_where_reads_count)
+{
+	for (uint32_t changes = 0; changes < 2; changes++) {
+		struct rig *r = embed_new(GP_CONSIST_ASP, 1, 1);
+		struct gp_job_table *t = &r->jobs[0].tables[1]; // NARROW
+		float row[WIDE_DIM];
+		t->eviction = GP_ROWS_EVICT_AGE;
+		t->evict_after = 100;
+		t->evict_reads = true;
+		embed_up(r);
+		struct worker *w = &r->w[0];
+		for (uint32_t step = 1; step <= 5; step++)
+			push_row_done(w, step, NARROW, step, 1);
+		cr_assert(row_pull(w, granted(w, 1, 6), NARROW, 1, row));
+		push_row_done(w, 6, NARROW, 6, 1);
+		cut_now(r);
+		push_row_done(w, 7, NARROW, 7, 1);
+		push_row_done(w, 8, NARROW, 8, 1);
+		cr_assert(row_pull(w, granted(w, 2, 9), NARROW, 2, row));
+		for (uint64_t id = 1; id <= 2 && changes; id++)
+			push_row_done(w, 8 + (uint32_t)id, NARROW, id, 1);
+		struct read_rows *x = rows_read(r, NARROW, NULL);
+		cr_assert_eq(x->count, 6);
+		cr_assert_eq(x->steps[0], 5, "pulled after commit 5");
+		cr_assert_eq(x->steps[1], 6, "pulled later than the cut knows");
+		cr_assert_eq(x->steps[2], 3, "never pulled");
+		free(x);
+		rig_free_busy(r);
+	}
+}
+
 // ---- jobs that begin with tables
 
 struct restored {

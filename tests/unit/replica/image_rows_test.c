@@ -272,8 +272,8 @@ Test(image_rows, what_lacks_or_is_too_much_is_refused)
 	len += 8;
 	cr_assert_eq(rows_tell(6, 0), -EPROTO, "too long");
 	record(1, 1);
-	gp_store32(bytes + 12, 2);
-	cr_assert_eq(rows_tell(6, 0), -EPROTO);
+	gp_store32(bytes + 12, (UINT32_C(1) << 31) + 1);
+	cr_assert_eq(rows_tell(6, 0), -EPROTO, "used before it was written");
 	memset(truth, 0, sizeof(truth));
 	record(1, 1);
 	cr_assert_eq(rows_tell(6, 0), 0);
@@ -330,6 +330,25 @@ Test(image_rows, cuts_go_on_while_the_base_comes)
 	while (x.tensors[0].rows->next(x.tensors[0].rows->arg, &at, &id, &step))
 		rows++;
 	cr_assert_eq(rows, 3);
+}
+
+// Who goes on from the image takes the last use for the last write.
+Test(image_rows, what_was_used_is_as_young_for_who_goes_on)
+{
+	struct gp_restore x;
+	uint64_t at = 0, id;
+	uint32_t step = 0;
+	based();
+	record(1, 1);
+	gp_store32(bytes + 12, 1 + 5);
+	cr_assert_eq(rows_tell(6, 0), 0, "%s", err.text);
+	cr_assert_eq(ranks(6), 0);
+	cr_assert_eq(tally(6, 1, 0), 0);
+	cr_assert_eq(decide(11, 6), 0, "%s", err.text);
+	is_truth(); // it was not written
+	cr_assert_eq(gp_image_restore(image, 1, &x), 0);
+	cr_assert(x.tensors[0].rows->next(x.tensors[0].rows->arg, &at, &id, &step));
+	cr_assert(id == id_of(1) && step == 6, "used at %u", step);
 }
 
 Test(image_rows, layouts_out_of_range_are_refused)

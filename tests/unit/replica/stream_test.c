@@ -584,7 +584,7 @@ Test(stream, other_versions_and_programs_are_named)
 {
 	struct gp_stream_error err;
 	size_t size;
-	uint8_t head[GP_STREAM_HEAD_SIZE] = "GPST\5\0\1\0";
+	uint8_t head[GP_STREAM_HEAD_SIZE] = "GPST\6\0\1\0";
 	cr_assert_eq(gp_stream_frame_size(head, 3, &size, &err), 0);
 	cr_assert_eq(size, 0);
 	cr_assert_eq(gp_stream_frame_size(head, sizeof(head), &size, &err), 0);

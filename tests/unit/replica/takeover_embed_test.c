@@ -353,6 +353,51 @@ Test(takeover_embed, evicted_rows_are_gone_at_the_backup_too)
 	cr_assert_gt(evicted, 10);
 }
 
+// Row 1 is pushed once and pulled ever since, until its server is gone.
+static void pull_and_take_over(uint8_t eviction, uint32_t grain, uint32_t cores_next)
+{
+	const struct shape s = {GP_CONSIST_ASP, GP_OPTIM_SGD, eviction, 2, cores_next, 1};
+	struct rig *r = primary_new(&s);
+	struct pair p;
+	float got[WIDE_DIM];
+	uint32_t last = 4 * grain, step, used, was;
+	for (uint32_t t = 0; t < EMBED_TABLES; t++) {
+		r->jobs[0].tables[t].evict_reads = true;
+		r->jobs[0].tables[t].evict_after = eviction == GP_ROWS_EVICT_AGE ? 16 * grain : 0;
+	}
+	embed_up(r);
+	pair_up(&p, r, 3);
+	p.calm = true;
+	struct gp_job_config cfg = r->jobs[0];
+	for (step = 1; step <= last; step++) {
+		push_row(&r->w[0], step, NARROW, step == 1 ? 1 : 2, 1);
+		pair_run(&p);
+		cr_assert(is_told(&r->w[0], step));
+		uint32_t g = granted(&r->w[0], step, step + 1);
+		cr_assert(row_pull(&r->w[0], g, NARROW, 1, got));
+		seen_clear(&r->w[0]);
+	}
+	gp_stream_close(p.backup.stream);
+	rig_free_busy(p.r);
+	struct rig *next = pair_promote(&p, &cfg, cores_next);
+	join_again(next, &s);
+	uint32_t core = gp_rows_owner(NARROW, 1, cores_next);
+	const struct gp_rows *rows = core_at(next, core)->embed->tables[NARROW].rows;
+	cr_assert_eq(gp_rows_read_use(rows, 1, NULL, NULL, &was, &used), 0);
+	cr_assert(used + grain >= last - 1 && used <= last, "used at %u of %u", used, last);
+	rig_free_busy(next);
+	pair_down(&p);
+}
+
+// So it is not evicted there before its time.
+Test(takeover_embed, rows_that_are_pulled_are_as_young_at_the_backup)
+{
+	for (uint32_t cores = 1; cores <= 3; cores += 2) {
+		pull_and_take_over(GP_ROWS_EVICT_AGE, 3, cores);
+		pull_and_take_over(GP_ROWS_EVICT_STEP, EMBED_USE_GRAIN, cores);
+	}
+}
+
 // ---- a backup that comes late
 
 // As a primary without a backup does: what is on its way is out.

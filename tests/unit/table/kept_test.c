@@ -25,7 +25,7 @@ static void put(struct gp_kept *k, uint64_t id, uint32_t label, float value, boo
 	float *to = gp_kept_put(k, id, label);
 	for (uint32_t i = 0; i < FLOATS; i++)
 		to[i] = value + (float)i;
-	gp_kept_publish(k, there, label + 1000);
+	gp_kept_publish(k, there, label + 1000, label + 1003);
 	cr_assert(gp_kept_has(k, id, label) && gp_kept_has(k, id, label - 1));
 	cr_assert_not(gp_kept_has(k, id, label + 1));
 }
@@ -88,7 +88,7 @@ Test(kept, full_lets_the_oldest_generations_go)
 	put(k, 8, 3, 8, true);
 	float *last = gp_kept_put(k, 9, 3); // and with the fifth of one label all of it
 	last[0] = 0;
-	gp_kept_publish(k, true, 0);
+	gp_kept_publish(k, true, 0, 0);
 	cr_assert_not(gp_kept_whole(k, 3));
 	cr_assert(gp_kept_has(k, 10, 3));
 	cr_assert(gp_kept_whole(k, 4));
@@ -114,6 +114,7 @@ Test(kept, a_pinned_generation_is_told_whole)
 	put(k, 5, 3, 50, true); // the two of label 1 go, those of the pin do not
 	cr_assert_eq(gp_kept_room(k), 1);
 	cr_assert(gp_kept_get(k, 1, &x) && x.there && x.step == 1002 && x.row[0] == 10.0f);
+	cr_assert_eq(x.used, 1005);
 	cr_assert(gp_kept_get(k, 3, &x) && !x.there);
 	cr_assert(gp_kept_get(k, 5, &x) && x.id == 5 && x.row[2] == 52.0f);
 	cr_assert_not(gp_kept_get(k, 2, &x));
@@ -125,7 +126,7 @@ Test(kept, a_pinned_generation_is_told_whole)
 	last[0] = 60;
 	cr_assert_not(gp_kept_get(k, 6, &x), "not before it is whole");
 	cr_assert_not(gp_kept_seen(k, GP_ARRAY_SIZE(ids), &x));
-	gp_kept_publish(k, true, 9);
+	gp_kept_publish(k, true, 9, 9);
 	cr_assert(gp_kept_get(k, 6, &x) && x.row[0] == 60.0f && x.step == 9);
 	cr_assert_eq(gp_kept_room(k), 0);
 	gp_kept_unpin(k);

@@ -473,7 +473,7 @@ Test(rows, what_is_read_counts_as_used_where_that_was_asked_for)
 		for (uint32_t i = 0; i < 490; i++)
 			update_one(t, 100, i, 1);
 		cr_assert_eq(gp_rows_read(t, 3, row[0], state, &step), 0);
-		gp_rows_use(t, read, 3, 107);
+		gp_rows_use(t, read, 3, 107, NULL);
 		cr_assert_eq(gp_rows_read(t, 3, row[1], row[1] + 16, &step), 0);
 		cr_assert_arr_eq(row[0], row[1], sizeof(row[0]), "values and state stay");
 		cr_assert_eq(step, 100, "it was not written");
@@ -502,8 +502,55 @@ Test(rows, without_it_a_read_changes_nothing)
 	struct gp_rows *t = rows_new(&cfg);
 	const uint64_t id = 3;
 	update_one(t, 100, id, 1);
-	gp_rows_use(t, &id, 1, 109);
+	gp_rows_use(t, &id, 1, 109, NULL);
 	cr_assert_eq(gp_rows_evict(t, 110, 1 << 20, NULL, NULL), 1);
+	free(t);
+}
+
+struct heard {
+	uint32_t count;
+	bool takes;
+};
+
+static bool on_used(void *arg, uint64_t id)
+{
+	struct heard *x = arg;
+	cr_assert_eq(id, 3);
+	x->count++;
+	return x->takes;
+}
+
+// Who follows hears of a use when the last one that it took note of is old, and of writes
+// elsewhere.
+Test(rows, who_follows_hears_of_uses_now_and_then)
+{
+	static const struct {
+		uint32_t step;
+		bool write, takes;
+		uint32_t heard;
+	} turns[] = {{103, false, true, 0}, {105, false, true, 1}, {109, false, true, 0},
+		{110, false, true, 1}, {112, true, true, 0}, {116, false, true, 0},
+		{117, false, false, 1}, {118, false, true, 1}, {119, false, true, 0}};
+	struct gp_rows_config cfg = config_of(50);
+	cfg.eviction = GP_ROWS_EVICT_AGE;
+	cfg.evict_after = 10;
+	cfg.reads = true;
+	struct gp_rows *t = rows_new(&cfg);
+	struct heard x;
+	const struct gp_rows_telling telling = {.grain = 5, .used = on_used, .arg = &x};
+	const uint64_t ids[] = {3, 4}; // which is not there
+	uint32_t step, used, written = 100;
+	update_one(t, 100, 3, 1);
+	for (uint32_t i = 0; i < GP_ARRAY_SIZE(turns); i++) {
+		x = (struct heard){.takes = turns[i].takes};
+		if (turns[i].write)
+			update_one(t, written = turns[i].step, 3, 1);
+		else
+			gp_rows_use(t, ids, 2, turns[i].step, &telling);
+		cr_assert_eq(x.count, turns[i].heard, "at %u", turns[i].step);
+		cr_assert_eq(gp_rows_read_use(t, 3, NULL, NULL, &step, &used), 0);
+		cr_assert(step == written && used == turns[i].step, "at %u", turns[i].step);
+	}
 	free(t);
 }
 
