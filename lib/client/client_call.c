@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The calls of a joined client.
+// The calls of a joined client. Each begins with client_ended, since the client's thread may have
+// seen the session end between two calls.
 #include "client_priv.h"
 
 #include <stdarg.h>
@@ -62,9 +63,10 @@ int gp_client_register(struct gp_client *c, const struct gp_client_tensor *tenso
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	int rc = gp_ccore_register(c->core, tensors, count);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
+	rc = gp_ccore_register(c->core, tensors, count);
 	if (rc)
 		return client_result(c, rc, err);
 	rc = client_await(c, gp_ccore_ready, timeout_ms, err);
@@ -82,9 +84,10 @@ int gp_client_init_params(
 	struct gp_client *c, float *const *params, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	int rc = gp_ccore_init(c->core, params);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
+	rc = gp_ccore_init(c->core, params);
 	if (rc)
 		return client_result(c, rc, err);
 	rc = client_await(c, gp_ccore_done, timeout_ms, err);
@@ -103,9 +106,10 @@ static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, fl
 	float *out, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	int rc = gp_ccore_push(c->core, tensor, grad, weight, out);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
+	rc = gp_ccore_push(c->core, tensor, grad, weight, out);
 	if (rc)
 		return client_result(c, rc, err);
 	(void)client_turn(c);
@@ -131,9 +135,10 @@ int gp_client_pull_all(struct gp_client *c, float *const *out, uint32_t *generat
 	uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	int rc = gp_ccore_pull(c->core, out);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
+	rc = gp_ccore_pull(c->core, out);
 	if (rc)
 		return client_result(c, rc, err);
 	rc = client_await(c, gp_ccore_done, timeout_ms, err);
@@ -153,27 +158,26 @@ int gp_client_residual_get(
 	struct gp_client *c, uint32_t tensor, float *values, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	return client_result(c, gp_ccore_residual_get(c->core, tensor, values), err);
+	int rc = client_ended(c, err);
+	return rc ? rc : client_result(c, gp_ccore_residual_get(c->core, tensor, values), err);
 }
 
 int gp_client_residual_put(
 	struct gp_client *c, uint32_t tensor, const float *values, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	return client_result(c, gp_ccore_residual_put(c->core, tensor, values), err);
+	int rc = client_ended(c, err);
+	return rc ? rc : client_result(c, gp_ccore_residual_put(c->core, tensor, values), err);
 }
 
 int gp_client_wait(struct gp_client *c, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
 	gp_ccore_rows_seal(c->core);
-	int rc = gp_ccore_step_whole(c->core);
+	rc = gp_ccore_step_whole(c->core);
 	if (rc)
 		return client_result(c, rc, err);
 	rc = client_await(c, gp_ccore_done, timeout_ms, err);
@@ -186,10 +190,11 @@ int gp_client_wait_tensor(
 	struct gp_client *c, uint32_t tensor, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
 	uint64_t end = client_now() + timeout_ms * NS_PER_MS;
-	if (c->lost)
-		return client_ended(c, err);
-	int rc = gp_ccore_tensor_pushed(c->core, tensor);
+	rc = gp_ccore_tensor_pushed(c->core, tensor);
 	if (rc)
 		return client_result(c, rc, err);
 	for (;;) {
@@ -218,9 +223,10 @@ int gp_client_barrier(
 	struct gp_client *c, uint32_t name, uint32_t timeout_ms, struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	if (c->lost)
-		return client_ended(c, err);
-	int rc = gp_ccore_barrier(c->core, name);
+	int rc = client_ended(c, err);
+	if (rc)
+		return rc;
+	rc = gp_ccore_barrier(c->core, name);
 	if (rc)
 		return client_result(c, rc, err);
 	return client_await(c, gp_ccore_barrier_done, timeout_ms, err);

@@ -14,7 +14,7 @@ int gp_client_push_encoded(struct gp_client *c, uint32_t tensor,
 	struct gp_client_error *err)
 {
 	struct client_background *held CLIENT_LEAVES = client_enter(c);
-	int rc = client_ended(c, err); // which the client's thread may have seen first
+	int rc = client_ended(c, err);
 	if (rc)
 		return rc;
 	rc = gp_ccore_push_encoded(c->core, tensor, encoded, weight, out);
