@@ -14,8 +14,9 @@
 //
 // Order on the device: gradients are read, and results written, on the caller's stream, behind what
 // is queued there. Without one, gradients must be complete at the call. A gradient must stay as it
-// is until gp_client_cuda_wait has returned 0. All pointers to gradients, parameters and results
-// are to device memory (or pinned host memory), 4-byte aligned.
+// is until gp_client_cuda_wait has returned 0, or gp_client_cuda_void or _destroy has returned. All
+// pointers to gradients, parameters and results are to device memory (or pinned host memory),
+// 4-byte aligned.
 //
 // Results come back as f32 or as opts.results says, are decoded on the CPU into pinned memory, and
 // copied to the device by gp_client_cuda_wait.
