@@ -88,6 +88,7 @@ static void opts_choose(struct pair_sim *s)
 		s->meet_every = 1 + draw(seed, 43, MEET_EVERY_MAX);
 	if (s->o.embed) // who reads rows asks for them by their ids
 		s->readers = 0;
+	pair_both_choose(s, draw(seed, 50, 3) == 0);
 	model_init(&s->model, &s->o);
 }
 
@@ -160,7 +161,8 @@ static void snapshots_make(struct pair_sim *s, const char *root)
 {
 	uint32_t interval = 1 + draw(s->seed, 33, 6);
 	s->job.cut_interval = interval;
-	s->job.lag_max = interval + draw(s->seed, 34, 3 * interval);
+	if (s->periodic)
+		s->job.lag_max = interval + draw(s->seed, 34, 3 * interval);
 	s->disk[0] = pair_disk_create(root, "node0", rng_next(&s->rng));
 	s->disk[1] = pair_disk_create(root, "node1", rng_next(&s->rng));
 	oracle_keep(&s->oracle);
@@ -199,7 +201,7 @@ static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 	net_make(s);
 	job_make(s);
 	pair_async_start(s);
-	if (s->periodic)
+	if (s->periodic || s->op.saves)
 		snapshots_make(s, how->root);
 	s->endpoints = 1 + draw(seed, 25, 3);
 	pair_register_open(s, how->root);
@@ -319,6 +321,8 @@ static void turn(struct pair_sim *s)
 		pair_operator_turn(s);
 	else
 		pair_wire_turn(s);
+	if (s->op.saves)
+		pair_both_turn(s);
 	pair_register_turn(s);
 	pair_node_turn(&s->node[0]);
 	pair_node_turn(&s->node[1]);

@@ -17,7 +17,7 @@
 //	pair_rows.h	the same with tables of rows
 //	pair_check.c	the judge: decisions that anybody could hear of, in one order, never undone
 //	pair_trouble.c	faults
-//	pair_snaps.h	the same where the backup has snapshots
+//	pair_snaps.h	the same where the backup has snapshots, and where both nodes are lost
 //	pair_net.c	who cannot reach whom, clocks, how long a failover takes
 //	pair_machine.h	what a history must not have from the machine
 #ifndef SIM_PAIR_H
@@ -162,7 +162,7 @@ struct pair_stats {
 	uint64_t histories, takeovers, kills, pauses, cuts, worker_kills, rejoins, rolled_back;
 	uint64_t commits, checks, doubts, bases, resumed, digests, partitions, jumps, repeated,
 		registers_killed, disk_faults, restarts, snapshots, shipped, losses, steps_lost,
-		met, reads;
+		met, reads, both_lost;
 };
 
 // From a fault of the primary to the first commit that comes out of the other node, ns.

@@ -128,6 +128,7 @@ void pair_check_promoted(struct pair_node *n, const struct gp_image_view *v)
 		decision_feed(s, d);
 	}
 	s->owner = n->life;
+	s->epoch = n->rules.mine.record.epoch;
 	s->base = last;
 	s->decision = last;
 	n->tapped = last;

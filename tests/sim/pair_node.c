@@ -273,6 +273,10 @@ static void lead_begin(struct pair_node *n)
 	struct gp_restore x;
 	struct gp_registrar *r = gp_engine_registrar(n->engine);
 	gp_stream_set_follower(n->stream, NULL);
+	if (pair_both_leads(n)) {
+		feeder_begin(n);
+		return;
+	}
 	bool any = gp_image_restore(n->image, JOB_ID, &x) == 0;
 	pair_check_promoted(n, any && gp_image_find(n->image, JOB_ID, &v) ? &v : NULL);
 	int rc = any ? -EBUSY : 0;
@@ -558,6 +562,8 @@ void pair_node_turn(struct pair_node *n)
 		primary_turn(n);
 	else
 		stream_turn(n);
+	if (s->op.saves)
+		pair_snaps_write_turn(n);
 	if (!n->alive)
 		return;
 	if (slept)
@@ -656,7 +662,7 @@ void pair_node_free(struct pair_node *n)
 		return;
 	for (uint32_t i = 0; i < n->held_count; i++)
 		n->x[0]->ops->release(n->x[n->held_at[i]], n->held[i]);
-	if (n->s->periodic)
+	if (n->s->periodic || n->s->op.saves)
 		pair_snaps_end(n);
 	pair_stream_close(n);
 	gp_stream_destroy(n->stream);

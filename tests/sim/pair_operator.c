@@ -72,7 +72,7 @@ static void loss_check(struct pair_node *n, int64_t had, int64_t has)
 	if (has > had)
 		pair_broken(s, "node %u leads from step %d, only %d came out", n->idx, (int)has,
 			(int)had);
-	if (had - GP_MAX(has, 0) > (int64_t)s->job.lag_max)
+	if (s->periodic && had - GP_MAX(has, 0) > (int64_t)s->job.lag_max)
 		pair_broken(s, "node %u leads from step %d, %d came out: lag_max is %u", n->idx,
 			(int)has, (int)had, s->job.lag_max);
 	if (s->op.acked && has < (int64_t)s->op.acked_step)

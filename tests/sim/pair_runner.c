@@ -152,8 +152,9 @@ void pair_totals_print(struct pair_totals *t, uint64_t ms, bool json)
 		{"digests_compared", s->digests}, {"restarts", s->restarts},
 		{"snapshots", s->snapshots}, {"shipped", s->shipped}, {"losses", s->losses},
 		{"steps_lost", s->steps_lost}, {"barriers", s->met}, {"reads", s->reads},
-		{"failovers", t->times.count}, {"p50_us", time_us(&t->times, 500)},
-		{"p99_us", time_us(&t->times, 990)}, {"max_us", time_us(&t->times, 1000)}};
+		{"both_lost", s->both_lost}, {"failovers", t->times.count},
+		{"p50_us", time_us(&t->times, 500)}, {"p99_us", time_us(&t->times, 990)},
+		{"max_us", time_us(&t->times, 1000)}};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(rows); i++)
 		printf(json ? "%s\"%s\": %" PRIu64 : "%s%s %" PRIu64,
 			i == 0 ? (json ? "{" : "") : ", ", rows[i].name, rows[i].n);

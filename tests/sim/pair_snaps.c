@@ -154,7 +154,7 @@ static void snapshot_write(struct pair_node *n)
 		return;
 	n->s->stats.snapshots++;
 	memcpy(n->snaps.newest, path, PATH_MAX);
-	n->snaps.newest_step = p.meta.step;
+	n->snaps.newest_step = n->s->op.saved[n->idx] = p.meta.step;
 	n->snaps.waiting = true;
 }
 
@@ -220,6 +220,22 @@ void pair_snaps_restore(struct pair_node *n)
 	pair_disk_done();
 	if (rc != 0 || engine_load(n, n->snaps.open) != 0)
 		pair_broken(n->s, "node %u: its newest is gone: %s", n->idx, err.text);
+}
+
+void pair_snaps_resume(struct pair_node *n)
+{
+	struct gp_snapshot_error err = {0};
+	pair_disk_use(n->s->disk[n->idx]);
+	int rc = gp_snapshot_latest(dir_of(n), JOB_NAME, NULL, NULL, &n->snaps.open, &err);
+	if (rc == 0)
+		rc = engine_load(n, n->snaps.open);
+	pair_disk_done();
+	if (rc != 0)
+		pair_broken(
+			n->s, "node %u: its newest cannot be loaded: %d %s", n->idx, rc, err.text);
+	else
+		strcpy(n->snaps.newest, gp_snapshot_path(n->snaps.open));
+	n->snaps.newest_step = n->snaps.loaded_step;
 }
 
 void pair_snaps_load(struct pair_node *n)
@@ -308,14 +324,19 @@ void pair_snaps_end(struct pair_node *n)
 	pair_disk_mend(d);
 }
 
+void pair_snaps_write_turn(struct pair_node *n)
+{
+	if (n->snaps.cut && n->s->now >= n->snaps.write_at)
+		snapshot_write(n);
+}
+
 void pair_snaps_turn(struct pair_node *n)
 {
 	if (!n->leading) {
 		pair_snaps_load(n);
 		return;
 	}
-	if (n->snaps.cut && n->s->now >= n->snaps.write_at)
-		snapshot_write(n);
+	pair_snaps_write_turn(n);
 	if (n->alive)
 		pair_ship_turn(n);
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// A node of a pair whose backup holds snapshots (replica.mode snapshots), on a disk of its own.
+// A node of a pair whose backup holds snapshots (replica.mode snapshots), on a disk of its own; and
+// of one that replicates every commit, whose leader writes snapshots for when both nodes are lost.
 //
 //	pair_snaps.c	writing a cut, loading the newest, what becomes of the disk
 //	pair_ship.c	from the primary's disk to the replica's, piece by piece
 //	pair_operator.c	who restarts what and promotes whom; the judge of what is lost
+//	pair_both.c	both nodes of a synchronous pair are lost, and come back
 #ifndef SIM_PAIR_SNAPS_H
 #define SIM_PAIR_SNAPS_H
 
@@ -61,6 +63,11 @@ struct pair_operator {
 	uint32_t acked_step;
 	uint32_t rewinds; // steps were lost; what was left
 	uint32_t left[PAIR_REWINDS_MAX];
+	// synchronous: both nodes may be lost
+	bool saves;
+	uint32_t chosen;   // is promoted then
+	uint32_t saved[2]; // step of the newest snapshot; 0: none that is worth it
+	bool hits;	   // who leads then is lost too, when it is paired and nobody has joined
 };
 
 // pair_snaps.c
@@ -68,6 +75,8 @@ bool pair_snaps_start(struct pair_node *n); // false: the disk failed, it is sta
 void pair_snaps_end(struct pair_node *n);
 void pair_snaps_cut(struct pair_node *n, uint32_t step, uint32_t decision);
 void pair_snaps_turn(struct pair_node *n);
+void pair_snaps_write_turn(struct pair_node *n);
+void pair_snaps_resume(struct pair_node *n);  // from the newest on its disk
 void pair_snaps_restore(struct pair_node *n); // its own newest, into an engine that leads
 void pair_snaps_load(struct pair_node *n);    // what is pending, if it can be
 // Before it is promoted: what is later than what it goes on from is of no line any more. False: it
@@ -85,5 +94,15 @@ void pair_operator_turn(struct pair_sim *s);
 void pair_operator_kill(struct pair_sim *s, uint32_t node, bool power, uint64_t down_ns);
 bool pair_operator_fences(struct pair_node *n); // and it has just read the record
 void pair_operator_leads(struct pair_node *n);
+
+// pair_both.c
+void pair_both_choose(struct pair_sim *s, bool saves);
+void pair_both_turn(struct pair_sim *s);
+// It leads because both were lost: it goes on from its newest snapshot, promoted or as its file
+// says.
+bool pair_both_leads(struct pair_node *n);
+
+// pair_trouble.c: the other node holds all that was ever released, and the record says so.
+bool pair_may_die(const struct pair_sim *s, uint32_t i);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What happens to a pair. Nothing that would lose everything is done on purpose: whoever holds the
-// job alone, or is about to, is not killed (it may stand still).
+// What happens to a pair. Nothing that would lose everything is done on purpose here: whoever holds
+// the job alone, or is about to, is not killed (it may stand still). pair_both.c does that.
 #include "pair.h"
 
 #define EVENT_MIN   (2 * MS)
@@ -38,8 +38,7 @@ static uint64_t spread(struct pair_sim *s, uint64_t low, uint64_t high)
 	return rng_spread(rng_next(&s->rng), low, high);
 }
 
-// The other node holds all that was ever released, and the record says so.
-static bool may_die(const struct pair_sim *s, uint32_t i)
+bool pair_may_die(const struct pair_sim *s, uint32_t i)
 {
 	const struct pair_node *n = &s->node[i], *other = &s->node[1 - i];
 	const struct gp_lead_record *r = &s->reg.held.record;
@@ -74,7 +73,7 @@ static void node_kill(struct pair_sim *s, bool primary)
 	uint32_t i = s->reg.held.record.primary;
 	if (!primary)
 		i = 1 - i;
-	if (!s->reg.held.exists || !may_die(s, i))
+	if (!s->reg.held.exists || !pair_may_die(s, i))
 		return;
 	s->stats.kills++;
 	if (primary)
@@ -198,7 +197,7 @@ static void primary_fails(struct pair_sim *s)
 {
 	uint32_t i = s->reg.held.record.primary;
 	bool trains = s->oracle.generation != UINT32_MAX && s->oracle.generation >= STEPS_FIRST;
-	if (!trains || !s->reg.held.exists || !may_die(s, i) || s->fault_at != 0)
+	if (!trains || !s->reg.held.exists || !pair_may_die(s, i) || s->fault_at != 0)
 		return;
 	pair_failed(s);
 	s->heal_at = s->now + LONG_NS;

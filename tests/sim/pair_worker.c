@@ -108,10 +108,12 @@ static void init_begin(struct pair_worker *w)
 	w->phase = PAIR_INITS;
 }
 
-// Snapshots: not with a leader that is gone, whose last answers may still be on their way.
+// Where steps may be lost: not with a leader that is gone, whose last answers may still be on their
+// way.
 static bool is_of_now(const struct pair_worker *w)
 {
-	return !w->s->periodic || gp_ccore_epoch(w->core) == w->s->epoch;
+	bool loses = w->s->periodic || w->s->op.saves;
+	return !loses || gp_ccore_epoch(w->core) == w->s->epoch;
 }
 
 // It goes on as if nothing had been lost.
