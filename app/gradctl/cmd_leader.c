@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "gradctl.h"
 
+static void nobody_print(FILE *out)
+{
+	fputs("nobody leads: both nodes were started again. At the one with the newest snapshot\n",
+		out);
+	fputs("(gradctl snapshot list --dir) say: gradctl leader promote --peer-is-fenced\n", out);
+}
+
 static void leader_show_print(const json_t *result, FILE *out)
 {
 	char text[FIELD_SIZE];
@@ -15,6 +22,8 @@ static void leader_show_print(const json_t *result, FILE *out)
 	fprintf(out, "answers: %s\n", field_format(result, "register_answers", FORM_PLAIN, text));
 	if (json_is_string(json_object_get(result, "waits_for")))
 		fprintf(out, "waits for %s\n", field_format(result, "waits_for", FORM_PLAIN, text));
+	if (json_is_true(json_object_get(result, "nobody_leads")))
+		nobody_print(out);
 	if (json_is_string(json_object_get(result, "last_error")))
 		fprintf(out, "last error: %s\n",
 			field_format(result, "last_error", FORM_PLAIN, text));

@@ -20,13 +20,13 @@ json_t *leader_json(const struct node *n)
 		gp_lead_status(l->lead, &st);
 	const struct gp_lead_record *rec = &r->seen.record;
 	bool known = r->seen_valid && r->seen.exists;
-	return json_pack("{s:s,s:s,s:i,s:s,s:o,s:o,s:o,s:b,s:o,s:I,s:I,s:I,s:o}", "kind",
+	return json_pack("{s:s,s:s,s:i,s:s,s:o,s:o,s:o,s:b,s:b,s:o,s:I,s:I,s:I,s:o}", "kind",
 		gp_leadership_name(n->cfg.leadership.kind), "key", n->cfg.leadership.key, "node",
 		(int)n->cfg.node.id, "role", gp_lead_role_name(r->role), "epoch",
 		known ? json_integer((json_int_t)rec->epoch) : json_null(), "primary",
 		known ? node_json(rec->primary) : json_null(), "backup",
 		known ? node_json(rec->backup) : json_null(), "register_answers", !r->away,
-		"waits_for",
+		"nobody_leads", pair_is_headless(n), "waits_for",
 		why == GP_LEAD_WHY_NOTHING ? json_null() : json_string(gp_lead_why_text(why)),
 		"questions", (json_int_t)st.questions, "unanswered", (json_int_t)st.failures,
 		"swaps", (json_int_t)st.swaps, "last_error",

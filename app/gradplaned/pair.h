@@ -61,6 +61,9 @@ void pair_dropped(struct node *n);
 json_t *pair_json(const struct node *n);
 // Leading: the job has a snapshot here, and nothing of it is on its way to a backup yet.
 bool pair_lacks(const struct node *n, uint32_t job_idx);
+// Both nodes were started again and neither holds what the record promises: only an operator can
+// say who leads. Known while the peer is connected.
+bool pair_is_headless(const struct node *n);
 void pair_metrics_write(struct gp_metrics_writer *w, const struct node *n);
 // For `gradctl why`: what commits wait for and since when; false: nothing.
 bool pair_waits(const struct node *n, const char **what, uint64_t *since);

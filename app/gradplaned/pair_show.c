@@ -41,6 +41,22 @@ bool pair_lacks(const struct node *n, uint32_t job_idx)
 	return !p->feeder || !gp_feeder_view(p->feeder, job_idx, &f) || !f.based;
 }
 
+bool pair_is_headless(const struct node *n)
+{
+	const struct gp_lead_rules *r = &n->leader.rules;
+	const struct gp_lead_record *seen = &r->seen.record;
+	struct gp_link_status st = {0};
+	bool waits = r->role == GP_LEAD_OUT && r->intent == GP_LEAD_NO_INTENT && !r->away;
+	if (!n->pair.link || !waits || !r->seen.exists)
+		return false;
+	gp_link_status(n->pair.link, &st);
+	if (!st.connected || st.peer.holding)
+		return false;
+	// The record names the peer: it has greeted without being what that says.
+	return seen->primary == r->opts.self ||
+	       (st.peer.has_record && gp_lead_record_equal(&st.peer.record, seen));
+}
+
 static json_t *lacks_json(const struct node *n)
 {
 	json_t *names = json_array();

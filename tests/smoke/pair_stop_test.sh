@@ -30,6 +30,10 @@ step=$(job_step)
 proc_stop primary 20 || fail "the leader did not stop well: $(tail -n 3 "$RUN_DIR/primary.log")"
 expect "step of the last snapshot" "$step" "$(step_saved)"
 pair_node primary replica.on_loss=wait
+pair_node replica replica.on_loss=wait
+expect_leader primary .nobody_leads true
+expect_leader replica .nobody_leads true
+proc_kill replica
 ctl primary leader promote --peer-is-fenced >/dev/null || fail "no promotion: $(tail -n 3 "$RUN_DIR/primary.log")"
 wait_line primary "this node leads it from step $((step + 1)) on" 10
 workers_end 60

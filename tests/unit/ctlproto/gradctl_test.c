@@ -141,8 +141,17 @@ static int pair_snapshot(
 		"\"wall_ms\":35}]}");
 }
 
-static const struct gp_ctl_command pairs[] = {
-	{"status", pair_status}, {"snapshot now", pair_snapshot}, {0}};
+static int pair_leader(
+	struct gp_ctl_request *req, const json_t *args, json_t **result, struct gp_ctl_error *err)
+{
+	(void)req, (void)args, (void)err;
+	return give(result, "{\"epoch\":7,\"primary\":0,\"backup\":1,\"node\":1,\"role\":\"out\","
+			    "\"kind\":\"witness\",\"key\":\"k\",\"register_answers\":true,"
+			    "\"nobody_leads\":true,\"waits_for\":null,\"last_error\":null}");
+}
+
+static const struct gp_ctl_command pairs[] = {{"status", pair_status},
+	{"snapshot now", pair_snapshot}, {"leader show", pair_leader}, {0}};
 
 static const struct gp_ctl_command samples[] = {{"status", sample_status}, {"job show", sample_job},
 	{"snapshot now", sample_snapshot}, {"stop", sample_stop}, {0}};
@@ -248,6 +257,12 @@ Test(gradctl, a_pair_and_a_job_that_has_not_changed)
 	text_check(&f, "snapshot now",
 		"nothing changed since /snap/12\n"
 		"snapshot of step 9: /snap/9, full, 1.0 KiB, took 35.0 ms\n");
+	text_check(&f, "leader show",
+		"epoch 7, primary node 0, backup node 1\n"
+		"this is node 1: out\n"
+		"register: witness, record k, answers: yes\n"
+		"nobody leads: both nodes were started again. At the one with the newest snapshot\n"
+		"(gradctl snapshot list --dir) say: gradctl leader promote --peer-is-fenced\n");
 	fixture_serve_end(pid);
 	fixture_fini(&f);
 }
