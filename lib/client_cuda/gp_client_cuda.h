@@ -7,7 +7,8 @@
 //
 //	if gp_client_cuda_available: gp_client_create with compress.by_caller, gp_client_register,
 //	gp_client_cuda_create, gp_client_cuda_init_params, then for each step gp_client_cuda_push of
-//	each tensor and gp_client_cuda_wait; gp_client_cuda_destroy, gp_client_destroy
+//	each tensor and gp_client_cuda_wait; at the end gp_client_destroy, then
+//	gp_client_cuda_destroy, since a client writes results until it has left
 //
 // Where there is no driver or device the program starts all the same, and says why: it then creates
 // its client without by_caller and uses gp_client_push_pull.
@@ -54,10 +55,11 @@ struct gp_client_cuda_opts {
 // False and a reason in one line when no device can be used. Any thread, any time.
 GP_CLIENT_API bool gp_client_cuda_available(char *why, size_t size);
 
-// After gp_client_register; the client must outlive it. -ENODEV, -ENOMEM; -EINVAL: no tensors.
+// After gp_client_register, once in a client's life. -ENODEV, -ENOMEM; -EINVAL: no tensors.
 GP_CLIENT_API int gp_client_cuda_create(struct gp_client_cuda **out, struct gp_client *c,
 	const struct gp_client_cuda_opts *opts, struct gp_client_error *err);
-// Waits for what is queued on the device. Takes NULL.
+// After gp_client_destroy, which it has no need of. Waits for what is queued on the device. Takes
+// NULL.
 GP_CLIENT_API void gp_client_cuda_destroy(struct gp_client_cuda *d);
 
 // gp_client_init_params and gp_client_pull_all, with device memory.

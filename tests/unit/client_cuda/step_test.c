@@ -115,11 +115,11 @@ static struct worker worker_open(const struct cuda_device_ops *ops, struct gp_cl
 
 static void worker_close(struct worker *w)
 {
+	gp_client_destroy(w->c);		     // first: it may still be given results
 	cr_assert_eq(w->d->ops->sync(w->d->dev), 0); // what is queued reads the gradient
 	w->d->ops->free(w->d->dev, w->params, false);
 	w->d->ops->free(w->d->dev, w->grad, false);
 	gp_client_cuda_destroy(w->d);
-	gp_client_destroy(w->c);
 	cr_assert_eq(dev.memories, 0, "%u memories were not freed", dev.memories);
 }
 
