@@ -46,6 +46,7 @@ static void usage(FILE *f)
 		"  --workers LIST --cores LIST  one of these numbers\n"
 		"  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive; embed\n"
 		"  --steps N --datagrams N --tensors N --readers N  at most\n"
+		"  --results f32    nobody asks for results in another codec\n"
 		"  --faults LIST    of the seed's faults only these (all, none)\n");
 }
 
@@ -139,6 +140,9 @@ static bool option_take(struct args *a, int o, const char *text)
 		return number_parse(text, &l->readers);
 	case 'f':
 		return sim_faults_parse(text, &l->faults);
+	case 'u':
+		l->results_f32 = strcmp(text, "f32") == 0;
+		return l->results_f32;
 	case 'x':
 		a->regressions = text;
 		return true;
@@ -165,9 +169,10 @@ static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
 	{"mode", required_argument, NULL, 'm'}, {"steps", required_argument, NULL, 'n'},
 	{"datagrams", required_argument, NULL, 'd'}, {"tensors", required_argument, NULL, 'e'},
 	{"readers", required_argument, NULL, 'r'}, {"faults", required_argument, NULL, 'f'},
-	{"regressions", required_argument, NULL, 'x'}, {"takeovers", required_argument, NULL, 'p'},
-	{"plain", no_argument, NULL, 'q'}, {"log", no_argument, NULL, 'l'},
-	{"json", no_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
+	{"results", required_argument, NULL, 'u'}, {"regressions", required_argument, NULL, 'x'},
+	{"takeovers", required_argument, NULL, 'p'}, {"plain", no_argument, NULL, 'q'},
+	{"log", no_argument, NULL, 'l'}, {"json", no_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'}, {0}};
 
 static void args_default(struct args *a)
 {

@@ -3,6 +3,7 @@
 
 #include "oracle.h"
 #include "rng.h"
+#include "sent.h"
 
 #include <gp_engine.h>
 
@@ -337,15 +338,20 @@ void ledger_check_block(struct ledger *l, const float *seen, uint32_t elems, uin
 	const struct ledger_row *row = row_find(l, generation, who, idx);
 	if (elems != b->elems)
 		oracle_broken(l->k, "%s %u: block %u has %u elements", who, idx, block, elems);
+	float want[ORACLE_BLOCK_MAX];
+	GP_ASSERT(b->elems <= ORACLE_BLOCK_MAX);
+	if (row) {
+		memcpy(want, row->values + b->from, sizeof(float) * b->elems);
+		sent_result(l->k->given, want, b->elems);
+	}
 	for (uint32_t i = 0; row && i < b->elems; i++) {
-		float want = row->values[b->from + i];
-		if (seen[i] == want)
+		if (seen[i] == want[i])
 			continue;
 		oracle_broken(l->k,
 			"%s %u, generation %u, block %u, element %u of rank %u: %g, the ledger has "
 			"%g",
 			who, idx, generation, block, i, rank_of(l, b->from + i), (double)seen[i],
-			(double)want);
+			(double)want[i]);
 		return;
 	}
 }

@@ -40,6 +40,21 @@ void node_kill(struct sim *s, struct sim_node *n, uint64_t down_ns)
 	n->wake_at = n->next_at;
 }
 
+void node_check(
+	struct sim *s, const struct sim_node *n, uint32_t step, uint64_t skip, const char *who)
+{
+	s->oracle.given = n->results;
+	oracle_check(&s->oracle, n->params, step, skip, who, n->idx);
+	s->oracle.given = 0;
+}
+
+void node_check_mixed(struct sim *s, const struct sim_node *n, uint32_t step, const char *who)
+{
+	s->oracle.given = n->results;
+	oracle_check_mixed(&s->oracle, n->params, step, who, n->idx);
+	s->oracle.given = 0;
+}
+
 void node_leave(struct sim_node *n)
 {
 	gp_ccore_leave(n->core);
@@ -64,6 +79,21 @@ static void join_how(struct sim *s, const struct sim_node *n, struct gp_ccore_co
 	}
 }
 
+// An embed job's rows come in bf16 to who pushes so, else in f32; the numbers that are pushed lose
+// nothing in either 16-bit codec.
+static void codecs_choose(const struct sim *s, struct sim_node *n, struct gp_ccore_config *cfg)
+{
+	uint8_t codec = sim_results(s->o, n->host);
+	bool rows = codec == GP_CLIENT_BF16 || codec == GP_CLIENT_F16;
+	n->results = codec;
+	if (!s->o->embed) {
+		cfg->results = codec;
+		return;
+	}
+	cfg->compress.codec = rows ? (enum gp_client_codec)codec : GP_CLIENT_F32;
+	n->results = codec == GP_CLIENT_BF16 ? codec : GP_CLIENT_F32;
+}
+
 void node_start(struct sim *s, struct sim_node *n)
 {
 	struct gp_ccore_config cfg = {
@@ -81,7 +111,9 @@ void node_start(struct sim *s, struct sim_node *n)
 		.mem_arg = s,
 	};
 	join_how(s, n, &cfg);
-	if (n->idx % 2) // the server may leave out what has not changed
+	codecs_choose(s, n, &cfg);
+	// The server may leave out what has not changed; instead of int8 that goes as it is.
+	if (n->idx % 2 && n->results != GP_CLIENT_INT8)
 		cfg.flags |= GP_CLIENT_CHANGED;
 	wire_host_start(&s->wire, n->host, n->lives > 0 && rng_next(&s->rng) & 1);
 	n->lives++;

@@ -67,6 +67,7 @@ struct sim_limits {
 	uint32_t tensors;   // at most; 0: by seed
 	uint32_t modes;	    // set of enum gp_wire_consistency and SIM_EMBED; 0: by seed
 	uint32_t readers;   // at most
+	bool results_f32;   // nobody asks for results in another codec
 };
 
 struct sim_opts {
@@ -97,6 +98,7 @@ struct sim_opts {
 	uint64_t cut_age_ns;
 	uint32_t cuts_max;
 	uint8_t codec;
+	bool results; // clients get theirs in codecs of their own, see sim_results
 	uint8_t nonfinite;
 	uint32_t tensors;
 	uint32_t elems_max; // of a tensor
@@ -129,6 +131,8 @@ static inline bool sim_has(const struct sim_opts *o, enum sim_fault f)
 
 void sim_limits_none(struct sim_limits *l);
 void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits *l);
+// The codec of its own that the client at that host asks for.
+uint8_t sim_results(const struct sim_opts *o, uint32_t host);
 // "bsp", ...
 const char *sim_mode_name(uint32_t consistency);
 void sim_opts_print(FILE *f, const struct sim_opts *o);

@@ -12,7 +12,8 @@
 
 #include <gp_base.h>
 
-#define ORACLE_WHY_SIZE 240
+#define ORACLE_WHY_SIZE	 240
+#define ORACLE_BLOCK_MAX 16384 // elements
 
 // One block, in the order of the job's schedule.
 struct oracle_block {
@@ -38,6 +39,7 @@ struct oracle {
 	const struct sim_opts *o;
 	const struct model *m;
 	char why[ORACLE_WHY_SIZE]; // the first promise that was broken; empty: none
+	uint8_t given;		   // codec in which what is checked next was given, 0: as it is
 	bool off;		   // undetected corruption: results mean nothing
 	uint32_t base;		   // step of row 0
 	uint32_t rows;

@@ -43,7 +43,7 @@ static void pull_begin(struct sim *s, struct sim_node *n)
 static void pull_end(struct sim *s, struct sim_node *n)
 {
 	uint32_t generation = gp_ccore_pull_end(n->core);
-	oracle_check(&s->oracle, n->params, generation, 0, "reader", n->idx);
+	node_check(s, n, generation, 0, "reader");
 	bool async = s->oracle.ledger.on;
 	if (n->generation && !async && gp_before(generation, n->generation) && !s->oracle.off)
 		sim_broken(

@@ -2,12 +2,11 @@
 #include "sent.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 #define LANES 16
 
-enum { BF16 = 2, TOPK = 3, F16 = 4, INT8 = 5, SIGN = 6, TOPK_BF16 = 7, TOPK_F16 = 8 };
+enum { BF16 = 2, TOPK = 3, F16 = 4, INT8 = SENT_INT8, SIGN = 6, TOPK_BF16 = 7, TOPK_F16 = 8 };
 
 uint32_t sent_block_elems(uint32_t payload_max)
 {
@@ -79,6 +78,19 @@ static void send_topk(uint8_t codec, float *x, uint32_t elems)
 	}
 	for (uint32_t i = 0; i < elems; i++)
 		x[i] = kept[i] ? nearest(codec, x[i]) : 0;
+}
+
+bool sent_is_topk(uint8_t codec)
+{
+	return codec == TOPK || codec == TOPK_BF16 || codec == TOPK_F16;
+}
+
+void sent_result(uint8_t codec, float *values, uint32_t elems)
+{
+	if (codec == INT8)
+		send_int8(values, elems);
+	for (uint32_t i = 0; i < elems && (codec == BF16 || codec == F16); i++)
+		values[i] = nearest(codec, values[i]);
 }
 
 void sent_block(uint8_t codec, float *grad, float *residual, uint32_t elems)

@@ -46,6 +46,9 @@ static bool numbers_lower(struct search *s)
 	sim_opts_of_seed(&o, s->seed, &l);
 	l.readers = 0;
 	less |= o.readers > 0 && keeps(s, &l);
+	l = s->best;
+	l.results_f32 = true;
+	less |= o.results && keeps(s, &l);
 	for (uint32_t n = 1; n < o.workers; n = n < 3 ? n + 1 : n * 2) {
 		l = s->best;
 		one_value(&l.workers, n);
@@ -103,6 +106,8 @@ void shrink_print(FILE *f, uint64_t seed, const struct sim_limits *l)
 		fprintf(f, " --cores %u", l->cores.values[0]);
 	if (l->readers < SIM_READERS_MAX)
 		fprintf(f, " --readers %u", l->readers);
+	if (l->results_f32)
+		fprintf(f, " --results f32");
 	if (l->tensors)
 		fprintf(f, " --tensors %u", l->tensors);
 	if (l->datagrams)

@@ -66,6 +66,7 @@ struct sim_node {
 	bool last_pull;	   // reader: the one that must succeed
 	uint32_t generation;
 	uint32_t confirmed; // tap
+	uint8_t results;    // codec in which it is given results
 	float *params;
 	float *grad;
 	float *residual; // what the codec has kept back
@@ -155,6 +156,10 @@ void node_wake(struct sim *s, struct sim_node *n);
 // It dies; it comes back after `down_ns`.
 void node_kill(struct sim *s, struct sim_node *n, uint64_t down_ns);
 void node_leave(struct sim_node *n);
+// What it was given, n->params, against the reference (oracle_check, oracle_check_mixed).
+void node_check(
+	struct sim *s, const struct sim_node *n, uint32_t step, uint64_t skip, const char *who);
+void node_check_mixed(struct sim *s, const struct sim_node *n, uint32_t step, const char *who);
 // Its rounds: what it does next when its core has done what it was asked.
 void worker_advance(struct sim *s, struct sim_node *n);
 void reader_advance(struct sim *s, struct sim_node *n);

@@ -65,6 +65,7 @@ enum draw {
 	D_FAULT_HOW = D_FAULT + 64,
 	D_EMBED = D_FAULT_HOW + 64,
 	D_WHOLE = D_EMBED + 128,
+	D_RESULTS = D_WHOLE + 64, // and that of each host
 };
 
 static uint64_t draw(const struct sim_opts *o, uint32_t what)
@@ -215,6 +216,19 @@ static void whole_choose(struct sim_opts *o)
 	o->clip_percent = below(o, D_WHOLE + 1, 2) ? (uint32_t)spread(o, D_WHOLE + 2, 30, 150) : 0;
 }
 
+// In a third of the histories clients ask for results in other codecs, each in its own.
+static void results_choose(struct sim_opts *o, const struct sim_limits *l)
+{
+	o->results = !l->results_f32 && below(o, D_RESULTS, 3) == 0;
+}
+
+uint8_t sim_results(const struct sim_opts *o, uint32_t host)
+{
+	static const uint8_t codecs[] = {GP_CODEC_F32, GP_CODEC_BF16, GP_CODEC_F16, GP_CODEC_INT8};
+	return o->results ? codecs[below(o, D_RESULTS + 1 + host, GP_ARRAY_SIZE(codecs))]
+			  : codecs[0];
+}
+
 static void length_choose(struct sim_opts *o, const struct sim_limits *l)
 {
 	o->steps = l->steps ? l->steps : STEPS_MAX;
@@ -288,6 +302,7 @@ void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits
 	job_choose(o, l);
 	mode_choose(o, l);
 	whole_choose(o);
+	results_choose(o, l);
 	length_choose(o, l);
 	faults_measure(o);
 }
@@ -337,7 +352,7 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 {
 	static const char *const atoms[] = {"?", "block", "tensor", "step"};
 	fprintf(f,
-		"seed %llu: %s %s %s, %u workers (at least %u), %u readers, %u cores, %u tensors "
+		"seed %llu: %s %s %s, %u workers (at least %u), %u readers%s, %u cores, %u tensors "
 		"of "
 		"%u, payload %u,\n  codec %s, %s, slots %u, window %u, ring %u, cut every %u, "
 		"time-out "
@@ -350,13 +365,14 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 		o->embed   ? "embed"
 		: o->train ? "train"
 			   : "reduce",
-		atoms[o->atomicity], o->workers, o->workers_min, o->readers, o->cores, o->tensors,
-		o->elems_max, o->payload_max, gp_codec_name(o->codec), o->mean ? "mean" : "sum",
-		o->slots, o->window, o->ring_size, o->cut_interval,
-		(unsigned long long)(o->timeout_ns / MS), o->first_step, o->lamb ? ", lamb" : "",
-		o->clip_percent, o->datagrams, o->steps, o->loss_ppm, o->burst_ppm, o->dup_ppm,
-		o->old_ppm, o->reorder_ppm, o->corrupt_ppm, o->malformed_ppm, o->nan_ppm,
-		(unsigned long long)(o->delay_max_ns / US), (unsigned long long)(o->event_ns / US));
+		atoms[o->atomicity], o->workers, o->workers_min, o->readers,
+		o->results ? ", results in codecs" : "", o->cores, o->tensors, o->elems_max,
+		o->payload_max, gp_codec_name(o->codec), o->mean ? "mean" : "sum", o->slots,
+		o->window, o->ring_size, o->cut_interval, (unsigned long long)(o->timeout_ns / MS),
+		o->first_step, o->lamb ? ", lamb" : "", o->clip_percent, o->datagrams, o->steps,
+		o->loss_ppm, o->burst_ppm, o->dup_ppm, o->old_ppm, o->reorder_ppm, o->corrupt_ppm,
+		o->malformed_ppm, o->nan_ppm, (unsigned long long)(o->delay_max_ns / US),
+		(unsigned long long)(o->event_ns / US));
 	sim_faults_print(f, o->faults);
 	fprintf(f, "\n");
 }

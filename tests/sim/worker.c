@@ -98,7 +98,7 @@ static void step_end(struct sim *s, struct sim_node *n)
 	uint32_t step = gp_ccore_step(n->core), generation = step;
 	bool async = s->oracle.ledger.on;
 	if (!async || tap_generation(n, &generation))
-		oracle_check(&s->oracle, n->params, generation, n->quiet, "worker", n->idx);
+		node_check(s, n, generation, n->quiet, "worker");
 	if (async && tap_generation(n, &generation))
 		ledger_fresh(&s->oracle.ledger, n->idx, generation, step + 1);
 	if (gp_ccore_step_end(n->core) != 0)
@@ -125,17 +125,16 @@ static void init_end(struct sim *s, struct sim_node *n)
 {
 	uint32_t generation = gp_ccore_pull_end(n->core);
 	if (s->oracle.ledger.on && s->o->train)
-		oracle_check(&s->oracle, n->params, generation, 0, "init of worker", n->idx);
+		node_check(s, n, generation, 0, "init of worker");
 	else if (s->o->train)
-		oracle_check_mixed(&s->oracle, n->params, gp_ccore_step(n->core) - 1,
-			"init of worker", n->idx);
+		node_check_mixed(s, n, gp_ccore_step(n->core) - 1, "init of worker");
 	step_begin(s, n);
 }
 
 static void pull_end(struct sim *s, struct sim_node *n)
 {
 	uint32_t generation = gp_ccore_pull_end(n->core);
-	oracle_check(&s->oracle, n->params, generation, 0, "pull of worker", n->idx);
+	node_check(s, n, generation, 0, "pull of worker");
 	if (s->o->embed)
 		ledger_fresh(&s->oracle.ledger, n->idx, generation, gp_ccore_step(n->core));
 	s->stats.pulls++;
