@@ -4,9 +4,11 @@
 // stays whole, and a feeder believes nothing that it has not sent.
 //
 // Input: a byte that chooses the side (bit 0: a feeder reads, else a follower; bit 1: the rest are
-// raw bytes). Else the rest are messages, u8 type, u8 epoch, u16 length, body, to which heads and
-// checksums are made here: no mutation would survive them.
+// raw bytes; bit 2: a follower, and a primary with tables, stream_rows.h). Else the rest are
+// messages, u8 type, u8 epoch, u16 length, body, to which heads and checksums are made here: no
+// mutation would survive them.
 #include "input.h"
+#include "stream_rows.h"
 
 #include <gp_feeder.h>
 #include <gp_follower.h>
@@ -19,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define BLOCK_ELEMS 16
 #define UNITS	    3
+#define EPOCH	    3
+#define MESSAGE_MAX 4096
 
 struct world {
 	struct gp_stream *stream;
@@ -83,7 +87,7 @@ static void feeder_up(struct world *w)
 		rc = gp_feeder_decide(w->feeder, 0, &d, &err);
 	}
 	GP_ASSERT(rc == 0);
-	gp_feeder_epoch(w->feeder, 3);
+	gp_feeder_epoch(w->feeder, EPOCH);
 	gp_stream_set_feeder(w->stream, w->feeder);
 }
 
@@ -96,7 +100,7 @@ static void follower_up(struct world *w)
 	if (rc == 0)
 		rc = gp_follower_create(&w->follower, &opts);
 	GP_ASSERT(rc == 0);
-	gp_follower_epoch(w->follower, 3);
+	gp_follower_epoch(w->follower, EPOCH);
 	gp_stream_set_follower(w->stream, w->follower);
 }
 
@@ -112,18 +116,71 @@ static void input_give(struct world *w, const uint8_t *data, size_t len)
 	gp_stream_pipe_clear(&w->out);
 }
 
-static void message_give(struct world *w, struct input *in)
+static void frame_give(
+	struct world *w, uint32_t type, uint32_t epoch, const uint8_t *body, uint32_t len)
 {
-	uint8_t frame[GP_STREAM_HEAD_SIZE + 4096 + GP_STREAM_SUM_SIZE];
+	uint8_t frame[GP_STREAM_HEAD_SIZE + MESSAGE_MAX + GP_STREAM_SUM_SIZE];
+	GP_ASSERT(len <= MESSAGE_MAX);
 	gp_store32(frame, STREAM_MAGIC);
 	gp_store16(frame + 4, GP_STREAM_VERSION);
-	gp_store16(frame + 6, input_u8(in));
-	gp_store32(frame + 12, input_u8(in));
-	uint32_t len = input_bytes(in, frame + GP_STREAM_HEAD_SIZE, 4096);
+	gp_store16(frame + 6, (uint16_t)type);
 	gp_store32(frame + 8, len);
+	gp_store32(frame + 12, epoch);
+	memcpy(frame + GP_STREAM_HEAD_SIZE, body, len);
 	w->sum = XXH3_64bits_withSeed(frame, GP_STREAM_HEAD_SIZE + len, w->sum);
 	gp_store64(frame + GP_STREAM_HEAD_SIZE + len, w->sum);
 	input_give(w, frame, GP_STREAM_HEAD_SIZE + len + GP_STREAM_SUM_SIZE);
+}
+
+static void message_give(struct world *w, struct input *in)
+{
+	uint8_t body[MESSAGE_MAX];
+	uint32_t type = input_u8(in), epoch = input_u8(in);
+	frame_give(w, type, epoch, body, input_bytes(in, body, MESSAGE_MAX));
+}
+
+// ---- a primary with tables
+
+static void rows_give(void *arg, enum message_type type, const uint8_t *body, size_t len)
+{
+	struct world *w = arg;
+	if (!w->failed)
+		frame_give(w, type, EPOCH, body, (uint32_t)len);
+}
+
+static void tables_run(struct world *w, struct input *in)
+{
+	struct rows_primary p = {.arg = w, .give = rows_give, .generation = 4, .decision = 10};
+	rows_meet(&p);
+	rows_base(&p, in);
+	while (!input_is_over(in) && !w->failed) {
+		switch (input_u8(in) % 8) {
+		case 6:
+			p.bent = true;
+			message_give(w, in);
+			break;
+		case 7:
+			rows_base(&p, in);
+			break;
+		default:
+			rows_cut(&p, in);
+		}
+	}
+	GP_ASSERT(p.bent || !w->failed);
+	rows_check(&p, w->image);
+}
+
+static void tables_look(const struct gp_image *m, uint16_t id, const struct gp_restore *r)
+{
+	for (uint32_t t = 0; t < r->tensors_count; t++) {
+		const struct gp_restore_rows *x = r->tensors[t].rows;
+		uint64_t at = 0, count = 0, row;
+		uint32_t step;
+		GP_ASSERT(x && x->count == gp_image_rows_count(m, id, t));
+		while (x->next(x->arg, &at, &row, &step))
+			count++;
+		GP_ASSERT(count == x->count);
+	}
 }
 
 // Whatever came, a job that is there can be looked at and restored.
@@ -135,11 +192,14 @@ static void image_look(struct gp_image *m)
 		uint64_t digest;
 		GP_ASSERT(v.units_ahead < v.units_count && v.memory <= gp_image_memory(m));
 		int rc = gp_image_digest(m, v.id, v.generation, &digest);
-		if (rc == 0 && v.digested && v.digest_step == v.generation)
+		bool blocks = v.kind != GP_KIND_EMBED; // of tables the digest is over rows
+		if (rc == 0 && blocks && v.digested && v.digest_step == v.generation)
 			GP_ASSERT(digest == v.digest);
-		if (gp_image_restore(m, v.id, &r) == 0)
-			GP_ASSERT(v.based && r.step == v.generation &&
-				  r.tensors_count == v.tensors_count);
+		if (gp_image_restore(m, v.id, &r) != 0)
+			continue;
+		GP_ASSERT(v.based && r.step == v.generation && r.tensors_count == v.tensors_count);
+		if (v.kind == GP_KIND_EMBED)
+			tables_look(m, v.id, &r);
 	}
 }
 
@@ -156,6 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (rc == 0)
 		rc = gp_stream_create(&w.stream, &sink, &events);
 	GP_ASSERT(rc == 0);
+	bool tables = (how & 7) == 4;
 	if (how & 1)
 		feeder_up(&w);
 	else
@@ -163,7 +224,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	GP_ASSERT(gp_stream_open(w.stream, &hello, &err) == 0);
 	if (how & 2)
 		input_give(&w, in.at, (size_t)(in.end - in.at));
-	while (!(how & 2) && !input_is_over(&in) && !w.failed)
+	if (tables)
+		tables_run(&w, &in);
+	while (!(how & 2) && !tables && !input_is_over(&in) && !w.failed)
 		message_give(&w, &in);
 	if (w.image)
 		image_look(w.image);
