@@ -52,7 +52,7 @@ void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state)
 	b->state = (uint8_t)state;
 }
 
-static bool is_lacking(const struct gp_ccore *c, uint32_t block)
+bool cc_block_lacks(const struct gp_ccore *c, uint32_t block)
 {
 	const struct cc_tensor *t = &c->tensors[c->blocks[block].tensor];
 	GP_ASSERT(t->lacking <= t->blocks_count);
@@ -61,7 +61,7 @@ static bool is_lacking(const struct gp_ccore *c, uint32_t block)
 
 void cc_block_unsent(struct gp_ccore *c, uint32_t block)
 {
-	if (is_lacking(c, block)) {
+	if (cc_block_lacks(c, block)) {
 		cc_block_set(c, block, CC_COMING);
 		return;
 	}
@@ -69,6 +69,15 @@ void cc_block_unsent(struct gp_ccore *c, uint32_t block)
 	uint32_t place = block / c->lanes_count;
 	cc_block_set(c, block, CC_UNSENT);
 	l->next = GP_MIN(l->next, place);
+}
+
+void cc_block_here(struct gp_ccore *c, struct cc_tensor *t)
+{
+	uint32_t block = t->first_block + t->blocks_count - t->lacking;
+	t->lacking--;
+	// Else the step went on without it, or another server is looked for.
+	if (c->blocks[block].state == CC_COMING)
+		cc_block_unsent(c, block);
 }
 
 // Its contribution has arrived: the packet that carried it may be done.
@@ -143,5 +152,6 @@ void cc_blocks_reset(struct gp_ccore *c)
 		t->pushed = t->taken = false;
 		t->encoded = (struct gp_client_encoded){.payload = NULL};
 		t->lacking = 0;
+		t->values = NULL;
 	}
 }

@@ -125,10 +125,7 @@ static int block_take(struct gp_ccore *c, struct cc_tensor *t, uint32_t i)
 			"tensor '%s', block %u of %u: its %s payload of %u bytes is refused: %s",
 			t->d.name, i, t->blocks_count, gp_codec_name(t->codec), t->encoded.lens[i],
 			why);
-	t->lacking--;
-	// Else the step went on without it, or another server is looked for.
-	if (c->blocks[t->first_block + i].state == CC_COMING)
-		cc_block_unsent(c, t->first_block + i);
+	cc_block_here(c, t);
 	return 0;
 }
 

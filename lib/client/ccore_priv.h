@@ -138,6 +138,10 @@ uint32_t cc_block_unit(const struct gp_ccore *c, uint32_t block);
 void cc_block_set(struct gp_ccore *c, uint32_t block, enum cc_block_state state);
 // The contribution must go (again), as soon as it is here.
 void cc_block_unsent(struct gp_ccore *c, uint32_t block);
+// Whether its contribution of this step is still to be encoded.
+bool cc_block_lacks(const struct gp_ccore *c, uint32_t block);
+// The first block of those that were lacking is encoded.
+void cc_block_here(struct gp_ccore *c, struct cc_tensor *t);
 void cc_block_answered(struct gp_ccore *c, uint32_t block);
 void cc_low_advance(struct gp_ccore *c, struct cc_lane *l);
 // What it waits for begins at its first place again.

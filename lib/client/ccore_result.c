@@ -39,8 +39,11 @@ static void result_take(struct gp_ccore *c, struct cc_lane *l, const struct gp_h
 	const struct gp_section *s, const uint8_t *payload)
 {
 	struct cc_block *b = &c->blocks[s->block];
+	struct cc_tensor *t = &c->tensors[b->tensor];
 	bool final;
-	if (!b->want || b->state == CC_IDLE || !step_fits(c, b, h->step) ||
+	// Where it goes may be where the contribution is still to be encoded from.
+	bool early = t->values && cc_block_lacks(c, s->block);
+	if (!b->want || b->state == CC_IDLE || early || !step_fits(c, b, h->step) ||
 		!result_stands(c, s->block, h, &final)) {
 		c->stats.rx_rejected++;
 		return;
@@ -53,7 +56,6 @@ static void result_take(struct gp_ccore *c, struct cc_lane *l, const struct gp_h
 		c->stats.rx_rejected++;
 		return;
 	}
-	struct cc_tensor *t = &c->tensors[b->tensor];
 	bool keep = s->flags & GP_WIRE_SECTION_KEEP;
 	if (keep && !base_is_held(c, t, b, h->step)) { // PULL brings it whole
 		c->stats.rx_rejected++;

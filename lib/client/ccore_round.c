@@ -121,7 +121,8 @@ void cc_push_go(struct gp_ccore *c, const struct cc_tensor *t)
 		cc_low_advance(c, &c->lanes[i]);
 }
 
-int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight, float *out)
+int gp_ccore_push_begin(
+	struct gp_ccore *c, uint32_t tensor, const float *grad, float weight, float *out)
 {
 	int rc = cc_push_check(c, tensor, grad != NULL, weight);
 	if (rc)
@@ -132,15 +133,35 @@ int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float 
 			"tensor '%s' is encoded by its caller; see gp_client_push_encoded",
 			t->d.name);
 	cc_push_begin(c, t, grad ? weight : 0, out);
-	const float *values = grad ? cc_codec_begin(c, t, grad) : NULL;
-	for (uint32_t i = 0; i < t->blocks_count; i++) {
-		if (grad)
-			cc_codec_block(c, t, i, t->codec, values);
-		else // the rank has no gradient of this tensor in this step
-			cc_codec_empty(&c->blocks[t->first_block + i]);
-	}
+	t->values = grad ? cc_codec_begin(c, t, grad) : NULL;
+	t->lacking = grad ? t->blocks_count : 0;
+	for (uint32_t i = 0; i < t->blocks_count && !grad; i++)
+		cc_codec_empty(&c->blocks[t->first_block + i]);
 	cc_push_go(c, t);
 	return 0;
+}
+
+uint32_t gp_ccore_push_more(struct gp_ccore *c, uint32_t tensor, uint32_t blocks)
+{
+	struct cc_tensor *t = &c->tensors[tensor];
+	if (!t->values) // nothing is left, or the step has become void
+		return 0;
+	for (; t->lacking > 0 && blocks > 0; blocks--) {
+		uint32_t i = t->blocks_count - t->lacking;
+		cc_codec_block(c, t, i, t->codec, t->values);
+		cc_block_here(c, t);
+	}
+	if (t->lacking == 0)
+		t->values = NULL;
+	return t->lacking;
+}
+
+int gp_ccore_push(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight, float *out)
+{
+	int rc = gp_ccore_push_begin(c, tensor, grad, weight, out);
+	if (rc == 0)
+		(void)gp_ccore_push_more(c, tensor, UINT32_MAX);
+	return rc;
 }
 
 // ---- steps

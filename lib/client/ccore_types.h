@@ -68,7 +68,7 @@ struct cc_sent {
 
 enum cc_block_state {
 	CC_IDLE,     // not asked for in this round
-	CC_COMING,   // the caller encodes the contribution and has not handed it over
+	CC_COMING,   // the contribution is being encoded
 	CC_UNSENT,   // contribution waits to be sent
 	CC_SENT,     // in flight in packet `pn`
 	CC_ACCEPTED, // in its slot (or nothing to send): the result is awaited
@@ -166,10 +166,11 @@ struct cc_tensor {
 	float threshold;
 	float *residual; // NULL: nothing is kept back
 	float *velocity; // NULL: no momentum correction
-	// Pushed encoded in this step: where from, and of how many of its blocks, the last ones,
-	// the contribution is not here yet.
-	struct gp_client_encoded encoded;
+	// Of how many of its blocks, the last ones, the contribution of this step is not here yet;
+	// pushed encoded: where from; else, while there are such: what is to be encoded.
 	uint32_t lacking;
+	struct gp_client_encoded encoded;
+	const float *values;
 };
 
 struct cc_unit {

@@ -102,6 +102,9 @@ uint32_t gp_client_step(const struct gp_client *c)
 	return c->core ? gp_ccore_step(c->core) : 0;
 }
 
+// What has just been encoded is sent from the cache, and the server has work from the beginning.
+#define PIECE_BLOCKS 64
+
 static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
 	float *out, struct gp_client_error *err)
 {
@@ -109,10 +112,14 @@ static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, fl
 	int rc = client_ended(c, err);
 	if (rc)
 		return rc;
-	rc = gp_ccore_push(c->core, tensor, grad, weight, out);
+	rc = gp_ccore_push_begin(c->core, tensor, grad, weight, out);
 	if (rc)
 		return client_result(c, rc, err);
-	(void)client_turn(c);
+	uint32_t left;
+	do {
+		left = gp_ccore_push_more(c->core, tensor, PIECE_BLOCKS);
+		(void)client_turn(c);
+	} while (left > 0);
 	return client_ended(c, err);
 }
 

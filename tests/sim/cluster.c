@@ -194,8 +194,9 @@ static void node_make(struct sim *s, struct sim_node *n, uint32_t idx, bool read
 	n->host = (reader ? WIRE_HOST_READER : WIRE_HOST_WORKER) + idx;
 	n->params = calloc(count, sizeof(float));
 	n->grad = calloc(count, sizeof(float));
+	n->values = calloc(count, sizeof(float));
 	n->residual = calloc(count, sizeof(float));
-	GP_ASSERT(n->params && n->grad && n->residual);
+	GP_ASSERT(n->params && n->grad && n->values && n->residual);
 	for (uint32_t t = 0; t < s->model.tensors_count; t++)
 		n->out[t] = n->params + s->model.from[t];
 	if (!reader && rng_below(&s->rng, 3) == 0)
@@ -217,6 +218,7 @@ static void nodes_free(struct sim *s)
 		gp_ccore_destroy(s->nodes[i].core);
 		free(s->nodes[i].params);
 		free(s->nodes[i].grad);
+		free(s->nodes[i].values);
 		free(s->nodes[i].residual);
 	}
 }

@@ -68,7 +68,9 @@ struct sim_node {
 	uint32_t confirmed; // tap
 	uint8_t results;    // codec in which it is given results
 	float *params;
-	float *grad;
+	float *grad;	 // as the judge is told of it
+	float *values;	 // as it is pushed
+	bool encoding;	 // a part of a tensor is still to be
 	float *residual; // what the codec has kept back
 	float *const *outs;
 	float *out[MODEL_TENSORS_MAX];

@@ -46,31 +46,47 @@ static uint32_t tensor_next(const struct sim *s, const struct sim_node *n)
 	return how & 1 ? at : count - 1 - at;
 }
 
+// In a quarter of the histories tensors are encoded in pieces, of which each takes its time.
+static void piece_push(struct sim *s, struct sim_node *n, uint32_t tensor)
+{
+	uint64_t how = rng_mix(s->o->seed ^ UINT64_C(0x70696563));
+	uint32_t blocks = how % 4 == 0 ? 1 + (uint32_t)(how >> 8) % 4 : UINT32_MAX;
+	uint64_t compute = s->o->compute_ns * n->slow;
+	n->encoding = gp_ccore_push_more(n->core, tensor, blocks) > 0;
+	if (n->encoding) {
+		n->next_at = s->now + compute / 8;
+		return;
+	}
+	n->pushed++;
+	n->next_at = s->now + compute / 2 + rng_below(&s->rng, compute + 1);
+	if (n->pushed == s->model.tensors_count)
+		n->phase = NODE_STEP;
+}
+
 static void tensor_push(struct sim *s, struct sim_node *n)
 {
 	uint32_t t = tensor_next(s, n), step = gp_ccore_step(n->core);
 	float *grad = n->grad + s->model.from[t], *out = n->params + s->model.from[t];
+	float *values = n->values + s->model.from[t];
 	bool quiet = rng_hit(&s->rng, s->o->quiet_ppm);
 	model_gradient(&s->model, n->idx, step, t, out, grad);
 	poison(s, n, grad, s->model.elems[t]);
-	if (gp_ccore_push(n->core, t, grad, model_weight(&s->model, n->idx), quiet ? NULL : out) !=
-		0) {
+	memcpy(values, grad, sizeof(float) * s->model.elems[t]);
+	if (gp_ccore_push_begin(
+		    n->core, t, values, model_weight(&s->model, n->idx), quiet ? NULL : out) != 0) {
 		if (!gp_ccore_error(n->core))
 			sim_broken(s, "worker %u: push: %s", n->idx, gp_ccore_last(n->core)->text);
 		return;
 	}
 	n->quiet |= (uint64_t)quiet << t;
 	contribution_tell(s, n, t, step);
-	n->pushed++;
-	uint64_t compute = s->o->compute_ns * n->slow;
-	n->next_at = s->now + compute / 2 + rng_below(&s->rng, compute + 1);
-	if (n->pushed == s->model.tensors_count)
-		n->phase = NODE_STEP;
+	piece_push(s, n, t);
 }
 
 static void step_begin(struct sim *s, struct sim_node *n)
 {
 	n->pushed = 0;
+	n->encoding = false;
 	n->quiet = 0;
 	n->phase = NODE_COMPUTE;
 	n->next_at = s->now + rng_below(&s->rng, s->o->compute_ns * n->slow + 1);
@@ -159,6 +175,8 @@ void worker_advance(struct sim *s, struct sim_node *n)
 	if (n->phase == NODE_COMPUTE && s->now >= n->next_at) {
 		if (s->o->embed)
 			rows_push(s, n);
+		else if (n->encoding)
+			piece_push(s, n, tensor_next(s, n));
 		else
 			tensor_push(s, n);
 	}

@@ -270,6 +270,38 @@ Test(step, units_committed_before_the_rank_entered_are_done_when_home_says_so)
 	cr_assert_eq(gp_ccore_step(f.core), 2);
 }
 
+// `out` is `grad`: a result must not come where the contribution is yet to be read.
+Test(step, what_is_encoded_in_pieces_goes_piece_by_piece)
+{
+	struct gp_msg m;
+	float values[BLOCK_ELEMS];
+	fx_member(&f);
+	for (uint32_t i = 0; i < ELEMS; i++)
+		f.grad[i] = (float)i;
+	cr_assert_eq(gp_ccore_push_begin(f.core, 0, f.grad, 1.0f, f.grad), 0);
+	fx_tick(&f, 0);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0);
+	cr_assert_eq(gp_ccore_push_more(f.core, 0, 2), BLOCKS - 2);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	cr_assert_eq(m.h.sections, 2);
+	uint64_t before = f.core->stats.rx_rejected;
+	fx_result(&f, 0, 1, 1, true, 9);
+	fx_result(&f, 2, 1, 1, true, 9);
+	cr_assert_eq(f.core->stats.rx_rejected, before + 1);
+	cr_assert_eq(f.grad[0], 9);
+	cr_assert_eq(f.grad[2 * BLOCK_ELEMS], 2 * BLOCK_ELEMS);
+	cr_assert_eq(gp_ccore_push_more(f.core, 0, UINT32_MAX), 0);
+	cr_assert_eq(gp_ccore_push_more(f.core, 0, UINT32_MAX), 0);
+	fx_tick(&f, 0);
+	(void)fx_next(&f, GP_WIRE_PUSH, &m);
+	memcpy(values, m.body, sizeof(values));
+	for (uint32_t i = 0; i < BLOCK_ELEMS; i++)
+		cr_assert_eq(values[i], (float)(2 * BLOCK_ELEMS + i));
+	fx_result(&f, 2, 1, 1, true, 9);
+	cr_assert_eq(f.grad[2 * BLOCK_ELEMS], 9);
+}
+
 Test(step, a_tensor_that_is_passed_is_in_no_sum)
 {
 	struct gp_msg m;
