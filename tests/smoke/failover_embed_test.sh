@@ -10,7 +10,6 @@ set -euo pipefail
 . "$SMOKE_DIR/leader.sh"
 . "$SMOKE_DIR/embed.sh"
 . "$SMOKE_DIR/pair.sh"
-STEPS=1500
 JOB=(jobs.0.workers=1 eal.memory=320MiB)
 pair_node() { # NODE
 	local peer=("replica.peer=127.0.0.1:$LINK_PORT")
@@ -19,10 +18,10 @@ pair_node() { # NODE
 		replica.mode=sync replica.timeout=1s snapshot.interval_steps=0
 }
 both_start() { pair_node primary && pair_node replica && expect_paired primary; }
-run_worker() { # SERVERS
+run_worker() { # SERVERS [OPTION]...
 	proc_start worker0 worker0 "$GRADWORKER" --task sections --data "$RUN_DIR/sample.tsv" --features-bits 12 \
-		--server "$1" --job sections --rank 0 --world 1 --batch 8 --steps "$STEPS" --mtu "$MTU" \
-		--timeout-ms 60000 --reconnect-ms 60000 --progress none
+		--server "$1" --job sections --rank 0 --world 1 --batch 8 --mtu "$MTU" \
+		--timeout-ms 60000 --reconnect-ms 60000 --progress none "${@:2}"
 }
 
 smoke_begin 1 1500
@@ -32,7 +31,7 @@ sample "$RUN_DIR/sample.tsv"
 echo "{node: {name: w}, witness: {listen: 127.0.0.1:9793, directory: $RUN_DIR/witness}}" >"$RUN_DIR/witness.yaml"
 witness_start
 both_start
-run_worker "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700"
+run_worker "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700" --delay-ms 10
 wait_for 30 clock_is primary 200 || fail "the worker does not step"
 proc_kill primary
 wait_for 30 clock_is replica 300 || fail "no takeover"
@@ -41,7 +40,8 @@ expect_paired replica
 proc_kill replica
 wait_for 30 clock_is primary 400 || fail "no second takeover"
 expect "the leader" primary "$(ctl primary status | jq -r .role)"
-proc_wait worker0 120 || fail "the worker: $(tail -n 1 "$RUN_DIR/worker0.log")"
+proc_stop worker0 20 || fail "the worker: $(tail -n 1 "$RUN_DIR/worker0.log")"
+steps=$(field steps "$RUN_DIR/worker0.log")
 rows=$(table primary .rows)
 expect_more rows 50 "$rows"
 rows_of primary "$RUN_DIR/pair.sums"
@@ -52,7 +52,7 @@ rows_of replica "$RUN_DIR/again.sums"
 diff "$RUN_DIR/pair.sums" "$RUN_DIR/again.sums" || fail "the tables that the replica was given are others"
 
 server_start embed gp0 jobs="$(embed_jobs)" "${JOB[@]}" cores.count="$CORES" snapshot.interval_steps=0
-run_worker "$ADDR_PRIMARY:9700"
+run_worker "$ADDR_PRIMARY:9700" --steps "$steps"
 proc_wait worker0 120 || fail "the worker: $(tail -n 1 "$RUN_DIR/worker0.log")"
 expect "rows of a run without a crash" "$rows" "$(table embed .rows)"
 rows_of embed "$RUN_DIR/plain.sums"
