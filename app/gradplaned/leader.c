@@ -81,16 +81,16 @@ static void leader_begins(struct node *n)
 {
 	uint32_t epoch = n->leader.rules.mine.record.epoch;
 	replica_load_all(n); // what was verified and waits to be served counts too
-	pair_restore(n);
+	int rc = pair_restore(n);
 	replica_leads(n);
-	if (replica_set_aside(n) != 0) {
+	if (rc != 0 || replica_set_aside(n) != 0) {
 		gp_error("leadership: this node cannot lead and ends; its next start goes on from "
 			 "the "
 			 "newest snapshot: look at it before (gradctl snapshot list)");
 		leader_ends(n);
 		return;
 	}
-	int rc = gp_registrar_promote(n->registrar, epoch);
+	rc = gp_registrar_promote(n->registrar, epoch);
 	if (rc != 0) {
 		gp_error("leadership: epoch %u is not above that of this node (%u): it does not "
 			 "lead",

@@ -430,40 +430,45 @@ static int job_restore(struct node *n, uint32_t idx, const struct gp_restore *x)
 	return rc;
 }
 
-static void job_restore_disk(struct node *n, uint32_t idx)
+static int job_restore_disk(struct node *n, uint32_t idx)
 {
 	struct restored *r = &n->restored[idx];
 	struct snapshot_job *j = &n->snapshots.jobs[idx];
 	struct gp_restore x;
 	if (!r->snapshot)
-		return;
+		return 0;
 	snprintf(j->last_path, sizeof(j->last_path), "%s", gp_snapshot_path(r->snapshot));
-	if (restore_fill(r->snapshot, &n->cfg.jobs[idx], &x, &r->tensors) != 0 ||
-		job_restore(n, idx, &x) != 0)
-		return;
+	int rc = restore_fill(r->snapshot, &n->cfg.jobs[idx], &x, &r->tensors);
+	if (rc == 0)
+		rc = job_restore(n, idx, &x);
+	if (rc != 0)
+		return rc;
 	j->written = true;
 	j->last_step = x.step;
 	j->last_decision = x.decision;
 	gp_warn("job %s: goes back to the snapshot of step %u on this disk", n->cfg.jobs[idx].name,
 		x.step);
+	return 0;
 }
 
-void pair_restore(struct node *n)
+int pair_restore(struct node *n)
 {
 	struct pair *p = &n->pair;
+	int rc = 0;
 	if (!p->used || !p->image)
-		return;
+		return 0;
 	gp_link_set_follower(p->link, NULL);
 	p->takeovers++;
-	for (uint32_t i = 0; i < n->cfg.jobs_count; i++) {
+	for (uint32_t i = 0; i < n->cfg.jobs_count && rc == 0; i++) {
 		struct gp_restore x;
 		struct gp_image_view v;
 		uint16_t id = (uint16_t)n->cfg.jobs[i].id;
 		if (gp_image_restore(p->image, id, &x) == 0)
-			(void)job_restore(n, i, &x);
+			rc = job_restore(n, i, &x);
 		else if (!gp_image_find(p->image, id, &v))
-			job_restore_disk(n, i);
+			rc = job_restore_disk(n, i);
 	}
+	return rc;
 }
 
 // ---- start, turns, end

@@ -51,8 +51,8 @@ void pair_stop(struct node *n);
 // Every turn of control.
 void pair_tick(struct node *n, uint64_t now);
 // The engine goes on from the image, or of jobs that it lacks from this node's disk. Before the
-// promotion.
-void pair_restore(struct node *n);
+// promotion. -errno, said: a job cannot go on from it, and must not begin without.
+int pair_restore(struct node *n) GP_MUST_CHECK;
 // Role or record are others than before.
 void pair_role(struct node *n);
 // A replica that was named backup and is not any more: what it holds is void.
