@@ -158,6 +158,8 @@ uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l);
 void cc_pull_progress(struct gp_ccore *c, struct cc_lane *l, uint32_t place);
 void cc_pull_heard(struct cc_lane *l, uint64_t packet);
 void cc_results_rewind(struct cc_lane *l);
+// Places from that one on are awaited from now on.
+void cc_holes_back(struct cc_lane *l, uint32_t place);
 void cc_pull_gone(struct gp_ccore *c, const struct gp_refuse *r);
 
 // ccore_read.c: steps and reads of asynchronous jobs

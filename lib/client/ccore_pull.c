@@ -146,6 +146,12 @@ void cc_results_rewind(struct cc_lane *l)
 	l->hole_from = 0;
 }
 
+void cc_holes_back(struct cc_lane *l, uint32_t place)
+{
+	if (l->hole_from == l->hole_next && place < l->hole_next)
+		l->hole_from = l->hole_next = place;
+}
+
 void cc_pull_heard(struct cc_lane *l, uint64_t packet)
 {
 	if (packet <= l->rx_high)
@@ -153,8 +159,9 @@ void cc_pull_heard(struct cc_lane *l, uint64_t packet)
 	uint64_t missing = l->rx_high > 0 ? packet - l->rx_high - 1 : 0;
 	l->rx_high = packet;
 	if (missing > 0)
-		l->gap_end = (uint32_t)GP_MIN(
-			l->result_high + GAP_PLACES * GP_MIN(missing, l->places) + 1, l->places);
+		l->gap_end = (uint32_t)GP_MAX(l->gap_end,
+			GP_MIN(l->result_high + GAP_PLACES * GP_MIN(missing, l->places) + 1,
+				l->places));
 }
 
 static void holes_look(const struct gp_ccore *c, struct cc_lane *l)
@@ -204,7 +211,8 @@ uint64_t cc_pull_tick(struct gp_ccore *c, struct cc_lane *l)
 	uint64_t holes_at = holes_tick(c, l);
 	if (c->now < l->pull_at)
 		return GP_MIN(l->pull_at, holes_at);
-	return is_bulk(c) ? bulk_tick(c, l) : repair_tick(c, l);
+	uint64_t at = is_bulk(c) ? bulk_tick(c, l) : repair_tick(c, l);
+	return GP_MIN(at, holes_at);
 }
 
 // Results come in the order of places: one that is some places further on shows that an earlier one

@@ -117,8 +117,10 @@ void cc_push_go(struct gp_ccore *c, const struct cc_tensor *t)
 		block_begin(c, t->first_block + i, want, true);
 	if (cc_is_async(c))
 		c->phase = CC_COMMITTING;
-	for (uint32_t i = 0; i < c->lanes_count; i++)
+	for (uint32_t i = 0; i < c->lanes_count; i++) {
 		cc_low_advance(c, &c->lanes[i]);
+		cc_holes_back(&c->lanes[i], t->first_block / c->lanes_count);
+	}
 }
 
 int gp_ccore_push_begin(

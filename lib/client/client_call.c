@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The calls of a joined client. Each begins with client_ended, since the client's thread may have
-// seen the session end between two calls.
+// The calls of a joined client. Those that need the session begin with client_ended, since the
+// client's thread may have seen it end between two calls.
 #include "client_priv.h"
 
 #include <stdarg.h>
@@ -102,7 +102,8 @@ uint32_t gp_client_step(const struct gp_client *c)
 	return c->core ? gp_ccore_step(c->core) : 0;
 }
 
-// What has just been encoded is sent from the cache, and the server has work from the beginning.
+// Of each core's blocks, so that they fill datagrams. What has just been encoded is sent from the
+// cache, and the server has work from the beginning.
 #define PIECE_BLOCKS 64
 
 static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, float weight,
@@ -115,9 +116,9 @@ static int push_call(struct gp_client *c, uint32_t tensor, const float *grad, fl
 	rc = gp_ccore_push_begin(c->core, tensor, grad, weight, out);
 	if (rc)
 		return client_result(c, rc, err);
-	uint32_t left;
+	uint32_t left, piece = PIECE_BLOCKS * GP_MAX(c->lanes_count, 1);
 	do {
-		left = gp_ccore_push_more(c->core, tensor, PIECE_BLOCKS);
+		left = gp_ccore_push_more(c->core, tensor, piece);
 		(void)client_turn(c);
 	} while (left > 0);
 	return client_ended(c, err);

@@ -64,7 +64,8 @@ struct gp_client_encoded {
 	const uint32_t *lens;
 };
 
-// After gp_client_register. 0 or -EINVAL.
+// After gp_client_register. 0 or -EINVAL. With a warm-up of top-k ask again after
+// gp_client_push_encoded, which may have had a lost session again: k is then that of its step.
 GP_CLIENT_API int gp_client_blocks(
 	const struct gp_client *c, uint32_t tensor, struct gp_client_blocks *blocks);
 

@@ -64,6 +64,8 @@ struct gp_client_cuda {
 	float **hosts; // of all tensors
 	float *pinned; // what they are parts of
 	struct cuda_slot slots[CUDA_SLOTS];
+	uint32_t blocks_max; // that a slot has lens for
+	size_t staging_size; // of a slot
 	uint32_t next; // pushes so far; the next one takes slot next % CUDA_SLOTS, which is the
 		       // older
 };

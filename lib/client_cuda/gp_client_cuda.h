@@ -27,7 +27,8 @@
 // the program hears of it from a call of the client itself, such as gp_client_barrier, it calls
 // gp_client_cuda_void. gp_client_cuda_residual_get and _put are for checkpoints.
 //
-// Threads: one call at a time, of this library and of the client. Blocks are handed over inside
+// Threads: one call at a time, of this library and of the client. Calls make their device the
+// calling thread's (cudaSetDevice) and take its last error. Blocks are handed over inside
 // push, poll and wait only, so call gp_client_cuda_poll between pieces of long computation, also
 // with gp_client_background.
 //

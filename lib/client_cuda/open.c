@@ -111,6 +111,8 @@ static int memory_take(struct gp_client_cuda *d, const struct gp_client_cuda_opt
 		if (!d->slots[i].lens)
 			return cuda_refuse(err, -ENOMEM, "no memory for %u blocks", blocks);
 	}
+	d->blocks_max = blocks;
+	d->staging_size = staging;
 	int rc = d->ops->open(&d->dev, opts, staging, why, sizeof(why));
 	if (rc)
 		return cuda_refuse(err, rc, "%s", why);

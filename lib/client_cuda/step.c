@@ -109,6 +109,13 @@ static int handed_over(struct gp_client_cuda *d, const struct cuda_slot *one, ui
 
 // ---- calls
 
+// Another server, joined since, may cut tensors otherwise, or want another codec.
+static bool has_room(const struct gp_client_cuda *d, const struct cuda_encode *e)
+{
+	return e->blocks.count <= d->blocks_max && e->stride * e->blocks.count <= d->staging_size &&
+	       (e->residual || e->blocks.codec == GP_CLIENT_F32);
+}
+
 static int encoding_begin(struct gp_client_cuda *d, uint32_t tensor, const float *grad,
 	float weight, float *host, struct gp_client_error *err)
 {
@@ -121,6 +128,11 @@ static int encoding_begin(struct gp_client_cuda *d, uint32_t tensor, const float
 	if (gp_client_blocks(d->c, tensor, &e.blocks))
 		return cuda_refuse(err, -ENOTCONN, "the client has no session");
 	e.stride = gp_align_up(e.blocks.payload_max, CUDA_STRIDE);
+	if (!has_room(d, &e))
+		return cuda_refuse(err, -EINVAL,
+			"tensor %u has %u blocks of at most %u bytes at the server joined now, "
+			"which this pairing was not made for: create client and pairing anew",
+			tensor, e.blocks.count, e.blocks.payload_max);
 	const struct gp_client_encoded how = {
 		.codec = e.blocks.codec,
 		.payload = d->ops->staging(d->dev, i),
@@ -131,6 +143,7 @@ static int encoding_begin(struct gp_client_cuda *d, uint32_t tensor, const float
 	rc = gp_client_push_encoded(d->c, tensor, &how, weight, host, err);
 	if (rc)
 		return rc;
+	(void)!gp_client_blocks(d->c, tensor, &e.blocks); // k may have been of the step before
 	rc = cuda_check(d, d->ops->encode(d->dev, i, &e, s->lens), err);
 	if (rc)
 		return rc;
@@ -247,14 +260,11 @@ int gp_client_cuda_pull_all(struct gp_client_cuda *d, float *const *out, uint32_
 	return rc ? told(d, rc, err) : cuda_check(d, hosts_copy(d, out, false), err);
 }
 
-static int residual_check(
-	const struct gp_client_cuda *d, uint32_t tensor, struct gp_client_error *err)
+// The client keeps none of these tensors, so that it only says whether it is between steps.
+static int residual_check(struct gp_client_cuda *d, uint32_t tensor, struct gp_client_error *err)
 {
 	int rc = tensor_check(d, tensor, err);
-	if (rc == 0 && slot_under_way(d))
-		return cuda_refuse(
-			err, -EBUSY, "residuals can be read and written between steps only");
-	return rc;
+	return rc ? rc : told(d, gp_client_residual_get(d->c, tensor, NULL, err), err);
 }
 
 int gp_client_cuda_residual_get(
