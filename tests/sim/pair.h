@@ -195,7 +195,7 @@ struct pair_sim {
 	struct pair_worker w[PAIR_WORKERS_MAX];
 	uint32_t readers;
 	struct pair_reader r[PAIR_READERS_MAX];
-	uint32_t meet_every; // steps; 0: nobody meets
+	uint32_t meet_every, met; // steps (0: nobody meets), and the last one at which all have
 	struct pair_register reg;
 	uint32_t endpoints;			    // by which it is asked
 	bool cut[PAIR_PLACES_MAX][PAIR_PLACES_MAX]; // nothing gets from there to there

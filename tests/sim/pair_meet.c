@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Barriers: in some histories all ranks meet before every n-th step. Nobody may pass before every
-// member of the view that anybody could hear of has come, whichever server it came to.
+// member of the view that anybody could hear of has come, whichever server it came to. Who joins
+// when they have may pass at once (docs/protocol.md 5.0.1).
 #include "pair.h"
 
 // From here on the rank has met at every step before its own: nobody waits for it there.
@@ -38,10 +39,13 @@ void pair_meet_turn(struct pair_sim *s)
 
 static void pass_check(const struct pair_worker *w, uint32_t step)
 {
-	uint32_t r = missing(w->s, step);
-	if (r < GP_RANKS_MAX && !w->meeting.complete)
-		pair_broken(w->s, "worker %u passes the barrier of step %u, rank %u has come to %u",
-			w->rank, step, r, w->s->w[r].meeting.came);
+	struct pair_sim *s = w->s;
+	uint32_t r = missing(s, step);
+	if (r == GP_RANKS_MAX || w->meeting.complete)
+		s->met = gp_before(s->met, step) ? step : s->met;
+	else if (gp_before(s->met, step))
+		pair_broken(s, "worker %u passes the barrier of step %u, rank %u has come to %u",
+			w->rank, step, r, s->w[r].meeting.came);
 }
 
 bool pair_meets(struct pair_worker *w)

@@ -104,9 +104,13 @@ void pair_operator_leads(struct pair_node *n)
 	struct pair_sim *s = n->s;
 	struct pair_snaps *x = &n->snaps;
 	loss_check(n, steps_out(&s->oracle), x->loaded ? (int64_t)x->loaded_step : -1);
-	if (x->loaded && n->idx != s->op.primary && !s->why[0])
+	if (s->op.saves && (x->loaded ? x->loaded_step : 0) < s->op.saved[n->idx])
+		pair_broken(s, "node %u leads from step %u, it has saved step %u", n->idx,
+			x->loaded ? x->loaded_step : 0, s->op.saved[n->idx]);
+	if (x->loaded && (s->op.saves || n->idx != s->op.primary) && !s->why[0])
 		values_check(n);
 	oracle_rewind(&s->oracle, x->loaded ? x->loaded_step : UINT32_MAX);
+	s->met = GP_MIN(s->met, x->loaded ? x->loaded_step : 0);
 	if (s->owner != 0) {
 		s->takeovers++;
 		s->stats.takeovers += n->idx != s->op.leader;
