@@ -30,7 +30,8 @@
 #include "pair.h"
 #include "snapshots.h"
 
-enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2 };
+// EXIT_UNFIT: was to lead and cannot; should not be started again before somebody has looked.
+enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_CONFIG = 2, EXIT_UNFIT = 3 };
 
 struct event;
 struct event_base;

@@ -84,9 +84,10 @@ static void leader_begins(struct node *n)
 	int rc = pair_restore(n);
 	replica_leads(n);
 	if (rc != 0 || replica_set_aside(n) != 0) {
-		gp_error("leadership: this node cannot lead and ends; its next start goes on from "
-			 "the "
-			 "newest snapshot: look at it before (gradctl snapshot list)");
+		gp_error("leadership: this node cannot lead and ends: start the other one and say "
+			 "there gradctl leader promote --peer-is-fenced. Started again, this one "
+			 "goes on from its newest snapshot (gradctl snapshot list)");
+		n->leader.unfit = true;
 		leader_ends(n);
 		return;
 	}

@@ -26,6 +26,7 @@ struct leader {
 	bool read_due, swap_due;
 	bool went_away; // said in the log
 	bool deposed;
+	bool unfit; // was to lead and cannot
 	enum leader_promotion promotion;
 	struct gp_ctl_request *req; // of the promotion
 };

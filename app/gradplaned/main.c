@@ -108,6 +108,8 @@ static int node_run(struct node *n)
 	recorder_stop(n);
 	if (!node_down(n))
 		status = EXIT_FAILED;
+	if (n->leader.unfit)
+		status = EXIT_UNFIT;
 port:
 	port_down(n);
 views:

@@ -465,7 +465,7 @@ int pair_restore(struct node *n)
 		uint16_t id = (uint16_t)n->cfg.jobs[i].id;
 		if (gp_image_restore(p->image, id, &x) == 0)
 			rc = job_restore(n, i, &x);
-		else if (!gp_image_find(p->image, id, &v))
+		else if (!gp_image_find(p->image, id, &v) || !v.based)
 			rc = job_restore_disk(n, i);
 	}
 	return rc;

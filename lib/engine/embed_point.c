@@ -310,6 +310,12 @@ static const struct embed_core *core_of(const struct gp_job *j, uint32_t table, 
 	return j->cores[gp_rows_owner(table, id, j->by_cores.d)].embed;
 }
 
+// Last use as of the point; of a row written so long ago that its step has wrapped, that.
+static uint32_t use_at(const struct embed_point *p, uint32_t step, uint32_t used)
+{
+	return gp_before(p->updates, step) ? step : embed_used_at(p->updates, used);
+}
+
 // Who sees a change of the row finds the copy made before it.
 int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, uint32_t generation,
 	uint64_t id, float *row, uint32_t *step, uint32_t *used)
@@ -326,7 +332,7 @@ int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, u
 		return -ESTALE;
 	int rc = gp_rows_read_use(t->rows, id, row, row + dim, step, used);
 	if (rc == 0)
-		*used = gp_before(p->updates, *step) ? *step : embed_used_at(p->updates, *used);
+		*used = use_at(p, *step, *used);
 	if (rc == -EAGAIN || (rc == 0 && !gp_before(p->updates, *step)))
 		return rc;
 	if (!gp_kept_since(t->kept, p->tables[table].to, id, &copy))
@@ -335,7 +341,7 @@ int gp_backup_row(const struct gp_engine *e, uint32_t job_idx, uint32_t table, u
 		return -ENOENT;
 	memcpy(row, copy.row, sizeof(float) * (dim + gp_rows_state(t->rows)));
 	*step = copy.step;
-	*used = embed_used_at(p->updates, copy.used);
+	*used = use_at(p, copy.step, copy.used);
 	return 0;
 }
 

@@ -413,8 +413,11 @@ static void feed_sort(struct gp_follower *f, uint64_t stays)
 {
 	struct gp_image_view v;
 	for (uint32_t i = 0; gp_image_at(f->opts.image, i, &v); i++)
-		if (!((stays | f->promised) & held_bit(v.id)))
+		if (!((stays | f->promised) & held_bit(v.id))) {
 			gp_image_void(f->opts.image, v.id);
+			f->dirty &= ~held_bit(v.id);
+			f->settling &= ~held_bit(v.id);
+		}
 }
 
 static int take_feed(struct gp_follower *f, const struct message *m, struct gp_stream_error *err)

@@ -102,6 +102,7 @@ static void input_take(struct conn *c)
 // After a pause of the stream: what came since, of which nothing was taken.
 static void input_resume(struct conn *c)
 {
+	link_bytes_came(c); // they did, and were not looked at
 	input_take(c);
 	if (c->bev && !c->failed)
 		bufferevent_trigger(
@@ -150,8 +151,10 @@ void conn_turn(struct conn *c)
 static void plain_read(struct conn *c)
 {
 	for (uint32_t i = 0; i < READS_PER_EVENT && !c->failed; i++) {
+		if (c->in_len == CONN_IN_SIZE) // the stream pauses, or did
+			input_take(c);
 		size_t room = CONN_IN_SIZE - c->in_len;
-		if (room == 0) // the stream pauses
+		if (room == 0 || c->failed)
 			break;
 		ssize_t n = recv(c->fd, c->in + c->in_len, room, 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -230,6 +233,8 @@ static void on_tls_read(struct bufferevent *bev, void *arg)
 		return;
 	if (evbuffer_get_length(from) > 0)
 		link_bytes_came(c);
+	if (c->in_len == CONN_IN_SIZE) // the stream pauses, or did
+		input_take(c);
 	while (!c->failed && evbuffer_get_length(from) > 0 && c->in_len < CONN_IN_SIZE) {
 		int n = evbuffer_remove(from, c->in + c->in_len, CONN_IN_SIZE - c->in_len);
 		GP_ASSERT(n > 0);

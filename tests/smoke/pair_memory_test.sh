@@ -11,7 +11,7 @@ MODEL=mlp
 
 smoke_begin 2 1500
 CORES=1
-pair_start
+pair_start replica.timeout=1s
 proc_stop replica
 pair_node replica jobs.0.memory_max=2MiB
 expect_paired primary
@@ -19,5 +19,7 @@ workers_begin 100000 --server "$ADDR_PRIMARY:9700" --timeout-ms 60000
 expect_past primary 20
 proc_kill primary
 wait_line replica 'what this node holds of it cannot be loaded: Cannot allocate memory' 20
-proc_wait replica 20 && fail "a node that cannot lead ended well"
+status=0
+proc_wait replica 20 || status=$?
+expect "exit status of a node that cannot lead" 3 "$status"
 smoke_end
