@@ -52,7 +52,7 @@ peer_udp() {
 	server_begin 8191 192MiB "$(size_jobs 96)"
 	for r in 0 1; do
 		proc_start "rank$r" "worker$r" "$GRADBENCH" allreduce --server "$ADDR_PRIMARY:9700" --rank "$r" \
-			--world 2 --sizes "$SIZES"
+			--world 2 --sizes "$SIZES" ${IN_PLACE:+"$IN_PLACE"}
 	done
 	ranks_end 0 1 || return 1
 	proc_stop reducer
@@ -67,7 +67,8 @@ memif_run() {
 	for one in ${SIZES//,/ }; do
 		for r in 0 1; do
 			proc_start "rank$r" "worker$r" taskset -c 0 "$GRADBENCH" allreduce --server "$ADDR_PRIMARY:9700" --rank "$r" \
-				--world 2 --sizes "$one" --path-mtu "$1" --transport "memif:$RUN_DIR/memif.sock,id=$r"
+				--world 2 --sizes "$one" --path-mtu "$1" --transport "memif:$RUN_DIR/memif.sock,id=$r" \
+				${IN_PLACE:+"$IN_PLACE"}
 		done
 		ranks_end 0 1 || return 1
 	done | jq -cs '{bench: "allreduce", how: "gradplane", rows: map(.rows[0]), retransmits: map(.retransmits) | add}' || return 1

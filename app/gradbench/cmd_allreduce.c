@@ -16,6 +16,7 @@ struct allreduce {
 	const char *jobs;
 	struct allreduce_size sizes[ALLREDUCE_SIZES_MAX];
 	uint32_t sizes_count;
+	bool in_place; // gradients are copied by the client and overwritten by results
 	double us[ALLREDUCE_TIMES_MAX];
 	uint64_t retransmits;
 };
@@ -26,19 +27,26 @@ static int bad(const struct allreduce *a, const char *job, const struct gp_clien
 	return err->code ? err->code : -1;
 }
 
-static int once(struct gp_client *c, float *v, struct gp_client_error *err)
+// What is summed, and where the sum goes.
+struct values {
+	float *own;
+	float *sum;
+};
+
+static int once(struct gp_client *c, const struct values *v, struct gp_client_error *err)
 {
-	int rc = gp_client_push_pull(c, 0, v, 1, v, err);
+	int rc = gp_client_push_pull(c, 0, v->own, 1, v->sum, err);
 	return rc ? rc : gp_client_wait(c, TIMEOUT_MS, err);
 }
 
-// In place: every time begins with the rank's own values.
+// In place every time begins with the rank's own values.
 static int times_run(struct allreduce *a, const struct allreduce_size *s, struct gp_client *c,
-	float *v, struct gp_client_error *err)
+	const struct values *v, struct gp_client_error *err)
 {
 	int rc = 0;
 	for (uint32_t i = 0; i < allreduce_warm(s) + s->times && rc == 0; i++) {
-		allreduce_fill(v, s->bytes, a->o.rank);
+		if (i == 0 || a->in_place)
+			allreduce_fill(v->own, s->bytes, a->o.rank);
 		rc = gp_client_barrier(c, i, TIMEOUT_MS, err);
 		if (rc)
 			break;
@@ -50,7 +58,7 @@ static int times_run(struct allreduce *a, const struct allreduce_size *s, struct
 	return rc;
 }
 
-static int size_run(struct allreduce *a, const struct allreduce_size *s, float *v)
+static int size_run(struct allreduce *a, const struct allreduce_size *s, const struct values *v)
 {
 	char job[64];
 	struct gp_client_tensor t = {
@@ -64,7 +72,7 @@ static int size_run(struct allreduce *a, const struct allreduce_size *s, float *
 		rc = gp_client_register(c, &t, 1, TIMEOUT_MS, &err);
 	if (!rc)
 		rc = times_run(a, s, c, v, &err);
-	if (!rc && !allreduce_good(v, s->bytes, a->o.world)) {
+	if (!rc && !allreduce_good(v->sum, s->bytes, a->o.world)) {
 		snprintf(err.text, sizeof(err.text),
 			"the result is not the sum; is it a reduce job?");
 		rc = -1;
@@ -82,22 +90,25 @@ static int sizes_run(struct allreduce *a)
 	uint64_t most = 0;
 	for (uint32_t i = 0; i < a->sizes_count; i++)
 		most = GP_MAX(most, a->sizes[i].bytes);
-	float *v = bench_take(most);
-	if (!v)
+	struct values v = {.own = bench_take(most)};
+	v.sum = a->in_place ? v.own : bench_take(most);
+	if (!v.own || !v.sum)
 		return EXIT_FAILED;
 	bool tells = a->o.rank == 0;
 	if (tells)
 		printf("{\"bench\":\"allreduce\",\"how\":\"gradplane\",\"rows\":[");
 	int rc = 0;
 	for (uint32_t i = 0; i < a->sizes_count && rc == 0; i++) {
-		rc = size_run(a, &a->sizes[i], v);
+		rc = size_run(a, &a->sizes[i], &v);
 		if (rc == 0 && tells)
 			allreduce_row(&a->sizes[i], a->us, i == 0);
 	}
 	if (rc == 0 && tells)
 		printf("],\"retransmits\":%llu,\"sums\":\"checked\"}\n",
 			(unsigned long long)a->retransmits);
-	bench_give(v, most);
+	if (!a->in_place)
+		bench_give(v.sum, most);
+	bench_give(v.own, most);
 	return rc ? EXIT_FAILED : EXIT_OK;
 }
 
@@ -105,12 +116,15 @@ static int usage(FILE *to)
 {
 	fprintf(to,
 		"usage: gradbench allreduce --server ADDRESS --rank R --world W --sizes LIST\n"
-		"       [--jobs PREFIX] [--path-mtu N] [--transport TEXT]\n\n"
+		"       [--jobs PREFIX] [--path-mtu N] [--transport TEXT] [--in-place]\n\n"
 		"  --sizes LIST    BYTESxTIMES,...: 1024x200,104857600x5\n"
 		"  --jobs PREFIX   a reduce job (sums) of W workers for each size: PREFIX and the\n"
 		"                  bytes (default b: b1024, b104857600)\n"
 		"  --path-mtu N    IP MTU to probe with (default: of the interface)\n"
-		"  --transport T   how datagrams travel (docs/transports.md; default udp)\n\n"
+		"  --transport T   how datagrams travel (docs/transports.md; default udp)\n"
+		"  --in-place      results overwrite gradients, which the client copies (default: "
+		"it "
+		"borrows them)\n\n"
 		"All ranks run at the same time. Rank 0 prints one line of JSON: for each size "
 		"the\n"
 		"median time of an all-reduce in microseconds, as a training program sees it.\n");
@@ -143,6 +157,10 @@ static bool option_take(struct allreduce *a, int c, const char *text)
 			return false;
 		a->o.world = (uint32_t)n;
 		return true;
+	case 'i':
+		a->in_place = true;
+		a->o.flags &= ~(uint32_t)GP_CLIENT_BORROW;
+		return true;
 	case 'm':
 		if (!bench_number(text, 9216, &n))
 			return false;
@@ -163,10 +181,12 @@ static int allreduce_main(int argc, char **argv)
 		{"world", required_argument, NULL, 'w'},
 		{"path-mtu", required_argument, NULL, 'm'},
 		{"transport", required_argument, NULL, 't'},
+		{"in-place", no_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	static struct allreduce a = {.jobs = "b", .o = {.join_timeout_ms = 10000}};
+	static struct allreduce a = {
+		.jobs = "b", .o = {.join_timeout_ms = 10000, .flags = GP_CLIENT_BORROW}};
 	int c;
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		if (c == 'h')

@@ -153,5 +153,6 @@ void cc_blocks_reset(struct gp_ccore *c)
 		t->encoded = (struct gp_client_encoded){.payload = NULL};
 		t->lacking = 0;
 		t->values = NULL;
+		t->borrowed = NULL;
 	}
 }

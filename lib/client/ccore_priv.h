@@ -111,6 +111,18 @@ void cc_codec_empty(struct cc_block *b);
 void cc_residuals_clear(struct gp_ccore *c);
 uint64_t cc_bandwidth(const struct gp_ccore *c); // bytes/s, 0: not measured
 
+// ccore_borrow.c
+// Whether the tensor's contribution stays where the caller has it.
+bool cc_borrows(const struct gp_ccore *c, const struct cc_tensor *t);
+// Whether there are contributions that do not.
+bool cc_keeps(const struct gp_ccore *c);
+// 0, or -EINVAL with a text: the result would go where the contribution is.
+int cc_borrow_check(struct gp_ccore *c, const struct cc_tensor *t, const float *grad,
+	const float *out) GP_MUST_CHECK;
+void cc_borrow_begin(struct gp_ccore *c, struct cc_tensor *t, const float *grad);
+// What the block contributes, wherever it is.
+void cc_contribution_write(const struct gp_ccore *c, uint32_t block, uint8_t *to);
+
 // ccore_encoded.c
 // Blocks that the caller has yet to hand over.
 uint32_t cc_blocks_coming(const struct gp_ccore *c);

@@ -98,7 +98,7 @@ static uint32_t batch_write(
 			};
 		s.run++;
 		gp_wire_put_section(o->frame->data, joins ? n - 1 : n++, &s);
-		memcpy(o->body + at, c->kept + (size_t)block * c->kept_stride, k->len);
+		cc_contribution_write(c, block, o->body + at);
 		at += k->len;
 		if (!k->sent_before)
 			c->stats.pushed_bytes += k->len;

@@ -264,7 +264,7 @@ static int memory_take(struct gp_ccore *c)
 	c->kept_stride = (uint32_t)stride;
 	c->blocks = take(c, sizeof(*c->blocks) * c->layout.blocks_count);
 	c->units = take(c, sizeof(*c->units) * c->layout.units_count);
-	if (!cc_is_reader(c))
+	if (cc_keeps(c))
 		c->kept = take(c, stride * c->layout.blocks_count);
 	if (!cc_rows_take(c))
 		return -ENOMEM;
@@ -272,7 +272,7 @@ static int memory_take(struct gp_ccore *c)
 		cc_fail(c, -ENOMEM, "no memory for what the codecs keep back");
 		return -ENOMEM;
 	}
-	if (c->blocks && c->units && (c->kept || cc_is_reader(c)))
+	if (c->blocks && c->units && (c->kept || !cc_keeps(c)))
 		return 0;
 	cc_fail(c, -ENOMEM, "no memory for %u blocks of %zu bytes", c->layout.blocks_count, stride);
 	return -ENOMEM;

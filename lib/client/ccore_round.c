@@ -134,9 +134,15 @@ int gp_ccore_push_begin(
 		return cc_refuse_call(c, -EINVAL,
 			"tensor '%s' is encoded by its caller; see gp_client_push_encoded",
 			t->d.name);
+	rc = cc_borrow_check(c, t, grad, out);
+	if (rc)
+		return rc;
 	cc_push_begin(c, t, grad ? weight : 0, out);
-	t->values = grad ? cc_codec_begin(c, t, grad) : NULL;
-	t->lacking = grad ? t->blocks_count : 0;
+	bool borrows = grad && cc_borrows(c, t);
+	t->values = grad && !borrows ? cc_codec_begin(c, t, grad) : NULL;
+	t->lacking = t->values ? t->blocks_count : 0;
+	if (borrows)
+		cc_borrow_begin(c, t, grad);
 	for (uint32_t i = 0; i < t->blocks_count && !grad; i++)
 		cc_codec_empty(&c->blocks[t->first_block + i]);
 	cc_push_go(c, t);

@@ -171,6 +171,7 @@ struct cc_tensor {
 	uint32_t lacking;
 	struct gp_client_encoded encoded;
 	const float *values;
+	const float *borrowed; // the contribution of this step is there; NULL: it is kept
 };
 
 struct cc_unit {

@@ -73,13 +73,19 @@ static_assert(GP_CLIENT_F32 == (int)GP_CODEC_F32 && GP_CLIENT_BF16 == (int)GP_CO
 
 static int opts_check(const struct gp_client_opts *o, struct gp_client_error *err)
 {
-	const uint32_t known = GP_CLIENT_READER | GP_CLIENT_REPLACE | GP_CLIENT_CHANGED;
+	const uint32_t known =
+		GP_CLIENT_READER | GP_CLIENT_REPLACE | GP_CLIENT_CHANGED | GP_CLIENT_BORROW;
+	const uint32_t lends = GP_CLIENT_READER | GP_CLIENT_BORROW;
 	size_t len = o->job ? strnlen(o->job, GP_WIRE_JOB_NAME_SIZE) : 0;
 	if (len == 0 || len >= GP_WIRE_JOB_NAME_SIZE)
 		return client_error(err, -EINVAL, "job: a name of 1..%u bytes is needed",
 			GP_WIRE_JOB_NAME_SIZE - 1);
 	if (o->flags & ~known)
 		return client_error(err, -EINVAL, "flags: 0x%x is unknown", o->flags & ~known);
+	if ((o->flags & lends) == lends)
+		return client_error(err, -EINVAL,
+			"flags: a reader contributes nothing that could be borrowed "
+			"(GP_CLIENT_READER and GP_CLIENT_BORROW)");
 	if (o->path_mtu && (o->path_mtu < PATH_MTU_MIN || o->path_mtu > GP_XPORT_UDP_IP_MTU_MAX))
 		return client_error(err, -EINVAL, "path_mtu: %u is out of range %u..%u",
 			o->path_mtu, PATH_MTU_MIN, GP_XPORT_UDP_IP_MTU_MAX);

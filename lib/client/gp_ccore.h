@@ -86,7 +86,8 @@ bool gp_ccore_ready(const struct gp_ccore *c);
 int gp_ccore_init(struct gp_ccore *c, float *const *params) GP_MUST_CHECK;
 // `out` NULL: no result is wanted. In pieces, so that what is encoded travels while the rest is
 // being encoded: after begin, more encodes so many of its blocks and returns how many are left;
-// `grad` must stay until that is 0.
+// `grad` must stay until that is 0; where it is borrowed (GP_CLIENT_BORROW) that is so at once, and
+// it stays until the step has ended.
 int gp_ccore_push_begin(struct gp_ccore *c, uint32_t tensor, const float *grad, float weight,
 	float *out) GP_MUST_CHECK;
 uint32_t gp_ccore_push_more(struct gp_ccore *c, uint32_t tensor, uint32_t blocks);

@@ -17,10 +17,21 @@
 // priority in the order of the pushes, since what is too far behind the first missing block has to
 // wait.
 //
-// Every contribution is encoded at the call (the gradient may be overwritten when the call returns)
-// and kept until the server's decision says that the unit is committed; it is then applied exactly
-// once, whatever the network did. gp_client_wait returns only when everything asked for in this
-// step is committed and has been written to the outputs; then the client's step goes up by one.
+// Every contribution is encoded at the call (the gradient may be overwritten when the call returns,
+// unless it is borrowed) and kept until the server's decision says that the unit is committed; it
+// is then applied exactly once, whatever the network did. gp_client_wait returns only when
+// everything asked for in this step is committed and has been written to the outputs; then the
+// client's step goes up by one.
+//
+// Borrowed gradients. With GP_CLIENT_BORROW a contribution of codec f32 is not copied: it stays
+// where `grad` is, and goes from there whenever it is sent, to another server too. So from the push
+// on the caller leaves grad as it is, until gp_client_wait of the step returns 0 (not only
+// gp_client_wait_tensor), a call returns -GP_ROLLED_BACK or another error that ends the session, or
+// gp_client_destroy returns. -ETIMEDOUT ends nothing. No `out` of the step may be there; `out` in
+// grad of the same push is refused (-EINVAL). Who changes grad nevertheless has either value, or
+// parts of both, in the sum, block by block, once, and the same sum in all ranks' results; runs and
+// takeovers then no longer repeat byte for byte. Other codecs and rows (gp_client_push_rows),
+// and what the caller has encoded (gp_client_encoded.h), are copied as ever. A reader cannot lend.
 //
 // In asynchronous jobs (ssp, asp, quorum, adaptive) results are those of a generation that holds
 // this rank's contribution and what others have contributed by then; ssp waits for ranks that are
@@ -45,7 +56,8 @@
 // step gp_client_step(). What error feedback had kept back is lost.
 //   -ENOTCONN: no server was found, or the session ended for good; destroy the client.
 //
-// Memory: bounded by the registered tensors (one encoded copy of each) plus the transport's frames.
+// Memory: bounded by the registered tensors (one encoded copy of each; none in reduce jobs where
+// all are borrowed) plus the transport's frames.
 #ifndef GP_CLIENT_H
 #define GP_CLIENT_H
 
@@ -114,6 +126,7 @@ enum gp_client_flags {
 	// bsp train jobs: `out` of push_pull holds what the step before has written there (or
 	// gp_client_init_params), so that the server may leave out what has not changed.
 	GP_CLIENT_CHANGED = 1 << 2,
+	GP_CLIENT_BORROW = 1 << 3, // gradients are not copied: "Borrowed gradients" above
 };
 
 struct gp_client_opts {
@@ -198,8 +211,9 @@ GP_CLIENT_API uint32_t gp_client_step(const struct gp_client *c);
 
 // Contribute `grad` (dims' product elements) of this step and ask for the result: the sum or mean
 // (reduce) or the parameters after this step (train), written to `out` before gp_client_wait
-// returns. `out` may be `grad`. Once per tensor and step. `grad` NULL: this rank passes the tensor
-// in this step: it is in no sum, and its weight (which is not looked at) in no mean.
+// returns. `out` may be `grad` if that is not borrowed. Once per tensor and step. `grad` NULL: this
+// rank passes the tensor in this step: it is in no sum, and its weight (which is not looked at) in
+// no mean.
 GP_CLIENT_API int gp_client_push_pull(struct gp_client *c, uint32_t tensor, const float *grad,
 	float weight, float *out, struct gp_client_error *err);
 // Contribute (or pass) without asking for the result.

@@ -86,7 +86,7 @@ static void client_begin(struct client *k)
 		.server = "10.0.0.1:9700",
 		.v4 = true,
 		.world = 2,
-		.flags = a & 32 ? GP_CLIENT_READER : 0,
+		.flags = (a & 32 ? GP_CLIENT_READER : 0u) | (b & 4 ? GP_CLIENT_BORROW : 0u),
 		.incarnation = 5,
 		.nonce = NONCE,
 		.compress = {.codec = codecs[a >> 6],

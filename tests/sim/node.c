@@ -115,6 +115,8 @@ void node_start(struct sim *s, struct sim_node *n)
 	// The server may leave out what has not changed; instead of int8 that goes as it is.
 	if (n->idx % 2 && n->results != GP_CLIENT_INT8)
 		cfg.flags |= GP_CLIENT_CHANGED;
+	if (!n->reader && rng_mix(s->o->seed ^ UINT64_C(0x6c656e64) ^ (uint64_t)n->idx << 32) & 1)
+		cfg.flags |= GP_CLIENT_BORROW;
 	wire_host_start(&s->wire, n->host, n->lives > 0 && rng_next(&s->rng) & 1);
 	n->lives++;
 	n->life = cfg.incarnation;

@@ -38,6 +38,8 @@ void pair_worker_start(struct pair_worker *w)
 		.take = pair_mem_take,
 		.give = pair_mem_give,
 	};
+	if (rng_mix(s->seed ^ UINT64_C(0x6c656e64) ^ (uint64_t)w->rank << 32) & 1)
+		cfg.flags |= GP_CLIENT_BORROW;
 	w->life = cfg.incarnation;
 	w->phase = PAIR_JOINS;
 	w->told = false;

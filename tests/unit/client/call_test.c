@@ -33,6 +33,9 @@ Test(call, options_out_of_range_are_named)
 	o.path_mtu = 576;
 	refused(&o, -EINVAL, "path_mtu: 576");
 	o.path_mtu = 0;
+	o.flags = GP_CLIENT_READER | GP_CLIENT_BORROW;
+	refused(&o, -EINVAL, "a reader contributes nothing");
+	o.flags = 0;
 	o.compress.codec = GP_CLIENT_TOPK;
 	refused(&o, -EINVAL, "topk_ratio");
 	o.compress.codec = GP_CLIENT_TOPK_F16;

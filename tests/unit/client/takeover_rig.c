@@ -204,6 +204,7 @@ static void core_open(struct tr_worker *w)
 		.incarnation = 1000 * (w->rank + 1) + ++w->attempts,
 		.nonce = w->attempts,
 		.silence_ns = 50 * MS,
+		.flags = w->r->how.borrows ? GP_CLIENT_BORROW : 0,
 		.compress = {.codec = w->r->how.codec,
 			.topk_ratio = 0.1f,
 			.by_caller = w->r->how.by_caller > 0},

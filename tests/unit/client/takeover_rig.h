@@ -26,6 +26,7 @@ struct tr_how {
 	uint8_t codec;
 	uint32_t
 		by_caller; // workers encode themselves, and hand over so many blocks a turn; 0: not
+	bool borrows;	   // gradients are not copied
 	bool ahead;	   // what is committed of an open step goes to B too
 	bool takes; // workers use a tensor's result as soon as it is committed, and overwrite it
 	uint32_t cores[2];
