@@ -571,11 +571,16 @@ static void connection_watch(struct node *n)
 	struct pair *p = &n->pair;
 	struct gp_link_status st;
 	gp_link_status(p->link, &st);
-	if (st.connected && !p->connected)
+	// Of those that end before they are of use the first one is told, and the link tells why.
+	if (st.connected && !p->connected_said && st.futile == 0) {
 		gp_info("replica link: connected to %s (node %u, %s)", st.peer_addr, st.peer.node,
 			st.peer.product);
-	if (!st.connected && p->connected)
+		p->connected_said = true;
+	}
+	if (!st.connected && p->connected_said) {
 		gp_warn("replica link: lost: %s", st.last_error);
+		p->connected_said = false;
+	}
 	if (!st.connected)
 		p->offered = p->diverged = false;
 	p->connected = st.connected;

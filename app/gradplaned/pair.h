@@ -33,6 +33,7 @@ struct pair {
 	bool based[GP_CONFIG_JOBS_MAX];	 // a base of this closing came
 	bool fed;			 // the feeder is on the link
 	bool connected;
+	bool connected_said;
 	bool diverged; // the peer's copy was not ours, on this connection
 	bool offered;  // follower: an offer that the rules have not accepted yet
 	struct gp_lead_record offer;

@@ -109,6 +109,8 @@ static void link_write(struct gp_metrics_writer *w, const struct node *n)
 			"Bytes sent to the peer."},
 		{"gradplane_replica_failures", GP_METRICS_COUNTER, NULL,
 			"Connections lost or refused."},
+		{"gradplane_replica_futile", GP_METRICS_GAUGE, NULL,
+			"Connections in a row that ended before the replica held all jobs."},
 		{"gradplane_replica_takeovers", GP_METRICS_COUNTER, NULL,
 			"Promotions of this node since its start."},
 		{"gradplane_replica_stalls", GP_METRICS_COUNTER, NULL,
@@ -122,7 +124,7 @@ static void link_write(struct gp_metrics_writer *w, const struct node *n)
 	double waiting = p->waits_since ? (double)(clock_now() - p->waits_since) / 1e9 : 0;
 	uint64_t beat = gp_beat_heard(n->engine);
 	const double values[] = {st.connected, waiting, (double)st.bytes_out, (double)st.failures,
-		(double)p->takeovers, (double)p->stalls,
+		st.futile, (double)p->takeovers, (double)p->stalls,
 		beat ? (double)(clock_now() - beat) / 1e9 : (double)INFINITY};
 	for (uint32_t i = 0; i < GP_ARRAY_SIZE(families); i++) {
 		gp_metrics_family(w, &families[i]);

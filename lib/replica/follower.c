@@ -554,7 +554,7 @@ static void epoch_note(struct gp_follower *f)
 			held_note(f, v.id);
 }
 
-bool follower_is_whole(const struct gp_follower *f)
+bool gp_follower_is_whole(const struct gp_follower *f)
 {
 	struct gp_image_view v;
 	bool whole = f->fed && !f->diverged && !f->tensors;

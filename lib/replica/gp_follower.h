@@ -46,6 +46,8 @@ void gp_follower_reset(struct gp_follower *f);
 // It ended its turn before a cut was settled: give it another one (gp_stream_turn), and then the
 // input that it did not take.
 bool gp_follower_goes_on(const struct gp_follower *f);
+// All that the feeder has sent of its jobs is in the image, and no job is begun and incomplete.
+bool gp_follower_is_whole(const struct gp_follower *f);
 
 struct gp_follower_view {
 	bool connected; // a stream feeds it

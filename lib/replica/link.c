@@ -16,6 +16,7 @@
 #define SILENT_MS_DEFAULT  1000
 #define BACKOFF_MS_DEFAULT 20
 #define BACKOFF_MS_MAX	   1000
+#define FUTILE_FACTOR	   4 // of backoff_ms_max
 #define OUT_MAX_DEFAULT	   (4u << 20)
 #define GREETING_MS_MIN	   500
 #define NS_PER_MS	   UINT64_C(1000000)
@@ -122,6 +123,31 @@ static bool is_restarted(const struct gp_link *l, const struct gp_stream_hello *
 	return !peer->holding && (!l->peer_known || l->peer.holding);
 }
 
+// The reason why connections failed is no more.
+static void trouble_over(struct gp_link *l)
+{
+	l->status.futile = 0;
+	l->backoff_ms = l->opts.backoff_ms_min;
+	l->status.last_error[0] = '\0';
+	gp_info("replication link: node %u at %s is connected, version %s", l->peer.node,
+		l->active->addr, l->peer.product);
+}
+
+// The connection does what it is for: all that there is has come to the other end.
+static bool is_of_use(const struct gp_link *l)
+{
+	if (l->feeder)
+		return gp_feeder_ready(l->feeder);
+	return !l->follower || gp_follower_is_whole(l->follower);
+}
+
+static void use_note(struct gp_link *l)
+{
+	l->active->served |= is_of_use(l);
+	if (l->active->served && l->status.futile > 0)
+		trouble_over(l);
+}
+
 static void active_drop(struct gp_link *l)
 {
 	if (!l->active)
@@ -148,11 +174,9 @@ void link_greeted(struct conn *c, const struct gp_stream_hello *peer)
 	l->peer_known = true;
 	l->peer = *peer;
 	l->ready_told = false;
-	l->backoff_ms = l->opts.backoff_ms_min;
 	l->status.connections++;
-	l->status.last_error[0] = '\0'; // it is over
-	gp_info("replication link: node %u at %s is connected, version %s", peer->node, c->addr,
-		peer->product);
+	if (l->status.futile == 0)
+		trouble_over(l);
 	gp_stream_set_feeder(c->stream, l->feeder);
 	gp_stream_set_follower(c->stream, l->follower);
 	heard(l);
@@ -170,6 +194,8 @@ void link_moved(struct conn *c)
 	bool ready = l->feeder && gp_feeder_ready(l->feeder);
 	bool news = ready && !l->ready_told;
 	l->ready_told = ready;
+	if (ready)
+		use_note(l);
 	if (news)
 		tell(l, GP_LEAD_EV_PEER_READY, NULL);
 	if (l->opts.moved)
@@ -210,11 +236,26 @@ static void note(struct gp_link *l, const char *addr, const char *text)
 	snprintf(l->status.last_error, sizeof(l->status.last_error), "%s", text);
 }
 
+// Once it had greeted. What one end refuses will not be taken the next time either: whoever refuses
+// knows that, and who sends sees that it never came to its end.
+static void futile_note(struct gp_link *l, struct conn *c)
+{
+	bool fed = c->served || !l->feeder;
+	if (fed && !c->refused)
+		return;
+	l->status.futile++;
+	if (!fed && c->why.code == -ECONNRESET)
+		snprintf(c->why.text, sizeof(c->why.text),
+			"the peer closed the connection before it held all jobs: see its log");
+}
+
 void link_conn_failed(struct conn *c)
 {
 	struct gp_link *l = c->link;
-	if (c == l->active)
+	if (c == l->active) {
+		futile_note(l, c);
 		active_drop(l);
+	}
 	note(l, c->addr, c->why.text);
 	event_active(l->reaper, EV_TIMEOUT, 0);
 }
@@ -232,10 +273,16 @@ static void conn_bury(struct gp_link *l, struct conn *c)
 	conn_close(c);
 }
 
+static uint32_t backoff_most(const struct gp_link *l)
+{
+	return l->opts.backoff_ms_max * (l->status.futile > 0 ? FUTILE_FACTOR : 1);
+}
+
 static void backoff(struct gp_link *l)
 {
+	uint32_t most = backoff_most(l);
 	timer_set(l, l->connect, l->backoff_ms * NS_PER_MS);
-	l->backoff_ms = GP_MIN(2 * l->backoff_ms, l->opts.backoff_ms_max);
+	l->backoff_ms = GP_MIN(2 * l->backoff_ms, most);
 }
 
 static void on_reap(evutil_socket_t fd, short what, void *arg)
@@ -329,6 +376,8 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
 	l->beat_at = now_ns();
 	timer_set(l, l->heartbeat, l->opts.heartbeat_ms * NS_PER_MS);
 	struct conn *c = l->active;
+	if (c)
+		use_note(l);
 	// What waits to be sent is life enough.
 	if (!c || conn_unsent(c) >= GP_STREAM_FRAME_MAX)
 		return;
@@ -341,7 +390,9 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	struct gp_link *l = arg;
-	uint64_t now = now_ns(), limit = l->opts.silent_ms * NS_PER_MS;
+	// A peer that lives is not heard between futile connections.
+	uint32_t pause = l->status.futile > 1 ? backoff_most(l) : 0;
+	uint64_t now = now_ns(), limit = (l->opts.silent_ms + pause) * NS_PER_MS;
 	uint64_t silent = now - l->heard_at;
 	uint64_t elsewhere = l->opts.heard_ns ? l->opts.heard_ns(l->opts.arg) : UINT64_MAX;
 	// Who did not run himself cannot blame the peer before he has looked.

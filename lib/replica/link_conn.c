@@ -33,8 +33,18 @@ void conn_fail(struct conn *c, int code, const char *fmt, ...)
 
 void conn_check(struct conn *c, int rc, const struct gp_stream_error *err)
 {
-	if (rc != 0 && rc != -ENOTCONN)
-		conn_fail(c, rc, "%s", err->text);
+	if (rc == 0 || rc == -ENOTCONN)
+		return;
+	c->refused |= !c->failed;
+	conn_fail(c, rc, "%s", err->text);
+}
+
+static void socket_fail(struct conn *c, const char *what, int error)
+{
+	if (error == ECONNRESET || error == EPIPE) // which of both is chance
+		conn_fail(c, -ECONNRESET, "the peer closed the connection");
+	else
+		conn_fail(c, -error, "%s: %s", what, strerrordesc_np(error));
 }
 
 size_t conn_unsent(const struct conn *c)
@@ -90,10 +100,9 @@ static void input_take(struct conn *c)
 	struct gp_stream_error err;
 	size_t used;
 	int rc = gp_stream_input(c->stream, c->in, c->in_len, &used, &err);
-	if (rc != 0) {
-		conn_fail(c, rc, "%s", err.text);
+	conn_check(c, rc, &err);
+	if (rc != 0)
 		return;
-	}
 	c->in_len -= used;
 	if (used > 0 && c->in_len > 0)
 		memmove(c->in, c->in + used, c->in_len);
@@ -137,8 +146,7 @@ void conn_turn(struct conn *c)
 	if (!c->bev && !c->failed) {
 		plain_write(c);
 		if (c->write_error != 0)
-			conn_fail(
-				c, c->write_error, "sending: %s", strerrordesc_np(-c->write_error));
+			socket_fail(c, "sending", -c->write_error);
 		more |= c->queue.len > 0 || c->turn_bytes >= link_out_max(c->link);
 	}
 	if (!c->failed && more)
@@ -160,9 +168,9 @@ static void plain_read(struct conn *c)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (n < 0)
-			conn_fail(c, -errno, "receiving: %s", strerrordesc_np(errno));
+			socket_fail(c, "receiving", errno);
 		if (n == 0)
-			conn_fail(c, -ECONNRESET, "the peer closed the connection");
+			socket_fail(c, "receiving", ECONNRESET);
 		if (n <= 0)
 			return;
 		link_bytes_came(c);

@@ -37,6 +37,8 @@ struct conn {
 	uint8_t *reserved; // memory of the frame that is being made
 	bool open;	   // bytes can flow
 	bool failed;	   // it is closed from the loop
+	bool refused;	   // by the stream: what came, or has to be sent
+	bool served;	   // once greeted: the peer, or this end, held all that there was
 	bool turning;
 	char addr[96];
 	struct gp_stream_error why;

@@ -233,7 +233,7 @@ static int take_record(struct gp_stream *s, const struct message *m, struct gp_s
 	if (m->type == MSG_RECORD && s->events.record)
 		s->events.record(s->events.arg, &r);
 	// A follower that lacks something tells so when it has it: the feeder gets ready again.
-	bool whole = s->follower && follower_is_whole(s->follower);
+	bool whole = s->follower && gp_follower_is_whole(s->follower);
 	if (m->type == MSG_OFFER && whole && s->events.offered)
 		s->events.offered(s->events.arg, &r);
 	return 0;

@@ -136,7 +136,5 @@ uint32_t follower_epoch(const struct gp_follower *f);
 int follower_message(
 	struct gp_follower *f, const struct message *m, struct gp_stream_error *err) GP_MUST_CHECK;
 void follower_turn(struct gp_follower *f);
-// All that the feeder has sent of its jobs is in the image, and no job is begun and incomplete.
-bool follower_is_whole(const struct gp_follower *f);
 
 #endif

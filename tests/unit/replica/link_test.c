@@ -287,6 +287,68 @@ Test(link, a_newer_connection_takes_the_place)
 	train(20);
 }
 
+static uint32_t occurrences(FILE *in, const char *words)
+{
+	char line[1024];
+	uint32_t n = 0;
+	rewind(in);
+	while (fgets(line, sizeof(line), in))
+		n += strstr(line, words) != NULL;
+	return n;
+}
+
+// The follower refuses a base. Pauses between connections double (1 ms to 80 ms: a hundred of them
+// took 7 s), and each end says once why, until there is room.
+static void no_room(bool backup_listens)
+{
+	struct gp_stream_error err;
+	struct gp_image_error why;
+	struct gp_image *image;
+	struct gp_follower *small;
+	FILE *log = tmpfile();
+	const struct gp_image_opts opts = {.memory_max = 1 << 10};
+	cr_assert_eq(gp_image_create(&image, &opts, &why), 0);
+	const struct gp_follower_opts how = {.image = image};
+	cr_assert_eq(gp_follower_create(&small, &how), 0);
+	cr_assert(log && dup2(fileno(log), STDERR_FILENO) >= 0);
+
+	struct end *listens = backup_listens ? &backup : &primary;
+	struct end *connects = backup_listens ? &primary : &backup;
+	cr_assert_eq(start(listens, backup_listens, 1, "127.0.0.1:0", 0, &err), 0);
+	uint16_t port = gp_link_port(listens->link);
+	uint64_t begin = rig_now_ms();
+	cr_assert_eq(start(connects, !backup_listens, 2, NULL, port, &err), 0);
+	gp_link_set_feeder(primary.link, jobs->feeder);
+	gp_link_set_follower(backup.link, small);
+	rig_until(&rig, status(&primary).futile >= 10 && status(&backup).futile >= 10);
+	cr_assert_geq(rig_now_ms() - begin, 1 + 2 + 4 + 8 + 16 + 32 + 64 + 80 + 80);
+	cr_assert(strstr(status(&backup).last_error, "its image needs"));
+	cr_assert(strstr(status(&primary).last_error, "before it held all jobs"));
+	cr_assert_eq(occurrences(log, "its image needs"), 1);
+	cr_assert_eq(occurrences(log, "before it held all jobs"), 1);
+	cr_assert_eq(occurrences(log, "is connected"), 2, "once at each end");
+
+	gp_link_set_follower(backup.link, jobs->follower);
+	train(20);
+	rig_until(&rig, status(&primary).futile == 0 && status(&backup).futile == 0);
+	cr_assert_str_empty(status(&backup).last_error);
+	cr_assert_str_empty(status(&primary).last_error);
+	cr_assert_eq(occurrences(log, "is connected"), 4);
+	gp_follower_destroy(small);
+	gp_image_destroy(image);
+	fclose(log);
+}
+
+Test(link, an_image_without_room_is_tried_ever_more_rarely)
+{
+	no_room(false);
+}
+
+Test(link, the_same_where_the_backup_listens)
+{
+	no_room(true);
+}
+
 Test(link, two_nodes_of_one_number_are_refused)
 {
 	struct gp_stream_error err;
