@@ -47,6 +47,7 @@ static void usage(FILE *f)
 		"  --mode LIST      consistency: bsp, ssp, asp, quorum, adaptive; embed\n"
 		"  --steps N --datagrams N --tensors N --readers N  at most\n"
 		"  --results f32    nobody asks for results in another codec\n"
+		"  --codecs one     all contributions are in one codec\n"
 		"  --faults LIST    of the seed's faults only these (all, none)\n");
 }
 
@@ -143,6 +144,9 @@ static bool option_take(struct args *a, int o, const char *text)
 	case 'u':
 		l->results_f32 = strcmp(text, "f32") == 0;
 		return l->results_f32;
+	case 'i':
+		l->codecs_one = strcmp(text, "one") == 0;
+		return l->codecs_one;
 	case 'x':
 		a->regressions = text;
 		return true;
@@ -169,10 +173,10 @@ static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
 	{"mode", required_argument, NULL, 'm'}, {"steps", required_argument, NULL, 'n'},
 	{"datagrams", required_argument, NULL, 'd'}, {"tensors", required_argument, NULL, 'e'},
 	{"readers", required_argument, NULL, 'r'}, {"faults", required_argument, NULL, 'f'},
-	{"results", required_argument, NULL, 'u'}, {"regressions", required_argument, NULL, 'x'},
-	{"takeovers", required_argument, NULL, 'p'}, {"plain", no_argument, NULL, 'q'},
-	{"log", no_argument, NULL, 'l'}, {"json", no_argument, NULL, 'o'},
-	{"help", no_argument, NULL, 'h'}, {0}};
+	{"results", required_argument, NULL, 'u'}, {"codecs", required_argument, NULL, 'i'},
+	{"regressions", required_argument, NULL, 'x'}, {"takeovers", required_argument, NULL, 'p'},
+	{"plain", no_argument, NULL, 'q'}, {"log", no_argument, NULL, 'l'},
+	{"json", no_argument, NULL, 'o'}, {"help", no_argument, NULL, 'h'}, {0}};
 
 static void args_default(struct args *a)
 {

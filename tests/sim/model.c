@@ -43,7 +43,7 @@ void model_init(struct model *m, const struct sim_opts *o)
 	if (m->lamb)
 		m->lr = 0.01f;
 	// Values stay small, also where a codec keeps most of a gradient back for many steps.
-	m->feedback = (o->codec == CODEC_F32 ? 0.25f : 0.001f) / (float)o->workers;
+	m->feedback = (o->codec == CODEC_F32 && !o->mixed ? 0.25f : 0.001f) / (float)o->workers;
 	for (uint32_t t = 0; t < m->tensors_count; t++) {
 		m->from[t] = m->elems_total;
 		m->elems[t] = 1 + (uint32_t)(rng_mix(o->seed * 64 + t) % o->elems_max);

@@ -86,6 +86,8 @@ static void codecs_choose(const struct sim *s, struct sim_node *n, struct gp_cco
 	uint8_t codec = sim_results(s->o, n->host);
 	bool rows = codec == GP_CLIENT_BF16 || codec == GP_CLIENT_F16;
 	n->results = codec;
+	if (s->o->mixed) // each tensor has its own
+		cfg->compress = (struct gp_client_compress){0};
 	if (!s->o->embed) {
 		cfg->results = codec;
 		return;
@@ -113,9 +115,12 @@ void node_start(struct sim *s, struct sim_node *n)
 	join_how(s, n, &cfg);
 	codecs_choose(s, n, &cfg);
 	// The server may leave out what has not changed; instead of int8 that goes as it is.
-	if (n->idx % 2 && n->results != GP_CLIENT_INT8)
+	n->changed = n->idx % 2 && n->results != GP_CLIENT_INT8;
+	if (n->changed)
 		cfg.flags |= GP_CLIENT_CHANGED;
-	if (!n->reader && rng_mix(s->o->seed ^ UINT64_C(0x6c656e64) ^ (uint64_t)n->idx << 32) & 1)
+	n->lends = !n->reader &&
+		   rng_mix(s->o->seed ^ UINT64_C(0x6c656e64) ^ (uint64_t)n->idx << 32) & 1;
+	if (n->lends)
 		cfg.flags |= GP_CLIENT_BORROW;
 	wire_host_start(&s->wire, n->host, n->lives > 0 && rng_next(&s->rng) & 1);
 	n->lives++;
@@ -169,6 +174,16 @@ static bool error_seen(struct sim *s, struct sim_node *n)
 	return true;
 }
 
+static void tensor_codec(
+	const struct sim *s, const struct sim_node *n, uint32_t t, struct gp_client_compress *x)
+{
+	bool exact = s->model.exact;
+	if (!s->o->mixed || n->reader)
+		return;
+	x->codec = (enum gp_client_codec)sim_codec(s->o, n->idx, n->lives, t);
+	x->topk_ratio = exact ? SENT_TOPK_RATIO_EXACT : SENT_TOPK_RATIO;
+}
+
 static bool node_register(struct sim *s, struct sim_node *n)
 {
 	struct gp_client_tensor d[MODEL_TENSORS_MAX] = {0};
@@ -178,6 +193,7 @@ static bool node_register(struct sim *s, struct sim_node *n)
 		d[t].dims_count = 1;
 		d[t].dims[0] = s->o->embed ? s->model.dim[t] : s->model.elems[t];
 		d[t].priority = count - t;
+		tensor_codec(s, n, t, &d[t].compress);
 	}
 	return gp_ccore_register(n->core, d, count) == 0;
 }

@@ -68,6 +68,7 @@ struct sim_limits {
 	uint32_t modes;	    // set of enum gp_wire_consistency and SIM_EMBED; 0: by seed
 	uint32_t readers;   // at most
 	bool results_f32;   // nobody asks for results in another codec
+	bool codecs_one;    // all contributions are in the codec of the history
 };
 
 struct sim_opts {
@@ -98,7 +99,9 @@ struct sim_opts {
 	uint64_t cut_age_ns;
 	uint32_t cuts_max;
 	uint8_t codec;
-	bool results; // clients get theirs in codecs of their own, see sim_results
+	bool results;  // clients get theirs in codecs of their own, see sim_results
+	bool mixed;    // contributions come in codecs of their own, see sim_codec
+	bool in_place; // results are written over the gradients
 	uint8_t nonfinite;
 	uint32_t tensors;
 	uint32_t elems_max; // of a tensor
@@ -133,6 +136,9 @@ void sim_limits_none(struct sim_limits *l);
 void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits *l);
 // The codec of its own that the client at that host asks for.
 uint8_t sim_results(const struct sim_opts *o, uint32_t host);
+// The codec in which a life of a rank contributes to a tensor: its number in the client's
+// interface, 0: as the job says. Of an asynchronous job it is one that loses nothing.
+uint8_t sim_codec(const struct sim_opts *o, uint32_t rank, uint32_t life, uint32_t tensor);
 // "bsp", ...
 const char *sim_mode_name(uint32_t consistency);
 void sim_opts_print(FILE *f, const struct sim_opts *o);

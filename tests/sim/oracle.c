@@ -41,6 +41,11 @@ static uint32_t *made(const struct oracle *k, uint32_t step, uint32_t unit)
 	return &k->made[(size_t)(step - k->base) * k->units_count + unit];
 }
 
+static bool *sparse(const struct oracle *k, uint32_t step, const struct oracle_block *b)
+{
+	return &k->sparse[(size_t)(step - k->base) * k->blocks_count + (size_t)(b - k->blocks)];
+}
+
 static bool in_rows(const struct oracle *k, uint32_t step)
 {
 	return step - k->base < k->rows;
@@ -97,7 +102,8 @@ void oracle_start(struct oracle *k, const struct sim_opts *o, const struct model
 	k->rows = GP_MIN(o->steps + 8, VALUES_MAX / m->elems_total);
 	k->made = calloc((size_t)k->rows * k->units_count, sizeof(*k->made));
 	k->state = calloc(state_elems(k), sizeof(float));
-	GP_ASSERT(k->values && k->made && k->state);
+	k->sparse = calloc((size_t)k->rows * k->blocks_count, sizeof(*k->sparse));
+	GP_ASSERT(k->values && k->made && k->sparse && k->state);
 	for (uint32_t u = 0; u < k->units_count; u++)
 		k->units[u].committed = k->generation;
 	for (uint32_t r = 0; r < o->workers; r++) {
@@ -117,6 +123,7 @@ void oracle_end(struct oracle *k)
 		free(k->sent[r].values);
 	ledger_end(&k->ledger);
 	free(k->state);
+	free(k->sparse);
 	free(k->made);
 	free(k->units);
 	free(k->blocks);
@@ -139,6 +146,11 @@ void oracle_contribution(struct oracle *k, uint32_t rank, uint64_t life, uint32_
 	memcpy(s->values + k->m->from[tensor], values, sizeof(float) * k->m->elems[tensor]);
 	if (k->o->consistency != GP_CONSIST_BSP)
 		ledger_contribution(&k->ledger, rank, life, step);
+}
+
+void oracle_codec(struct oracle *k, uint32_t rank, uint32_t tensor, uint8_t codec)
+{
+	k->sent[rank].topk[tensor] = sent_is_topk(codec);
 }
 
 // In the middle of a step nobody joins, unless those who are left are too few to end it.
@@ -232,11 +244,32 @@ static void block_mean(const struct oracle *k, const struct oracle_block *b, flo
 	model_mean(k->m, sums, weights, b->elems);
 }
 
+static bool all_zero(const float *v, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (v[i] != 0)
+			return false;
+	return true;
+}
+
+// What counts as zeros, since it was not finite, leaves all of them out.
+static bool block_is_sparse(const struct oracle *k, const struct oracle_block *b)
+{
+	gp_ranks_foreach(r, &k->members)
+	{
+		const struct oracle_sent *s = &k->sent[r];
+		if (!s->topk[b->tensor] && !all_zero(s->values + b->from, b->elems))
+			return false;
+	}
+	return true;
+}
+
 static void block_compute(struct oracle *k, const struct oracle_block *b, uint32_t step)
 {
 	float *out = row(k, step) + b->from, mean[ORACLE_BLOCK_MAX];
 	GP_ASSERT(b->elems <= GP_ARRAY_SIZE(mean));
 	block_mean(k, b, k->m->train ? mean : out);
+	*sparse(k, step, b) = block_is_sparse(k, b);
 	if (!k->m->train)
 		return;
 	memcpy(out, row(k, step - 1) + b->from, sizeof(float) * b->elems);
@@ -339,7 +372,7 @@ static bool block_same(
 	size_t size = sizeof(float) * b->elems;
 	// Instead of int8 the few elements of a sparse sum go as they are.
 	bool may_be = k->given <= SENT_F32 ||
-		      (k->given == SENT_INT8 && !k->m->train && sent_is_topk(k->o->codec));
+		      (k->given == SENT_INT8 && !k->m->train && *sparse(k, step, b));
 	if (may_be && memcmp(is, seen, size) == 0)
 		return true;
 	block_given(k, step, b, given);

@@ -32,6 +32,7 @@ struct oracle_unit {
 struct oracle_sent {
 	uint64_t life[MODEL_TENSORS_MAX]; // whose
 	uint32_t step[MODEL_TENSORS_MAX];
+	bool topk[MODEL_TENSORS_MAX]; // in such a codec
 	float *values;
 };
 
@@ -45,6 +46,7 @@ struct oracle {
 	uint32_t rows;
 	float *values;	// [rows][elems_total]
 	uint32_t *made; // [rows][units_count]: view in which it was committed; 0: not yet
+	bool *sparse;	// [rows][blocks_count]: all contributions left elements out
 	float *state;	// [states][elems_total]: momentum, or those of lamb
 	float *states;	// [rows][states][elems_total] of each generation; NULL: nothing is taken
 			// back
@@ -70,6 +72,9 @@ void oracle_broken(struct oracle *k, const char *fmt, ...) GP_PRINTF(2, 3);
 // What `life` of `rank` sent, as the receiver decodes it. What is not finite must not be taken.
 void oracle_contribution(struct oracle *k, uint32_t rank, uint64_t life, uint32_t step,
 	uint32_t tensor, const float *values);
+
+// In which codec, since then.
+void oracle_codec(struct oracle *k, uint32_t rank, uint32_t tensor, uint8_t codec);
 
 // Decisions, in their order.
 void oracle_view(struct oracle *k, uint32_t view, uint32_t first_step,

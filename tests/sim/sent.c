@@ -65,9 +65,9 @@ static void send_sign(float *x, uint32_t elems)
 }
 
 // Picks the largest that is left, the first among equals, as often as the ratio says.
-static void send_topk(uint8_t codec, float *x, uint32_t elems)
+static void send_topk(uint8_t codec, double ratio, float *x, uint32_t elems)
 {
-	uint32_t count = (uint32_t)ceil((double)SENT_TOPK_RATIO * elems);
+	uint32_t count = (uint32_t)ceil(ratio * elems);
 	bool kept[16384] = {false};
 	for (uint32_t n = 0; n < count; n++) {
 		uint32_t best = elems;
@@ -93,7 +93,7 @@ void sent_result(uint8_t codec, float *values, uint32_t elems)
 		values[i] = nearest(codec, values[i]);
 }
 
-void sent_block(uint8_t codec, float *grad, float *residual, uint32_t elems)
+void sent_block(uint8_t codec, double ratio, float *grad, float *residual, uint32_t elems)
 {
 	for (uint32_t i = 0; i < elems; i++)
 		grad[i] = residual[i] = grad[i] + residual[i];
@@ -105,7 +105,7 @@ void sent_block(uint8_t codec, float *grad, float *residual, uint32_t elems)
 		for (uint32_t i = 0; i < elems; i++)
 			grad[i] = nearest(codec, grad[i]);
 	else
-		send_topk(codec, grad, elems);
+		send_topk(codec, ratio, grad, elems);
 	for (uint32_t i = 0; i < elems; i++)
 		residual[i] = residual[i] - grad[i];
 }

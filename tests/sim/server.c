@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "accepted.h"
 #include "rows.h"
+#include "sent.h"
 
 #include <xxhash.h>
 
@@ -12,6 +13,7 @@
 #define CARD_PPM     2000 // of turns
 #define CARD_NS	     (20 * MS)
 #define HELLO_RATE   10000
+#define RATIO_OF_JOB (SENT_TOPK_RATIO * (1 << 24)) // of a top-k, as LAYOUT brings it
 
 static uint64_t clock_now(const struct sim *s)
 {
@@ -200,7 +202,8 @@ static void job_config(struct sim *s)
 		.cut_age_ns = o->cut_age_ns,
 		.cuts_max = o->cuts_max,
 		.mean = o->mean,
-		.deterministic = true,
+		.deterministic = !o->mixed, // else codecs may be chosen by time
+		.codec = o->mixed ? o->codec | (uint32_t)RATIO_OF_JOB << 8 : 0,
 		.nonfinite = o->nonfinite,
 		.workers = o->workers,
 		.workers_min = o->workers_min,

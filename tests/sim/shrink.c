@@ -49,6 +49,9 @@ static bool numbers_lower(struct search *s)
 	l = s->best;
 	l.results_f32 = true;
 	less |= o.results && keeps(s, &l);
+	l = s->best;
+	l.codecs_one = true;
+	less |= o.mixed && keeps(s, &l);
 	for (uint32_t n = 1; n < o.workers; n = n < 3 ? n + 1 : n * 2) {
 		l = s->best;
 		one_value(&l.workers, n);
@@ -108,6 +111,8 @@ void shrink_print(FILE *f, uint64_t seed, const struct sim_limits *l)
 		fprintf(f, " --readers %u", l->readers);
 	if (l->results_f32)
 		fprintf(f, " --results f32");
+	if (l->codecs_one)
+		fprintf(f, " --codecs one");
 	if (l->tensors)
 		fprintf(f, " --tensors %u", l->tensors);
 	if (l->datagrams)

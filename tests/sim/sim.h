@@ -67,6 +67,8 @@ struct sim_node {
 	uint32_t generation;
 	uint32_t confirmed; // tap
 	uint8_t results;    // codec in which it is given results
+	bool changed;	    // they may leave out what has not changed
+	bool lends;	    // gradients in f32 are not copied
 	float *params;
 	float *grad;	 // as the judge is told of it
 	float *values;	 // as it is pushed

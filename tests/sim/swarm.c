@@ -20,6 +20,8 @@
 #define ROWS_ELEMS_MAX	 (UINT32_C(6) << 20) // f32 of all generations of a history
 #define STEPS_MAX	 20000
 #define PAYLOAD_SMALL	 528
+#define CODEC_OF_JOB	 0
+#define CODEC_AUTO	 255
 #define PAYLOAD_ETHERNET 1452
 #define PAYLOAD_JUMBO	 8952
 
@@ -66,6 +68,9 @@ enum draw {
 	D_EMBED = D_FAULT_HOW + 64,
 	D_WHOLE = D_EMBED + 128,
 	D_RESULTS = D_WHOLE + 64, // and that of each host
+	D_MIXED = D_RESULTS + 128,
+	D_IN_PLACE,
+	D_TENSOR_CODEC = D_MIXED + 64, // of each rank and tensor
 };
 
 static uint64_t draw(const struct sim_opts *o, uint32_t what)
@@ -229,6 +234,30 @@ uint8_t sim_results(const struct sim_opts *o, uint32_t host)
 			  : codecs[0];
 }
 
+// In a third of the histories ranks contribute in different codecs, and to each tensor in another.
+// Tables have theirs by host (sim_results).
+static void codecs_mix(struct sim_opts *o, const struct sim_limits *l)
+{
+	o->mixed = !o->embed && !l->codecs_one && below(o, D_MIXED, 3) == 0;
+	o->in_place = o->consistency == GP_CONSIST_BSP && below(o, D_IN_PLACE, 2);
+}
+
+uint8_t sim_codec(const struct sim_opts *o, uint32_t rank, uint32_t life, uint32_t tensor)
+{
+	static const uint8_t any[] = {GP_CODEC_F32, GP_CODEC_BF16, GP_CODEC_TOPK, GP_CODEC_F16,
+		GP_CODEC_INT8, GP_CODEC_SIGN, GP_CODEC_TOPK_BF16, GP_CODEC_TOPK_F16, CODEC_AUTO,
+		CODEC_OF_JOB};
+	static const uint8_t exact[] = {GP_CODEC_F32, GP_CODEC_BF16, GP_CODEC_F16, GP_CODEC_TOPK,
+		GP_CODEC_TOPK_BF16, GP_CODEC_TOPK_F16};
+	uint64_t how = rng_mix(draw(o, D_TENSOR_CODEC + 8 * rank + tensor) ^ rng_mix(life));
+	if (!o->mixed)
+		return o->codec;
+	if (o->consistency == GP_CONSIST_BSP)
+		return any[rng_scale(how, GP_ARRAY_SIZE(any))];
+	// Whole numbers in every n-th element of n workers: a top-k that keeps more of them.
+	return exact[rng_scale(how, o->workers > 1 ? GP_ARRAY_SIZE(exact) : 3)];
+}
+
 static void length_choose(struct sim_opts *o, const struct sim_limits *l)
 {
 	o->steps = l->steps ? l->steps : STEPS_MAX;
@@ -303,6 +332,7 @@ void sim_opts_of_seed(struct sim_opts *o, uint64_t seed, const struct sim_limits
 	mode_choose(o, l);
 	whole_choose(o);
 	results_choose(o, l);
+	codecs_mix(o, l);
 	length_choose(o, l);
 	faults_measure(o);
 }
@@ -354,7 +384,7 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 	fprintf(f,
 		"seed %llu: %s %s %s, %u workers (at least %u), %u readers%s, %u cores, %u tensors "
 		"of "
-		"%u, payload %u,\n  codec %s, %s, slots %u, window %u, ring %u, cut every %u, "
+		"%u, payload %u,\n  codec %s%s%s, %s, slots %u, window %u, ring %u, cut every %u, "
 		"time-out "
 		"%llu ms, first step %u%s, clipped at %u %%\n  %u datagrams, %u steps, ppm: loss "
 		"%u burst %u dup %u "
@@ -367,8 +397,9 @@ void sim_opts_print(FILE *f, const struct sim_opts *o)
 			   : "reduce",
 		atoms[o->atomicity], o->workers, o->workers_min, o->readers,
 		o->results ? ", results in codecs" : "", o->cores, o->tensors, o->elems_max,
-		o->payload_max, gp_codec_name(o->codec), o->mean ? "mean" : "sum", o->slots,
-		o->window, o->ring_size, o->cut_interval, (unsigned long long)(o->timeout_ns / MS),
+		o->payload_max, gp_codec_name(o->codec), o->mixed ? " and others" : "",
+		o->in_place ? ", in place" : "", o->mean ? "mean" : "sum", o->slots, o->window,
+		o->ring_size, o->cut_interval, (unsigned long long)(o->timeout_ns / MS),
 		o->first_step, o->lamb ? ", lamb" : "", o->clip_percent, o->datagrams, o->steps,
 		o->loss_ppm, o->burst_ppm, o->dup_ppm, o->old_ppm, o->reorder_ppm, o->corrupt_ppm,
 		o->malformed_ppm, o->nan_ppm, (unsigned long long)(o->delay_max_ns / US),

@@ -7,7 +7,25 @@
 
 #include <math.h>
 
-static void contribution_tell(struct sim *s, struct sim_node *n, uint32_t t, uint32_t step)
+// What a contribution in `in` is made of, which is what was asked for.
+static void codec_check(
+	struct sim *s, const struct sim_node *n, uint32_t t, const struct gp_client_codec_state *in)
+{
+	uint8_t asked = sim_codec(s->o, n->idx, n->lives, t);
+	float ratio = s->model.exact ? SENT_TOPK_RATIO_EXACT : SENT_TOPK_RATIO;
+	bool by_time = asked == GP_CLIENT_AUTO &&
+		       (in->codec == GP_CLIENT_F32 || in->codec == GP_CLIENT_BF16 ||
+			       in->codec == GP_CLIENT_INT8);
+	if (asked == 0)
+		asked = s->o->codec;
+	if ((!by_time && in->codec != (enum gp_client_codec)asked) ||
+		(sent_is_topk(asked) && fabsf(in->topk_ratio - ratio) > 1e-6f))
+		sim_broken(s, "worker %u: tensor %u is encoded as %u, %g of it, not as %u", n->idx,
+			t, in->codec, (double)in->topk_ratio, asked);
+}
+
+static void contribution_tell(struct sim *s, struct sim_node *n, uint32_t t, uint32_t step,
+	const struct gp_client_codec_state *in)
 {
 	const struct sim_opts *o = s->o;
 	float *grad = n->grad + s->model.from[t];
@@ -20,17 +38,18 @@ static void contribution_tell(struct sim *s, struct sim_node *n, uint32_t t, uin
 			finite &= (bool)isfinite(grad[at + i]);
 		if (!finite && o->nonfinite == GP_NONFINITE_IS_ZERO)
 			memset(grad + at, 0, sizeof(float) * len);
-		else if (o->codec != GP_CLIENT_F32)
-			sent_block(o->codec, grad + at, residual + at, len);
+		else if (in->codec != GP_CLIENT_F32 && !s->model.exact)
+			sent_block((uint8_t)in->codec, (double)in->topk_ratio, grad + at,
+				residual + at, len);
 	}
 	oracle_contribution(&s->oracle, n->idx, n->life, step, t, grad);
+	oracle_codec(&s->oracle, n->idx, t, (uint8_t)in->codec);
 }
 
-static void poison(struct sim *s, struct sim_node *n, float *grad, uint32_t elems)
+static void poison(struct sim *s, struct sim_node *n, uint8_t codec, float *grad, uint32_t elems)
 {
 	static const float bad[] = {NAN, INFINITY, -INFINITY};
-	if (s->o->codec != GP_CLIENT_F32 || s->phase != SIM_FAULTS ||
-		!rng_hit(&s->rng, s->o->nan_ppm))
+	if (codec != GP_CLIENT_F32 || s->phase != SIM_FAULTS || !rng_hit(&s->rng, s->o->nan_ppm))
 		return;
 	grad[rng_below(&s->rng, elems)] = bad[rng_below(&s->rng, 3)];
 	n->poisoned = true;
@@ -63,14 +82,26 @@ static void piece_push(struct sim *s, struct sim_node *n, uint32_t tensor)
 		n->phase = NODE_STEP;
 }
 
+// What is pushed is where the result comes, unless that, or the result before, must stay there.
+static bool is_in_place(const struct sim *s, const struct sim_node *n, uint8_t codec, bool quiet)
+{
+	bool lent = n->lends && codec == GP_CLIENT_F32;
+	return s->o->in_place && !quiet && !lent && !(s->o->train && n->changed);
+}
+
 static void tensor_push(struct sim *s, struct sim_node *n)
 {
 	uint32_t t = tensor_next(s, n), step = gp_ccore_step(n->core);
 	float *grad = n->grad + s->model.from[t], *out = n->params + s->model.from[t];
-	float *values = n->values + s->model.from[t];
 	bool quiet = rng_hit(&s->rng, s->o->quiet_ppm);
+	float *values = n->values + s->model.from[t];
+	struct gp_client_codec_state in = {0};
 	model_gradient(&s->model, n->idx, step, t, out, grad);
-	poison(s, n, grad, s->model.elems[t]);
+	if (gp_ccore_codec(n->core, t, &in) == 0)
+		codec_check(s, n, t, &in);
+	if (is_in_place(s, n, (uint8_t)in.codec, quiet))
+		values = out;
+	poison(s, n, (uint8_t)in.codec, grad, s->model.elems[t]);
 	memcpy(values, grad, sizeof(float) * s->model.elems[t]);
 	if (gp_ccore_push_begin(
 		    n->core, t, values, model_weight(&s->model, n->idx), quiet ? NULL : out) != 0) {
@@ -79,7 +110,7 @@ static void tensor_push(struct sim *s, struct sim_node *n)
 		return;
 	}
 	n->quiet |= (uint64_t)quiet << t;
-	contribution_tell(s, n, t, step);
+	contribution_tell(s, n, t, step, &in);
 	piece_push(s, n, t);
 }
 
