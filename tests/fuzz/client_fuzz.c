@@ -10,7 +10,7 @@
 // for ever. At the end all frames and all memory are back.
 #include "client_world.h"
 
-static const uint64_t tensor_elems[TENSORS] = {200, 10};
+const uint64_t tensor_elems[TENSORS] = {200, 10};
 static const uint32_t first_block[TENSORS] = {0, 3};
 static const uint32_t block_elems[BLOCKS] = {96, 96, 8, 10};
 
@@ -47,8 +47,11 @@ static void on_sent(struct port *p, const struct gp_addr *to, const uint8_t *dat
 	(void)to, (void)data;
 	if (m->h.type == GP_WIRE_HELLO)
 		k->hello_size[p->idx] = len;
-	if (m->h.type == GP_WIRE_PUSH)
-		GP_ASSERT(l->outstanding <= l->credit);
+	if (m->h.type != GP_WIRE_PUSH)
+		return;
+	GP_ASSERT(l->outstanding <= l->credit);
+	if (!client_embeds(k))
+		encoded_sent(k, m);
 }
 
 static bool is_async(const struct client *k)
@@ -546,16 +549,12 @@ static void register_call(struct client *k)
 {
 	struct gp_client_tensor t[TENSORS] = {
 		{.name = "a", .dims_count = 1}, {.name = "b", .dims_count = 1}};
-	for (uint32_t i = 0; i < TENSORS; i++)
+	for (uint32_t i = 0; i < TENSORS; i++) {
 		t[i].dims[0] = client_embeds(k) ? table_dims[i] : tensor_elems[i];
+		if (!client_embeds(k))
+			encoded_describe(k, i, &t[i]);
+	}
 	client_call_check(k, gp_ccore_register(k->c, t, TENSORS));
-}
-
-static void push_call(struct client *k, uint32_t tensor, bool want)
-{
-	// What is neither contributed nor asked for is passed.
-	const float *grad = want || tensor > 0 ? k->grad[tensor] : NULL;
-	client_call_check(k, gp_ccore_push(k->c, tensor, grad, 1.0f, want ? k->out[tensor] : NULL));
 }
 
 static void round_end_call(struct client *k)
@@ -614,10 +613,10 @@ static void do_call(struct client *k, uint32_t lane)
 	switch (how % 8) {
 	case 0:
 		for (uint32_t i = 0; i < TENSORS; i++)
-			push_call(k, i, !(how & 64));
+			push_call(k, i, how);
 		return;
 	case 1:
-		push_call(k, how >> 3 & 1, !(how & 64));
+		push_call(k, how >> 3 & 1, how);
 		return;
 	case 2:
 		client_call_check(k, gp_ccore_init(k->c, k->out));
@@ -632,7 +631,10 @@ static void do_call(struct client *k, uint32_t lane)
 		client_call_check(k, gp_ccore_barrier(k->c, how >> 3 & 3));
 		return;
 	case 6:
-		register_call(k);
+		if (how & 16)
+			more_call(k, how >> 3 & 1, how);
+		else
+			register_call(k);
 		return;
 	default:
 		if (gp_ccore_can_again(k->c))
@@ -654,12 +656,14 @@ static void client_end(struct client *k)
 {
 	gp_ccore_destroy(k->c);
 	GP_ASSERT(k->taken == 0);
+	encoded_free(k);
 	for (uint32_t i = 0; i < LANES; i++) {
 		port_leave(&k->port[i], 0);
 		GP_ASSERT(k->port[i].refs == 0);
 	}
 	for (uint32_t i = 0; i < TENSORS; i++) {
 		free(k->grad[i]);
+		free(k->before[i]);
 		free(k->out[i]);
 		free(k->rows[i]);
 	}
@@ -671,11 +675,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	k = (struct client){.now = 1000 * MS, .in = {data, data + size}};
 	for (uint32_t i = 0; i < TENSORS; i++) {
 		k.grad[i] = calloc(tensor_elems[i], sizeof(float));
+		k.before[i] = calloc(tensor_elems[i], sizeof(float));
 		k.out[i] = calloc(tensor_elems[i], sizeof(float));
-		GP_ASSERT(k.grad[i] && k.out[i]);
+		GP_ASSERT(k.grad[i] && k.before[i] && k.out[i]);
+		for (uint64_t e = 0; e < tensor_elems[i]; e++)
+			k.grad[i][e] = (float)(e * 37 % 101) * 0.0137f - 0.6f;
 	}
 	client_begin(&k);
-	client_up(&k, 3 - below(&k.in, 4));
+	k.up = input_u8(&k.in);
+	client_up(&k, 3 - k.up % 4);
 	for (uint32_t i = 0; i < EVENTS_MAX && !input_is_over(&k.in); i++) {
 		uint8_t what = input_u8(&k.in);
 		events[what % GP_ARRAY_SIZE(events)](&k, what >> 7);

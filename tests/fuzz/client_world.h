@@ -24,6 +24,16 @@
 #define SPINS_MAX   16
 #define ROWS	    8 // of one call, in an embed job
 
+// The payloads of a tensor whose caller encodes.
+struct handed {
+	uint8_t *payload;
+	uint8_t *taken; // as they were when they were taken
+	uint32_t *lens;
+	uint32_t stride;
+	uint32_t count; // blocks
+	uint32_t given; // of them taken
+};
+
 struct client {
 	struct gp_ccore *c;
 	struct port port[LANES];
@@ -34,8 +44,12 @@ struct client {
 	uint32_t hello_size[LANES];
 	uint32_t takes_left;
 	uint32_t taken; // not given back
+	uint8_t up;	// how far it was brought, and how tensors are registered
 	float *grad[TENSORS];
+	float *before[TENSORS]; // what was pushed
 	float *out[TENSORS];
+	bool begun[TENSORS];
+	struct handed handed[TENSORS];
 	uint64_t ids[ROWS];
 	float *rows[2]; // of a push, and of the pull in hand
 	struct {
@@ -61,6 +75,15 @@ void client_send(struct client *k, uint32_t lane, struct gp_header *h, const str
 	const uint8_t *body, uint32_t body_len);
 // A call that is refused says why.
 void client_call_check(const struct client *k, int rc);
+
+// client_encoded.c: how a tensor is registered; a push, whole or in part; more of it, handed over
+// or encoded; a datagram of contributions, which has what was handed over; the end.
+extern const uint64_t tensor_elems[TENSORS];
+void encoded_describe(const struct client *k, uint32_t tensor, struct gp_client_tensor *d);
+void push_call(struct client *k, uint32_t tensor, uint8_t how);
+void more_call(struct client *k, uint32_t tensor, uint8_t how);
+void encoded_sent(const struct client *k, const struct gp_msg *m);
+void encoded_free(struct client *k);
 
 // client_rows.c: embed jobs. The job and the client; an answer with rows; a push or a pull.
 extern const uint64_t table_dims[TENSORS];
