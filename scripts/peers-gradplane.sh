@@ -63,11 +63,11 @@ peer_udp() {
 memif_run() {
 	local r one
 	server_begin 8191 192MiB "$(size_jobs 48)" cores.poll=busy port.driver=memif port.device="$RUN_DIR/memif.sock" port.links=2 \
-		port.mtu="$1" port.rx_descriptors=1024
+		port.mtu="$1" port.rx_descriptors=1024 port.udp_checksum=optional
 	for one in ${SIZES//,/ }; do
 		for r in 0 1; do
 			proc_start "rank$r" "worker$r" taskset -c 0 "$GRADBENCH" allreduce --server "$ADDR_PRIMARY:9700" --rank "$r" \
-				--world 2 --sizes "$one" --path-mtu "$1" --transport "memif:$RUN_DIR/memif.sock,id=$r" \
+				--world 2 --sizes "$one" --path-mtu "$1" --transport "memif:$RUN_DIR/memif.sock,id=$r,checksum=$CHECKSUM" \
 				${IN_PLACE:+"$IN_PLACE"}
 		done
 		ranks_end 0 1 || return 1

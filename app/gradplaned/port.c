@@ -177,6 +177,7 @@ static int port_start(struct node *n, const struct devices *all)
 		.tx_desc_count = (uint16_t)c->port.tx_descriptors,
 		.handover_count = c->cores.ring_size,
 		.no_flow_rules = c->port.steering == GP_STEERING_OFF,
+		.optional_udp_checksum = c->port.udp_checksum == GP_UDP_CHECKSUM_OPTIONAL,
 	};
 	for (uint32_t i = 0; i < opts.links_count; i++)
 		opts.links[i] = all->d[i].name;

@@ -97,6 +97,12 @@ static bool yes_parse(const char *value, bool *out)
 	return *out || strcmp(value, "no") == 0;
 }
 
+static bool checksum_parse(const char *value, bool *none)
+{
+	*none = strcmp(value, "none") == 0;
+	return *none || strcmp(value, "udp") == 0;
+}
+
 // Keys of ours. False when `key` is none; *ok says whether the value is right.
 static bool own_key(struct cd_args *a, const char *key, const char *value, bool *ok)
 {
@@ -120,6 +126,8 @@ static bool own_key(struct cd_args *a, const char *key, const char *value, bool 
 		*ok = huge_parse(value, &a->huge);
 	else if (strcmp(key, "zero-copy") == 0 && a->sharer[0])
 		*ok = yes_parse(value, &a->zero_copy);
+	else if (strcmp(key, "checksum") == 0)
+		*ok = checksum_parse(value, &a->no_checksum);
 	else
 		return false;
 	return true;
@@ -206,6 +214,10 @@ static int device_parse(struct cd_args *a, const char *args, char *text)
 	if (!append(a, "%s", a->name))
 		return complain(text, "transport dpdk: the text is too long");
 	int rc = keys_parse(a, args + len + (args[len] == ','), &id, text);
+	if (rc == 0 && a->no_checksum)
+		return complain(text,
+			"transport dpdk: checksum=none is for memif: over a wire nothing else "
+			"would notice damaged bytes");
 	if (rc == 0 && memcmp(a->ip.ip, none.ip, 16) == 0)
 		return complain(text,
 			"transport dpdk: ip=ADDRESS is missing: DPDK has the device, so the "

@@ -79,6 +79,7 @@ static int port_open(struct carrier *c)
 		.one_thread = true,
 		.no_flow_rules = true,
 		.zero_copy = c->zero_copy,
+		.optional_udp_checksum = a->no_checksum,
 		.host = {.vlan = (uint16_t)a->vlan, .port_base = port_choose(a), .addrs_count = 1},
 	};
 	o.host.ports_count = (uint16_t)o.cores_count;
@@ -243,6 +244,11 @@ static struct gp_xport *carrier_lane_open(struct gp_carrier *base, uint32_t lane
 			gp_addr_is_v4(server) ? '4' : '6');
 		rc = -EAFNOSUPPORT;
 	}
+	if (rc == 0 && c->args.no_checksum && !gp_addr_is_v4(server)) {
+		(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
+			"checksum=none is for IPv4: IPv6 demands a checksum of every datagram");
+		rc = -EAFNOSUPPORT;
+	}
 	if (rc == 0 && lane == 0)
 		rc = device_open(c, text);
 	if (rc) {
@@ -251,6 +257,7 @@ static struct gp_xport *carrier_lane_open(struct gp_carrier *base, uint32_t lane
 	}
 	c->lanes[lane] = gp_dpdk_port_core(c->port, lane);
 	c->peers[lane] = *server;
+	c->peers[lane].flags = c->args.no_checksum ? GP_ADDR_NO_CHECKSUM : 0;
 	if (lane == 0)
 		next_hop_set(c, server);
 	c->lanes_count++;
@@ -326,8 +333,12 @@ static bool carrier_trouble(const struct gp_carrier *base, char text[GP_CARRIER_
 				text, GP_CARRIER_TEXT_SIZE, "%.120s has no link", c->args.name);
 		return true;
 	}
+	if (c->resolved && c->args.no_checksum)
+		(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
+			"with checksum=none it must have port.udp_checksum: optional, else it "
+			"refuses (and counts) what this worker sends");
 	if (c->resolved)
-		return false;
+		return c->args.no_checksum;
 	gp_addr_format(&c->next_hop, next_hop);
 	(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
 		"nobody on %s says that he has the address %s (ARP or neighbour discovery)",

@@ -17,6 +17,7 @@ struct cd_args {
 	char name[64];		       // of the device
 	bool is_virtual;	       // not a PCI address
 	bool zero_copy;		       // memif; not in devargs
+	bool no_checksum;	       // memif over IPv4: datagrams without a UDP checksum
 	struct gp_addr ip;	       // ours; link-local by id for memif when not given
 	struct gp_addr ip6;	       // memif: likewise
 	struct gp_addr gateway;	       // where the server's host is not a neighbour

@@ -100,6 +100,10 @@ static int port_check(const struct check *k)
 	const struct gp_config_port *p = &k->c->port;
 	if (p->links > 1 && p->driver != GP_PORT_MEMIF)
 		return REFUSE(k, "port.links", "is for driver memif");
+	if (p->udp_checksum == GP_UDP_CHECKSUM_OPTIONAL && p->driver != GP_PORT_MEMIF)
+		return REFUSE(k, "port.udp_checksum",
+			"optional is for driver memif: over a wire nothing else would notice "
+			"damaged bytes");
 	switch (p->driver) {
 	case GP_PORT_PCI:
 		if (!pci_address(p->device))

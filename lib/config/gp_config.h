@@ -100,6 +100,8 @@ struct gp_config_eal {
 	char extra_args[GP_CONFIG_ARGS_MAX][GP_CONFIG_TEXT_SIZE];
 };
 
+enum gp_udp_checksum { GP_UDP_CHECKSUM_REQUIRED, GP_UDP_CHECKSUM_OPTIONAL };
+
 struct gp_config_port {
 	enum gp_port_driver driver;
 	char device[108]; // tap: interface to make; af_*: interface; memif: socket path; pci: BDF
@@ -108,6 +110,7 @@ struct gp_config_port {
 	uint32_t rx_descriptors, tx_descriptors; // per queue
 	uint32_t mbufs, links; // per polled core; memif: workers' ends, ids 0..links-1
 	enum gp_steering steering;
+	enum gp_udp_checksum udp_checksum; // optional: memif over IPv4 only
 	bool mac_present;
 	uint8_t mac[6];
 };

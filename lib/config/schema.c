@@ -8,6 +8,7 @@ static const char *const log_names[] = {"error", "warn", "info", "debug", NULL};
 static const char *const hugepages_names[] = {"auto", "on", "off", NULL};
 static const char *const driver_names[] = {"tap", "af_packet", "af_xdp", "memif", "pci", NULL};
 static const char *const steering_names[] = {"auto", "off", NULL};
+static const char *const udp_checksum_names[] = {"required", "optional", NULL};
 static const char *const poll_names[] = {"busy", "adaptive", NULL};
 static const char *const compression_names[] = {"none", "zstd", NULL};
 static const char *const recorder_names[] = {"off", "headers", "payloads", NULL};
@@ -124,6 +125,11 @@ const struct row gp_config_rows[] = {
 	{"port.steering", VALUE_ENUM, AT(port.steering), .def = "auto", .names = steering_names,
 	 .help = "`auto` asks the NIC to bring each core its own UDP port and falls back to rings "
 		 "between cores; `off` always uses rings."},
+	{"port.udp_checksum", VALUE_ENUM, AT(port.udp_checksum), .def = "required",
+	 .names = udp_checksum_names,
+	 .help = "`required` refuses datagrams without a UDP checksum. `optional`, memif over IPv4 only, "
+		 "takes them from workers with `checksum=none` (docs/transports.md) and answers these "
+		 "without one: bytes that stay in one machine's memory are not summed up four times."},
 	{"port.mac", VALUE_MAC, .flags = ROW_OPTIONAL, .offset = offsetof(struct gp_config, port),
 	 .def_doc = "the device's own", .help = "Ethernet address of the port."},
 

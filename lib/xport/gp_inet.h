@@ -48,7 +48,7 @@
 	X(SOURCE_BAD, source_bad, "source address or port that nobody can have")                   \
 	X(ICMP_CHECKSUM, icmp_checksum, "wrong ICMP checksum")                                     \
 	X(UDP_BAD, udp_bad, "UDP length does not fit the IP length")                               \
-	X(UDP_CHECKSUM, udp_checksum, "wrong or, in IPv6, missing UDP checksum")                   \
+	X(UDP_CHECKSUM, udp_checksum, "wrong or missing UDP checksum")                             \
 	X(SEGMENTED, segmented, "came in several buffers")                                         \
 	X(HANDOVER_FULL, handover_full, "owner's ring was full")
 
@@ -77,6 +77,8 @@ struct gp_inet_host {
 enum gp_inet_flags {
 	GP_INET_SKIP_IP_CHECKSUM = 1 << 0,
 	GP_INET_SKIP_UDP_CHECKSUM = 1 << 1,
+	// RFC 768: over IPv4 a datagram may have none (field 0). Its peer is marked with it.
+	GP_INET_OPTIONAL_UDP_CHECKSUM = 1 << 2,
 };
 
 struct gp_inet_packet {
@@ -111,7 +113,8 @@ struct gp_inet_datagram {
 };
 
 // Writes Ethernet, IP (TTL 64, DF) and UDP headers right before payload, to peer's MAC or else the
-// gateway's, from our first address of peer's family. Returns their length, or 0 when peer cannot
+// gateway's, from our first address of peer's family; without a UDP checksum where peer has
+// GP_ADDR_NO_CHECKSUM and is IPv4. Returns their length, or 0 when peer cannot
 // be reached: no MAC, no address of that family, or the datagram is over 65,535 bytes.
 uint32_t gp_inet_build_udp(const struct gp_inet_host *h, const struct gp_addr *peer,
 	const struct gp_inet_datagram *d) GP_MUST_CHECK;

@@ -28,14 +28,20 @@
 #include <gp_base.h>
 
 // IPv4 is held as ::ffff:a.b.c.d. Port in host order. mac, vlan and link are those of the last
-// validated datagram and are used by transports that write Ethernet headers; others leave them 0.
+// validated datagram and are used by transports that write Ethernet headers, as flags are; others
+// leave them 0.
 struct gp_addr {
 	uint8_t ip[16];
 	uint16_t port;
 	uint16_t vlan; // 0 = untagged
 	uint8_t mac[6];
-	uint8_t link; // of a transport with several: which one it was heard on
-	uint8_t reserved;
+	uint8_t link;  // of a transport with several: which one it was heard on
+	uint8_t flags; // enum gp_addr_flags
+};
+
+enum gp_addr_flags {
+	// Over IPv4: its last datagram had no UDP checksum, so what is sent there has none.
+	GP_ADDR_NO_CHECKSUM = 1 << 0,
 };
 
 struct gp_hold {
@@ -75,7 +81,8 @@ static inline bool gp_addr_is_v4(const struct gp_addr *a)
 	return memcmp(a->ip, mapped, sizeof(mapped)) == 0;
 }
 
-// Same IP, port and VLAN; MAC and link may change under a peer (failover of its own gateway).
+// Same IP, port and VLAN; MAC, link and flags may change under a peer (failover of its own
+// gateway).
 static inline bool gp_addr_equal(const struct gp_addr *a, const struct gp_addr *b)
 {
 	return memcmp(a->ip, b->ip, sizeof(a->ip)) == 0 && a->port == b->port && a->vlan == b->vlan;

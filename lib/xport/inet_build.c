@@ -53,20 +53,22 @@ static void ip6_write(uint8_t *ip, const uint8_t *src, const uint8_t *dst, uint3
 	memcpy(ip + 24, dst, 16);
 }
 
-// `sum` is of payload and tail; with offload the hardware wants the folded pseudo header alone.
+// Without `pseudo` there is no checksum; with offload the hardware wants that, folded, alone.
 static void udp_write(
-	uint8_t *udp, const struct gp_inet_datagram *d, uint16_t dst_port, uint64_t pseudo)
+	uint8_t *udp, const struct gp_inet_datagram *d, uint16_t dst_port, const uint64_t *pseudo)
 {
 	uint32_t len = GP_INET_UDP_SIZE + d->len + d->tail_len;
 	put_be16(udp, d->src_port);
 	put_be16(udp + 2, dst_port);
 	put_be16(udp + 4, len);
 	gp_store16(udp + 6, 0);
+	if (!pseudo)
+		return;
 	if (d->offload) {
-		gp_store16(udp + 6, (uint16_t)~gp_inet_sum_finish(pseudo));
+		gp_store16(udp + 6, (uint16_t)~gp_inet_sum_finish(*pseudo));
 		return;
 	}
-	uint64_t sum = gp_inet_sum(udp, GP_INET_UDP_SIZE + (d->len & ~1u), pseudo);
+	uint64_t sum = gp_inet_sum(udp, GP_INET_UDP_SIZE + (d->len & ~1u), *pseudo);
 	if (d->len & 1) {
 		// The tail starts at an odd place: its own sum, bytes swapped, counts (RFC 1071 2).
 		uint16_t tail = (uint16_t)~gp_inet_sum_finish(gp_inet_sum(d->tail, d->tail_len, 0));
@@ -112,7 +114,8 @@ uint32_t gp_inet_build_udp(
 		ip6_write(ip, source, peer->ip, (uint32_t)udp_len, PROTO_UDP, TTL);
 		pseudo = pseudo_sum(ip + 8, 32, (uint32_t)udp_len, PROTO_UDP);
 	}
-	udp_write(ip + l3_len, d, peer->port, pseudo);
+	bool none = v4 && (peer->flags & GP_ADDR_NO_CHECKSUM);
+	udp_write(ip + l3_len, d, peer->port, none ? NULL : &pseudo);
 	return headers_len;
 }
 

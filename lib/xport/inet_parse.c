@@ -116,8 +116,10 @@ static enum gp_inet_verdict udp_parse(const struct gp_inet_host *h, struct view 
 		return GP_INET_SOURCE_BAD;
 
 	bool none = gp_load16(v.data + 6) == 0;
-	if (none && !gp_addr_is_v4(&p->peer))
+	bool optional = (flags & GP_INET_OPTIONAL_UDP_CHECKSUM) && gp_addr_is_v4(&p->peer);
+	if (none && !optional)
 		return GP_INET_UDP_CHECKSUM;
+	p->peer.flags = none ? GP_ADDR_NO_CHECKSUM : 0;
 	if (!none && !(flags & GP_INET_SKIP_UDP_CHECKSUM) &&
 		gp_inet_sum_finish(gp_inet_sum(v.data, len, pseudo + __builtin_bswap32(len))) != 0)
 		return GP_INET_UDP_CHECKSUM;

@@ -94,6 +94,9 @@ struct gp_dpdk_port_opts {
 	bool one_thread;	 // the cores are one thread's: one queue, one pool for all
 	bool zero_copy;		 // the driver hands our buffers to the peer: no tail from elsewhere
 	bool skip_udp_checksum;	 // peers on veth pairs leave checksums unfinished ("tx on")
+	// Over IPv4 datagrams without a UDP checksum are taken, and answered without one; else
+	// they are refused. For ports whose bytes stay in this machine's memory.
+	bool optional_udp_checksum;
 	struct gp_inet_host host; // mac zero = the device's (net_tap: derived from it, as the
 				  // kernel side of the tap already has the same)
 	uint16_t service_count;	  // addresses, the first ones of host: see gp_dpdk_port_serve

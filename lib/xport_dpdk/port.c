@@ -165,7 +165,8 @@ static int core_create(struct gp_dpdk_port *p, const struct gp_dpdk_port_opts *o
 	x->idx = idx;
 	x->payload_off =
 		RTE_PKTMBUF_HEADROOM + GP_INET_ETH_SIZE + (v4 ? IP4_OVERHEAD : IP6_OVERHEAD);
-	x->parse_flags = o->skip_udp_checksum ? GP_INET_SKIP_UDP_CHECKSUM : 0;
+	x->parse_flags = (o->skip_udp_checksum ? GP_INET_SKIP_UDP_CHECKSUM : 0u) |
+			 (o->optional_udp_checksum ? GP_INET_OPTIONAL_UDP_CHECKSUM : 0u);
 	int rc = pools_take(x, o);
 	return rc ? rc : links_take(x, o);
 }

@@ -197,7 +197,7 @@ static void dpdk_send(struct gp_xport *base, struct gp_frame *f)
 		.tail = f->tail,
 		.tail_len = f->tail_len,
 		.src_port = (uint16_t)(p->host.port_base + x->idx),
-		.offload = p->info.checksum_offload,
+		.offload = p->info.checksum_offload && !(f->peer.flags & GP_ADDR_NO_CHECKSUM),
 	};
 	uint32_t headers_len = gp_inet_build_udp(dpdk_host(p), &f->peer, &d);
 	if (headers_len == 0) {

@@ -30,7 +30,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gp_inet_packet p;
 	if (size < 1 || size > 65536)
 		return 0;
-	uint32_t flags = data[0] & (GP_INET_SKIP_IP_CHECKSUM | GP_INET_SKIP_UDP_CHECKSUM);
+	uint32_t flags = data[0] & (GP_INET_SKIP_IP_CHECKSUM | GP_INET_SKIP_UDP_CHECKSUM |
+					   GP_INET_OPTIONAL_UDP_CHECKSUM);
 	uint32_t len = (uint32_t)size - 1;
 	// Exactly as long as the frame, so that a read past its end is seen.
 	uint8_t *frame = malloc(len ? len : 1);

@@ -14,11 +14,11 @@ link_start() {
 	worker_start "$1" "$2" --transport "memif:$SOCKET,id=$1,huge=off$3" "${@:4}"
 }
 
-run() { # MTU CORES MORE
+run() { # MTU CORES MORE0 MORE1 [PATH=VALUE]...
 	MTU=$1 CORES=$2
-	server_start primary "$SOCKET" 'replica={}' port.links=2
+	server_start primary "$SOCKET" 'replica={}' port.links=2 "${@:5}"
 	link_start 0 60 "$3"
-	link_start 1 60 "$3"
+	link_start 1 60 "$4"
 	workers_end 60
 	expect_reference 60
 	printf 'memif, MTU %s, %s cores%s: %s\n' "$1" "$2" "${3/,/, }" "$(tail -n 1 "$RUN_DIR/worker0.log")"
@@ -27,9 +27,9 @@ run() { # MTU CORES MORE
 }
 
 WORKERS=2
-run 1500 1 ''
-run 9000 2 ''
-run 1500 2 ,zero-copy=no
+run 1500 1 '' ''
+run 9000 2 ,checksum=none '' port.udp_checksum=optional
+run 1500 2 ,zero-copy=no ,zero-copy=no
 
 # Restart: the workers have a session again over a new link.
 server_start primary "$SOCKET" 'replica={}' port.links=2
@@ -41,7 +41,10 @@ workers_end 90
 expect_more "sessions had again" 0 "$(field reconnects "$RUN_DIR/worker1.log")"
 expect_reference 300
 
-# Wrong: a link that the server does not have; no server.
+# Wrong: datagrams without a checksum; a link that the server does not have; no server.
+link_start 0 60 ,checksum=none
+expect_error worker0 'checksum=none.*udp_checksum: optional' 30
+expect_more "refused without a checksum" 0 "$(status '[.cores[].frame_verdicts.udp_checksum] | add')"
 worker_start 0 60 --transport "memif:$SOCKET,id=7,huge=off"
 expect_error worker0 'memif .* is not connected.*port\.links' 30
 proc_stop primary || fail "primary: $(tail -n 1 "$RUN_DIR/primary.log")"

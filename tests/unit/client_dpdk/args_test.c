@@ -49,6 +49,23 @@ Test(args, memif_links_have_addresses_of_their_own)
 	expect_address(&a.ip, "10.9.8.7:0");
 }
 
+Test(args, only_a_memif_leaves_checksums_out)
+{
+	cr_assert_eq(parse("memif", "/s", 0), 0);
+	cr_assert_not(a.no_checksum);
+	cr_assert_eq(parse("memif", "/s,checksum=none", 0), 0);
+	cr_assert(a.no_checksum);
+	cr_assert_null(strstr(a.devargs, "checksum"), "%s", a.devargs);
+	cr_assert_eq(parse("memif", "/s,checksum=udp", 0), 0);
+	cr_assert_not(a.no_checksum);
+	cr_assert_eq(parse("memif", "/s,checksum=some", 0), -EINVAL);
+	cr_assert(strstr(text, "checksum=some"), "%s", text);
+	cr_assert_eq(parse("dpdk", "net_af_xdp0,iface=x,ip=10.0.0.2,checksum=none", 0), -EINVAL);
+	cr_assert(strstr(text, "checksum=none is for memif"), "%s", text);
+	cr_assert_eq(
+		parse("dpdk", "net_af_xdp0,iface=x,ip=10.0.0.2,checksum=udp", 0), 0, "%s", text);
+}
+
 Test(args, what_is_said_is_not_said_twice)
 {
 	cr_assert_eq(parse("memif", "/s,zero-copy=no,bsize=2048,rsize=8,mtu=9000", 1500), 0);

@@ -38,6 +38,13 @@ Test(carrier, trouble_has_a_name)
 	cr_assert(strstr(text, "/nowhere/x.sock is not connected"), "%s", text);
 	c->ops->close(c);
 
+	static const struct gp_addr server6 = {.ip = {0xfd, [15] = 1}, .port = 9700};
+	c = carrier_open("memif", "/nowhere/x.sock,huge=off,checksum=none");
+	cr_assert_null(c->ops->lane_open(c, 0, &server6, text));
+	cr_assert_eq(errno, EAFNOSUPPORT);
+	cr_assert(strstr(text, "checksum=none is for IPv4"), "%s", text);
+	c->ops->close(c);
+
 	c = carrier_open("dpdk", "net_none0,ip=10.0.0.2");
 	cr_assert_null(c->ops->lane_open(c, 0, &server, text));
 	cr_assert(strstr(text, "net_none0"), "%s", text);

@@ -262,6 +262,9 @@ Test(refuse, contradictions)
 			"t.yaml:2:23: port.device: m is not the absolute path"},
 		{NODE_OK "port: {driver: tap, device: t, links: 2}\n" ADDRESS_OK JOBS_OK,
 			"t.yaml:2:32: port.links: is for driver memif"},
+		{NODE_OK "port: {driver: tap, device: t, udp_checksum: optional}\n" ADDRESS_OK
+				JOBS_OK,
+			"t.yaml:2:32: port.udp_checksum: optional is for driver memif"},
 		{NODE_OK "port: {driver: tap, device: t, mtu: 1000}\naddress: {ipv6: "
 			 "['1::1/64']}\n" JOBS_OK,
 			"t.yaml:2:32: port.mtu: 1000 is below 1280"},

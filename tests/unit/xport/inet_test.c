@@ -130,7 +130,57 @@ Test(inet, ipv4_refusals_have_names)
 	expect(&b, GP_INET_SOURCE_BAD, "source port 0");
 	make_udp(&b, (struct udp_options){.len = 10});
 	put16(b.data + 40, 0);
-	expect(&b, GP_INET_ACCEPTED, "IPv4 allows no UDP checksum");
+	expect(&b, GP_INET_UDP_CHECKSUM, "without a checksum");
+}
+
+static enum gp_inet_verdict parse_optional(const struct bytes *b, struct gp_inet_packet *p)
+{
+	struct gp_inet_host h = host_make(CORES);
+	return gp_inet_parse(&h, b->data, b->len, GP_INET_OPTIONAL_UDP_CHECKSUM, p);
+}
+
+// Where it is optional its peer is marked; what there is, is verified; IPv6 demands one.
+Test(inet, a_checksum_may_be_left_out_where_that_is_said)
+{
+	struct gp_inet_packet p;
+	struct bytes b;
+	make_udp(&b, (struct udp_options){.len = 10});
+	cr_assert_eq(parse_optional(&b, &p), GP_INET_ACCEPTED);
+	cr_assert_eq(p.peer.flags, 0);
+	b.data[45] ^= 1;
+	cr_assert_eq(parse_optional(&b, &p), GP_INET_UDP_CHECKSUM);
+	put16(b.data + 40, 0);
+	cr_assert_eq(parse_optional(&b, &p), GP_INET_ACCEPTED);
+	cr_assert_eq(p.peer.flags, GP_ADDR_NO_CHECKSUM);
+	make_udp(&b, (struct udp_options){.v6 = true, .len = 10});
+	put16(b.data + 60, 0);
+	cr_assert_eq(parse_optional(&b, &p), GP_INET_UDP_CHECKSUM);
+}
+
+// What is sent to a marked peer has none, whole or with a tail; never over IPv6.
+Test(inet, who_sends_none_is_sent_none)
+{
+	static uint8_t tail[33] = {1, 2, 3};
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct gp_inet_host h = host_make(CORES);
+		uint8_t frame[256] = {0};
+		struct gp_addr to = {.port = PEER_PORT, .flags = GP_ADDR_NO_CHECKSUM};
+		struct gp_inet_datagram d = {.payload = frame + GP_INET_HEADERS_MAX,
+			.len = 21,
+			.tail = tail,
+			.tail_len = sizeof(tail),
+			.src_port = PORT_BASE};
+		memcpy(to.ip, v6 ? peer_ip6 : peer_ip4, 16);
+		memcpy(to.mac, peer_mac, 6);
+		for (int offload = 0; offload < 2; offload++) {
+			d.offload = offload;
+			cr_assert_gt(gp_inet_build_udp(&h, &to, &d), 0);
+			cr_assert_eq(gp_load16(d.payload - 2) == 0, !v6);
+		}
+		to.flags = 0;
+		cr_assert_gt(gp_inet_build_udp(&h, &to, &d), 0);
+		cr_assert_neq(gp_load16(d.payload - 2), 0);
+	}
 }
 
 Test(inet, ipv6_refusals_have_names)

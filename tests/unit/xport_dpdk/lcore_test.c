@@ -53,7 +53,9 @@ static void datagram_put(uint32_t n)
 	struct bytes frame;
 	make_udp(&frame, (struct udp_options){.core = n % CORES, .len = 64});
 	gp_store32(frame.data + 42, n);
-	put16(frame.data + 40, 0); // no checksum
+	put16(frame.data + 40, 0); // the payload was changed
+	uint32_t sum = textbook_sum(frame.data + 34, 8 + 64, pseudo4(frame.data + 14, 8 + 64, 17));
+	put16(frame.data + 40, sum ? sum : 0xffff);
 	wire_put(&b, 0, &frame);
 }
 

@@ -10,6 +10,8 @@
 
 #define BURST 32
 
+static bool checksum_is_optional; // of the port that links_open makes
+
 // A port on `links` devices of one queue each; wire q of the bench is link q.
 static void links_open(struct bench *b, uint16_t links, uint16_t cores, bool one_thread)
 {
@@ -20,6 +22,7 @@ static void links_open(struct bench *b, uint16_t links, uint16_t cores, bool one
 		.tx_queue_count = 64,
 		.links_count = links,
 		.one_thread = one_thread,
+		.optional_udp_checksum = checksum_is_optional,
 		.host = host_make(cores),
 	};
 	bench_links(b, links);
@@ -94,6 +97,53 @@ Test(links, an_answer_leaves_where_its_peer_was_heard)
 	flush_all(&b, 2);
 	for (uint16_t l = 0; l < 3; l++)
 		cr_assert_not(wire_get(&b, l, &frame, NULL));
+	bench_close(&b);
+}
+
+// What core 0 answers to a datagram with or without a checksum; false: it did not get it.
+static bool answered(struct bench *b, bool with_sum, struct bytes *frame)
+{
+	struct gp_frame *in[BURST];
+	struct gp_xport *x = gp_xport_dpdk_base(b->core[0]);
+	make_udp(frame, (struct udp_options){.len = 16});
+	if (!with_sum)
+		put16(frame->data + 40, 0);
+	wire_put(b, 0, frame);
+	if (gp_xport_dpdk_poll(b->core[0], in, BURST) == 0)
+		return false;
+	x->ops->send(x, in[0]);
+	flush_all(b, 1);
+	cr_assert(wire_get(b, 0, frame, NULL));
+	return true;
+}
+
+Test(links, without_a_checksum_nothing_is_taken)
+{
+	struct bench b;
+	struct bytes frame;
+	struct gp_inet_packet p;
+	links_open(&b, 1, 1, false);
+	cr_assert_not(answered(&b, false, &frame));
+	cr_assert_eq(verdict_of(&b, 0, GP_INET_UDP_CHECKSUM), 1);
+	cr_assert(answered(&b, true, &frame));
+	(void)peer_parse(&frame, &p);
+	bench_close(&b);
+}
+
+// Who sends one and who sends none, in turns.
+Test(links, where_it_is_optional_each_is_answered_as_it_asked)
+{
+	struct bench b;
+	struct bytes frame;
+	struct gp_inet_packet p;
+	checksum_is_optional = true;
+	links_open(&b, 1, 1, false);
+	for (uint32_t i = 0; i < 4; i++) {
+		cr_assert(answered(&b, i & 1, &frame));
+		cr_assert_eq(gp_load16(frame.data + 40) != 0, i & 1);
+	}
+	(void)peer_parse(&frame, &p);
+	cr_assert_eq(verdict_of(&b, 0, GP_INET_UDP_CHECKSUM), 0);
 	bench_close(&b);
 }
 
