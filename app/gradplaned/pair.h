@@ -60,7 +60,7 @@ void pair_role(struct node *n);
 void pair_dropped(struct node *n);
 // For status: whether the peer is there, up to which step it holds the jobs.
 json_t *pair_json(const struct node *n);
-// Leading: the job has a snapshot here, and nothing of it is on its way to a backup yet.
+// Leading: the job has a snapshot here, and no backup holds the job yet.
 bool pair_lacks(const struct node *n, uint32_t job_idx);
 // Both nodes were started again and neither holds what the record promises: only an operator can
 // say who leads. Known while the peer is connected.

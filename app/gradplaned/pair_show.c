@@ -38,7 +38,7 @@ bool pair_lacks(const struct node *n, uint32_t job_idx)
 	struct gp_feeder_view f;
 	if (!p->used || !p->leading || !n->snapshots.jobs[job_idx].written)
 		return false;
-	return !p->feeder || !gp_feeder_view(p->feeder, job_idx, &f) || !f.based;
+	return !p->feeder || !gp_feeder_view(p->feeder, job_idx, &f) || !f.base_held;
 }
 
 bool pair_is_headless(const struct node *n)

@@ -139,6 +139,7 @@ int gp_feeder_base(struct gp_feeder *f, uint32_t job_idx, const struct gp_image_
 	j->shipped_max = base->decision;
 	j->told = base->decision - 1;
 	j->based = true;
+	j->base_held = false;
 	if (f->fed)
 		feeder_job_start(j);
 	return 0;
@@ -261,6 +262,7 @@ bool gp_feeder_view(const struct gp_feeder *f, uint32_t job_idx, struct gp_feede
 	*v = (struct gp_feeder_view){.based = j->based,
 		.shipped_valid = feeder_job_ships(j),
 		.held_valid = j->held_valid,
+		.base_held = j->base_held,
 		.diverged = j->diverged,
 		.taken = j->taken.decision,
 		.shipped = j->shipped,
@@ -295,6 +297,7 @@ void feeder_job_start(struct feeder_job *j)
 {
 	job_idle(j);
 	j->phase = PHASE_BASE;
+	j->base_held = false;
 	j->at = j->released;
 	j->shipped = j->held = j->released.decision;
 	j->bases++;
@@ -331,7 +334,7 @@ static void job_resume(struct gp_feeder *f, struct feeder_job *j, const struct h
 	j->phase = PHASE_DECISIONS;
 	j->at = at;
 	j->shipped = j->held = at.decision;
-	j->held_valid = true;
+	j->held_valid = j->base_held = true;
 	j->held_bytes = j->shipped_bytes = j->bytes;
 	j->resumed++;
 	f->resumed[f->resumed_count++] = j->layout.id;
@@ -400,7 +403,7 @@ static int held_take(
 		j->held_bytes = j->shipped_bytes;
 	else if (gp_before(j->released.decision, decision))
 		j->held_bytes = feeder_entry(f, j, decision)->bytes;
-	j->held_valid = true;
+	j->held_valid = j->base_held = true;
 	j->held = decision;
 	if (counts) {
 		j->acked = decision;

@@ -87,6 +87,7 @@ struct feeder_job {
 	enum cut_part cut_part;
 	uint32_t cut_blocks; // of it, so far
 	bool held_valid;
+	bool base_held; // by the peer as it was on the last connection
 	uint32_t shipped, held;
 	uint32_t acked, acked_epoch;
 	struct layout_sum sums[2];

@@ -103,6 +103,7 @@ struct gp_feeder_view {
 	bool based;	    // the job is fed
 	bool shipped_valid; // the base was sent on this connection: `shipped` counts
 	bool held_valid;    // the peer has told of this connection: `held` counts
+	bool base_held;	    // the base of now reached the peer, on this connection or before
 	bool diverged;
 	uint32_t taken, shipped, held, acked, released;
 	uint32_t acked_epoch;	 // 0: nothing was

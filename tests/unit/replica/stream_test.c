@@ -327,6 +327,39 @@ Test(stream, a_job_that_is_not_fed_any_more_is_void)
 	stream_rig_free(r);
 }
 
+// What operators are told of it: begun is not held, and a lost connection takes nothing away.
+Test(stream, a_base_is_held_when_the_peer_says_so)
+{
+	struct stream_rig *r = stream_rig_new(1, 1, 1 << 20, 256, 0);
+	stream_base(r, 0);
+	stream_connect(r);
+	while (!stream_fed(r, 0).shipped_valid) {
+		stream_move(r, &r->backup, &r->primary, SIZE_MAX);
+		stream_move(r, &r->primary, &r->backup, 1000);
+		cr_assert_not(stream_fed(r, 0).base_held);
+	}
+	stream_move(r, &r->primary, &r->backup, SIZE_MAX);
+	cr_assert_not(stream_fed(r, 0).base_held, "the answer is on its way");
+	stream_run(r);
+	cr_assert(stream_fed(r, 0).base_held);
+	stream_cut(r);
+	cr_assert(stream_fed(r, 0).base_held && !stream_fed(r, 0).held_valid);
+	stream_connect(r);
+	stream_run(r);
+	cr_assert_eq(stream_fed(r, 0).resumed, 1);
+	cr_assert(stream_fed(r, 0).base_held);
+	gp_follower_reset(r->follower);
+	stream_move(r, &r->backup, &r->primary, SIZE_MAX);
+	cr_assert_not(stream_fed(r, 0).base_held, "the peer has lost it");
+	stream_run(r);
+	cr_assert(stream_fed(r, 0).base_held);
+	stream_base(r, 0);
+	cr_assert_not(stream_fed(r, 0).base_held, "another base");
+	stream_run(r);
+	cr_assert(stream_fed(r, 0).base_held);
+	stream_rig_free(r);
+}
+
 Test(stream, an_offer_waits_for_what_the_follower_lacks)
 {
 	struct stream_rig *r = stream_rig_new(1, 1, 1 << 20, 256, 0);
