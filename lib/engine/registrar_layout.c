@@ -247,13 +247,12 @@ static bool restore_define(struct reg_job *rj, const struct gp_restore *x)
 	return true;
 }
 
-// Of a restored job. A leader's workers are to come: any path that they may have has to carry it.
+// Of a restored job. Its workers are to come: any path that they may have has to carry it.
 static uint32_t restored_block(
 	const struct gp_registrar *r, const struct reg_job *rj, const struct gp_restore *x)
 {
 	const uint32_t payload = r->engine->cfg.payload_max;
-	bool leads = !engine_is_standby(r->engine);
-	if (x->block_elems == 0 && leads)
+	if (x->block_elems == 0)
 		return reg_block_elems(GP_MIN(rj->cfg->payload_max, payload));
 	return restored_elems(x, reg_block_elems(payload));
 }

@@ -393,6 +393,7 @@ static struct rig *standby(struct restored *s)
 	r->cfg.standby = true;
 	r->cfg.cores_count = 2;
 	r->jobs[0].kind = GP_KIND_TRAIN;
+	r->jobs[0].payload_max = RIG_PAYLOAD;
 	rig_start(r);
 	restored_fill(s, 10, 1.0f);
 	cr_assert_eq(gp_registrar_restore(r->reg, 1, &s->x), 0);

@@ -40,6 +40,7 @@ static struct rig *standby_new(uint32_t cores)
 	r->jobs[0].optim = (struct gp_optim_params){.kind = GP_OPTIM_SGD, .lr = 1.0f};
 	r->jobs[0].workers = 3;
 	r->jobs[0].workers_min = 2;
+	r->jobs[0].payload_max = RIG_PAYLOAD;
 	r->cfg.standby = true;
 	r->cfg.cores_count = cores;
 	rig_start(r);

@@ -53,7 +53,7 @@ Test(restore_edge, tensors_that_are_not_the_workers)
 }
 
 // Its layout needs nobody, and any worker that the job takes carries its blocks.
-Test(restore_edge, a_replicated_job_has_its_layout_at_once)
+static void layout_at_once(bool promoted)
 {
 	const struct gp_restore_tensor t[TENSORS] = {{.name = "w",
 							     .dims_count = model[0].dims_count,
@@ -69,12 +69,16 @@ Test(restore_edge, a_replicated_job_has_its_layout_at_once)
 	r->jobs[0].kind = GP_KIND_TRAIN;
 	r->jobs[0].replicated = true;
 	r->jobs[0].payload_max = RIG_PAYLOAD - 128;
+	r->cfg.standby = promoted;
 	rig_start(r);
 	cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), 0);
+	if (promoted)
+		cr_assert_eq(gp_registrar_promote(r->reg, 8), 0);
 	cr_assert(rig_job(r).ready);
 	cr_assert_eq(rig_job(r).block_elems, BLOCK_ELEMS - 32);
 	cr_assert_eq(rig_job(r).generation, 7);
-	cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), -EBUSY);
+	if (!promoted)
+		cr_assert_eq(gp_registrar_restore(r->reg, 1, &x), -EBUSY);
 	struct gp_join small = worker_join_of(&r->w[0], 0);
 	small.payload_max = RIG_PAYLOAD - 128;
 	cr_assert_eq(worker_enter_as(&r->w[0], &small), 0);
@@ -87,6 +91,16 @@ Test(restore_edge, a_replicated_job_has_its_layout_at_once)
 	cr_assert_eq(rig_job(r).members, 2);
 	cr_assert_eq(r->w[0].welcome.next_step, 8);
 	rig_free(r);
+}
+
+Test(restore_edge, a_replicated_job_has_its_layout_at_once)
+{
+	layout_at_once(false);
+}
+
+Test(restore_edge, a_standby_that_is_promoted_from_its_disk_takes_any_path)
+{
+	layout_at_once(true);
 }
 
 // Three cuts, each of them used by somebody: a reader waits until one is free.
