@@ -111,6 +111,10 @@ static void leader_begins(struct node *n)
 		else
 			gp_warn("job %s: nothing of it had reached this node: it begins anew",
 				v.name);
+		if (n->cfg.jobs[i].views_log[0])
+			gp_warn("job %s: no views_log is written: this node did not start as "
+				"leader",
+				v.name);
 	}
 }
 

@@ -322,7 +322,7 @@ const struct row gp_config_rows[] = {
 	 .help = "Tensors that workers may register."},
 	{"jobs[].views_log", VALUE_PATH, .flags = ROW_JOB | ROW_OPTIONAL, JOB_AT(views_log),
 	 .help = "File to which the ranks of every step are appended (docs/operations.md); `gradworker "
-		 "--local --views` replays it. Only a primary writes it."},
+		 "--local --views` replays it. Only a node that starts as leader writes it."},
 	{"jobs[].staleness", VALUE_GROUP, .flags = ROW_JOB,
 	 .help = "How far ranks may drift apart; not for bsp."},
 	{"jobs[].staleness.bound", VALUE_UINT, JOB(staleness.bound), .def = "2", .min = 0, .max = 65535,

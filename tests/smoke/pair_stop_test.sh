@@ -42,12 +42,14 @@ proc_stop primary || fail "the second start did not stop well"
 expect "step of the newest snapshot" "$STEPS" "$(step_saved)"
 
 pair_node primary replica.on_loss=wait
-pair_node replica replica.on_loss=wait
+pair_node replica replica.on_loss=wait jobs.0.views_log="$RUN_DIR/views"
 expect_paired primary
 pair_is '{"connected":true,"paired":true,"lacks":[]}' || fail "the pair: $(status .replica)"
 expect "held before workers join" "$STEPS" "$(status .replica.held.fashion)"
 proc_kill primary
 wait_line replica "this node leads it from step $((STEPS + 1)) on" 20
+wait_line replica 'no views_log is written' 5
+[ ! -e "$RUN_DIR/views" ] || fail "a record that begins in the middle"
 workers_begin "$((STEPS + 1))" --server "$ADDR_PRIMARY:9700,$ADDR_REPLICA:9700" --timeout-ms 60000 --reconnect-ms 60000
 workers_end 30
 expect_reference "$((STEPS + 1))"
