@@ -14,7 +14,8 @@
 #define EVENTS_PER_TURN 256
 #define TURNS_MAX	64
 #define RESTORE_MS_MAX	5000
-#define DIGEST_EVERY	64 // generations
+#define DIGEST_EVERY	64		    // generations
+#define GIVE_BACK_MAX	(UINT64_C(8) << 20) // of an image, in a turn of control: about 1 ms
 
 static const struct gp_lead_rules *rules_of(const struct node *n)
 {
@@ -358,9 +359,23 @@ static void follower_end(struct pair *p)
 	if (p->link)
 		gp_link_set_follower(p->link, NULL);
 	gp_follower_destroy(p->follower);
-	gp_image_destroy(p->image);
 	p->follower = NULL;
+	if (!p->image)
+		return;
+	gp_image_clear(p->image);
+	p->image_before = p->image;
 	p->image = NULL;
+}
+
+// What an image has let go of, or what is left of one.
+static void memory_turn(struct pair *p)
+{
+	if (p->image)
+		(void)gp_image_give_back(p->image, GIVE_BACK_MAX);
+	if (!p->image_before || gp_image_give_back(p->image_before, GIVE_BACK_MAX) > 0)
+		return;
+	gp_image_destroy(p->image_before);
+	p->image_before = NULL;
 }
 
 // What the link still tells meanwhile finds nothing to feed.
@@ -545,6 +560,8 @@ void pair_stop(struct node *n)
 		return;
 	feeder_end(p);
 	follower_end(p);
+	gp_image_destroy(p->image_before);
+	p->image_before = NULL;
 	gp_link_destroy(p->link);
 	p->link = NULL;
 	if (p->wake)
@@ -609,6 +626,7 @@ void pair_tick(struct node *n, uint64_t now)
 		return;
 	stall_watch(n, now);
 	connection_watch(n);
+	memory_turn(p);
 	if (p->offered)
 		offer_try(n);
 	bool ready = p->leading && p->fed && !has_backup(n) && !rules_of(n)->holding &&

@@ -23,10 +23,11 @@ struct pair {
 	bool used; // replica.mode is sync
 	bool leading;
 	struct gp_link *link;
-	struct gp_feeder *feeder;     // leading
-	struct gp_follower *follower; // not leading
-	struct gp_image *image;	      // not leading
-	int wake_fd;		      // written by polled cores
+	struct gp_feeder *feeder;      // leading
+	struct gp_follower *follower;  // not leading
+	struct gp_image *image;	       // not leading
+	struct gp_image *image_before; // leading: what is left of it; NULL: nothing
+	int wake_fd;		       // written by polled cores
 	struct event *wake;
 	bool closed;			 // the gates have to be
 	bool turned[GP_CONFIG_JOBS_MAX]; // and this one was told

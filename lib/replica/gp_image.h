@@ -109,6 +109,12 @@ struct gp_image;
 int gp_image_create(struct gp_image **out, const struct gp_image_opts *opts,
 	struct gp_image_error *err) GP_MUST_CHECK;
 void gp_image_destroy(struct gp_image *m); // takes NULL
+// Forgets all jobs.
+void gp_image_clear(struct gp_image *m);
+// Memory of jobs that are forgotten or replaced goes back to the heap here, so many bytes in a call
+// (a gigabyte takes some 100 ms), or at once where a base needs the room, or at the end. Returns
+// what is left. Without calls it stays; with `take` and `give` of the owner's nothing ever waits.
+uint64_t gp_image_give_back(struct gp_image *m, uint64_t bytes);
 // Forgets job `id`, if it is known.
 void gp_image_drop(struct gp_image *m, uint16_t id);
 // The same, but keeps its memory for the next base.
@@ -245,7 +251,7 @@ struct gp_image_view {
 // i-th job in the order of their first bases; false beyond the last.
 bool gp_image_at(const struct gp_image *m, uint32_t i, struct gp_image_view *v);
 bool gp_image_find(const struct gp_image *m, uint16_t id, struct gp_image_view *v);
-uint64_t gp_image_memory(const struct gp_image *m);
+uint64_t gp_image_memory(const struct gp_image *m); // of jobs that are known
 // False when there is no such job or unit.
 bool gp_image_unit_step(const struct gp_image *m, uint16_t id, uint32_t unit, uint32_t *step);
 // Array 0: values, 1..: state, of exactly this step and not staged; NULL when it is not there.

@@ -19,63 +19,44 @@ int image_fail(struct gp_image_error *err, int code, const char *fmt, ...)
 	return code;
 }
 
-static void *heap_take(void *arg, size_t size)
-{
-	(void)arg;
-	// Fresh pages are zero and cost nothing until they are used.
-	return calloc(1, size);
-}
-
-static void heap_give(void *arg, void *mem)
-{
-	(void)arg;
-	free(mem);
-}
-
 int gp_image_create(
 	struct gp_image **out, const struct gp_image_opts *opts, struct gp_image_error *err)
 {
 	struct gp_image *m = calloc(1, sizeof(*m));
-	GP_ASSERT(!opts->take == !opts->give);
 	if (!m)
 		return image_fail(err, -ENOMEM, "out of memory for an image");
 	m->opts = *opts;
-	if (!m->opts.take) {
-		m->opts.take = heap_take;
-		m->opts.give = heap_give;
-	}
+	image_memory_init(m);
 	*out = m;
 	return 0;
-}
-
-static void memory_give(struct gp_image *m, struct image_job *j)
-{
-	if (j->mem)
-		m->opts.give(m->opts.mem_arg, j->mem);
-	m->used -= j->size;
-	free(j);
 }
 
 static void next_drop(struct gp_image *m, struct image_job *j)
 {
 	if (j->next)
-		memory_give(m, j->next);
+		image_memory_give(m, j->next);
 	j->next = NULL;
 }
 
 static void job_free(struct gp_image *m, struct image_job *j)
 {
 	next_drop(m, j);
-	memory_give(m, j);
+	image_memory_give(m, j);
+}
+
+void gp_image_clear(struct gp_image *m)
+{
+	while (m->jobs_count > 0)
+		job_free(m, m->jobs[--m->jobs_count]);
+	GP_ASSERT(m->used == 0);
 }
 
 void gp_image_destroy(struct gp_image *m)
 {
 	if (!m)
 		return;
-	while (m->jobs_count > 0)
-		job_free(m, m->jobs[--m->jobs_count]);
-	GP_ASSERT(m->used == 0);
+	gp_image_clear(m);
+	(void)gp_image_give_back(m, UINT64_MAX);
 	free(m);
 }
 
@@ -193,7 +174,7 @@ static struct image_job *job_new(struct gp_image *m, const struct layout *l,
 		free(j);
 		return NULL;
 	}
-	j->mem = m->opts.take(m->opts.mem_arg, size);
+	j->mem = image_memory_take(m, size);
 	if (!j->mem) {
 		image_fail(err, -ENOMEM, "job %s: no memory for the %llu bytes of its image",
 			l->name, (unsigned long long)size);
@@ -297,7 +278,8 @@ void image_next_take(struct gp_image *m, uint16_t id)
 		if (j->layout.id != id || !j->next)
 			continue;
 		m->jobs[i] = j->next;
-		memory_give(m, j);
+		j->next = NULL;
+		image_memory_give(m, j);
 	}
 }
 

@@ -100,7 +100,8 @@ struct image_job {
 	uint64_t digest;
 	uint8_t *mem;
 	uint64_t size;
-	struct image_job *next; // a base beside it, which is not complete
+	struct image_job *next; // a base beside it, which is not complete; the next that leaves
+	uint64_t given;		// leaving: so much of the memory is the system's again
 };
 
 struct gp_image {
@@ -108,7 +109,15 @@ struct gp_image {
 	uint64_t used;
 	uint32_t jobs_count;
 	struct image_job *jobs[GP_IMAGE_JOBS_MAX]; // in the order of their first bases
+	struct image_job *leaving;
+	uint64_t leaving_bytes; // not in `used`, and not given back yet
 };
+
+// image_memory.c
+void image_memory_init(struct gp_image *m);
+void *image_memory_take(struct gp_image *m, uint64_t size);
+// The job is nobody's any more; its memory goes now, or with gp_image_give_back.
+void image_memory_give(struct gp_image *m, struct image_job *j);
 
 void *image_carve(struct carver *c, uint64_t size);
 int image_fail(struct gp_image_error *err, int code, const char *fmt, ...) GP_PRINTF(3, 4);

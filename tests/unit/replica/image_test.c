@@ -2,11 +2,14 @@
 //
 // The image: what it takes, what it refuses, and what an engine gets out of it.
 #include "history.h"
+#include "image_priv.h"
 
 #include <criterion/criterion.h>
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct history h;
 static struct gp_image *image;
@@ -323,6 +326,53 @@ Test(image, memory_is_bounded_and_used_again)
 	gp_image_drop(image, 1);
 	cr_assert_eq(gp_image_base(image, &h.layout, &point, 4, &err), 0);
 	cr_assert_eq(gp_image_memory(image), 2 * one);
+}
+
+static bool is_resident(const void *at)
+{
+	unsigned char there = 0;
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uint8_t *from = (const uint8_t *)at - (uintptr_t)at % page;
+	cr_assert_eq(mincore((void *)(uintptr_t)from, page, &there), 0);
+	return there & 1;
+}
+
+// A large job's memory goes back a part at a time, and at once where a base has no room otherwise.
+Test(image, memory_goes_back_in_portions)
+{
+	const uint64_t portion = 1 << 20;
+	const struct gp_image_point point = {.base = 1};
+	struct gp_image_tensor tensor = {
+		.name = "w", .dims_count = 2, .dims = {2, UINT64_C(1) << 20}};
+	history_init(&h, 1, GP_KIND_REDUCE, GP_ATOM_STEP, 0, 1);
+	struct gp_image_layout large = h.layout;
+	large.tensors = &tensor;
+	large.tensors_count = 1;
+	const struct gp_image_opts opts = {.memory_max = 20 << 20};
+	gp_image_destroy(image);
+	cr_assert_eq(gp_image_create(&image, &opts, &err), 0);
+	cr_assert_eq(gp_image_base(image, &large, &point, GP_IMAGE_NONE, &err), 0);
+	uint64_t size = gp_image_memory(image);
+	cr_assert_gt(size, 16 * portion);
+	cr_assert_eq(gp_image_give_back(image, portion), 0, "it is in use");
+	uint8_t *mem = image_find(image, 1)->mem;
+	memset(mem, 1, size);
+
+	gp_image_drop(image, 1);
+	cr_assert_eq(gp_image_memory(image), 0);
+	for (uint64_t left = size; left > 0;) {
+		uint64_t now = gp_image_give_back(image, portion);
+		cr_assert_eq(now, left > portion ? left - portion : 0);
+		left = now;
+		if (left > 0)
+			cr_assert_not(is_resident(mem + size - left - portion / 2));
+	}
+
+	cr_assert_eq(gp_image_base(image, &large, &point, GP_IMAGE_NONE, &err), 0);
+	gp_image_drop(image, 1);
+	cr_assert_lt(gp_image_give_back(image, portion), size);
+	cr_assert_eq(gp_image_base(image, &large, &point, GP_IMAGE_NONE, &err), 0);
+	cr_assert_eq(gp_image_give_back(image, portion), 0, "two have no room");
 }
 
 static void *no_take(void *arg, size_t size)
