@@ -31,7 +31,8 @@ static void usage(FILE *f)
 		"usage: gradsim [--seeds A..B] [--jobs N] [--wall S] [--json] [limits]\n"
 		"       gradsim --trace SEED [--log] [limits]\n"
 		"       gradsim --regressions FILE\n"
-		"       gradsim --takeovers N [--plain] [--seeds A..B | --trace SEED] [--json]\n"
+		"       gradsim --takeovers N [--plain] [--codecs one] [--seeds A..B | --trace "
+		"SEED] [--json]\n"
 		"  --seeds A..B     histories to run (1..100)\n"
 		"  --jobs N         processes that share them (1)\n"
 		"  --wall S         ends after S seconds\n"
@@ -272,8 +273,8 @@ static int trace_run(const struct args *a)
 static bool pairs_run(const struct args *a, struct pair_totals *t)
 {
 	bool one = a->trace;
-	const struct pair_range range = {
-		a->first, one ? a->first : UINT64_MAX, one ? UINT64_MAX : a->takeovers};
+	const struct pair_range range = {a->first, one ? a->first : UINT64_MAX,
+		one ? UINT64_MAX : a->takeovers, a->limits.codecs_one};
 	return pair_histories(&range, a->plain, t);
 }
 
@@ -327,9 +328,10 @@ static int takeovers_run(const struct args *a)
 	bool ok = pairs_run(a, &t);
 	pair_totals_print(&t, runner_clock_ms() - began, a->json);
 	if (!ok)
-		printf("seed %" PRIu64 ": %s\nreplay: gradsim --takeovers 1%s --trace %" PRIu64
+		printf("seed %" PRIu64 ": %s\nreplay: gradsim --takeovers 1%s%s --trace %" PRIu64
 		       "\n",
-			t.seed, t.why, a->plain ? " --plain" : "", t.seed);
+			t.seed, t.why, a->plain ? " --plain" : "",
+			a->limits.codecs_one ? " --codecs one" : "", t.seed);
 	else if (a->trace)
 		printf("ok hash %016" PRIx64 "\n", t.hash);
 	return !ok;

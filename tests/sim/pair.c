@@ -89,6 +89,7 @@ static void opts_choose(struct pair_sim *s)
 	if (s->o.embed) // who reads rows asks for them by their ids
 		s->readers = 0;
 	pair_both_choose(s, draw(seed, 50, 3) == 0);
+	s->o.mixed = !s->plain && !s->codecs_one && !s->o.embed && draw(seed, 60, 3) == 0;
 	model_init(&s->model, &s->o);
 }
 
@@ -175,7 +176,8 @@ static void workers_make(struct pair_sim *s)
 		*w = (struct pair_worker){.s = s, .rank = i, .server = i & 1};
 		w->params = calloc(s->model.elems_total, sizeof(float));
 		w->grad = calloc(s->model.elems_total, sizeof(float));
-		GP_ASSERT(w->params && w->grad);
+		w->residual = calloc(s->model.elems_total, sizeof(float));
+		GP_ASSERT(w->params && w->grad && w->residual);
 		for (uint32_t t = 0; t < s->model.tensors_count; t++)
 			w->outs[t] = w->params + s->model.from[t];
 		for (uint32_t k = 0; k < PAIR_CORES_MAX; k++)
@@ -190,6 +192,7 @@ static struct pair_sim *pair_open(uint64_t seed, const struct pair_how *how)
 	GP_ASSERT(s);
 	s->seed = seed;
 	s->plain = how->plain;
+	s->codecs_one = how->codecs_one;
 	s->times = how->times;
 	s->now = 1000 * MS;
 	pair_machine_begin();
@@ -227,6 +230,7 @@ static void pair_close(struct pair_sim *s)
 		gp_ccore_destroy(s->w[i].core);
 		free(s->w[i].params);
 		free(s->w[i].grad);
+		free(s->w[i].residual);
 	}
 	pair_readers_free(s);
 	pair_wire_free(s);

@@ -146,7 +146,7 @@ struct pair_worker {
 	uint64_t back_at;
 	uint64_t life;
 	uint64_t give_up_at, next_at;
-	uint32_t pushed;
+	uint32_t pushed, lives;
 	bool told;	  // it rolled back, and knows
 	bool passed;	  // asynchronous: it has done enough
 	uint32_t done;	  // highest step that it was told to be committed
@@ -154,7 +154,7 @@ struct pair_worker {
 	uint32_t rewinds; // of the operator's, that it knows of
 	struct pair_meeting meeting;
 	enum gp_ccore_fate fate;
-	float *params, *grad;
+	float *params, *grad, *residual;
 	float *outs[MODEL_TENSORS_MAX];
 };
 
@@ -210,8 +210,8 @@ struct pair_sim {
 	uint32_t released[64];		 // epoch % 64: node + 1 that released in it
 	uint32_t takeovers, takeovers_max;
 	// trouble
-	bool evicts; // embed: rows that were not written for some pushes
-	bool plain;  // only the primary fails: how long a failover takes
+	bool evicts;		// embed: rows that were not written for some pushes
+	bool plain, codecs_one; // see struct pair_how
 	uint64_t trouble_at, heal_at;
 	uint64_t fault_at;	  // of the primary, 0: it has not failed since the last takeover
 	bool promoted;		  // and the other one leads since
@@ -289,7 +289,7 @@ struct gp_xport *pair_endpoint(struct pair_sim *s, uint32_t host, uint32_t port)
 
 struct pair_how {
 	const char *root;	  // of disks
-	bool plain;		  // only the primary fails, nothing else happens
+	bool plain, codecs_one;	  // only the primary fails; contributions are in f32
 	struct pair_times *times; // NULL: not wanted
 };
 

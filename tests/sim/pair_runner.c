@@ -98,7 +98,10 @@ bool pair_histories(const struct pair_range *range, bool plain, struct pair_tota
 	struct shared *x =
 		mmap(NULL, sizeof(*x), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	GP_ASSERT(x != MAP_FAILED && pair_disks_root(root));
-	const struct pair_how how = {.root = root, .plain = plain, .times = &x->t.times};
+	const struct pair_how how = {.root = root,
+		.plain = plain,
+		.codecs_one = range->codecs_one,
+		.times = &x->t.times};
 	(void)fflush(stdout);
 	pid_t child = fork();
 	GP_ASSERT(child >= 0);

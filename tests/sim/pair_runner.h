@@ -18,6 +18,7 @@ struct pair_totals {
 // be the same.
 struct pair_range {
 	uint64_t first, last, takeovers;
+	bool codecs_one; // in f32, as they were before there were others
 };
 
 // False at the first finding: seed, why. `plain`: only the primary fails.

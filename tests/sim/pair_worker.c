@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pair.h"
 #include "pair_mem.h"
+#include "sent.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -34,13 +35,15 @@ void pair_worker_start(struct pair_worker *w)
 		.previous = w->life,
 		.nonce = rng_next(&s->rng) | 1,
 		.silence_ns = SILENCE_NS,
-		.compress = {.codec = GP_CLIENT_F32},
+		.compress = {.codec = s->o.mixed ? (enum gp_client_codec)0 : GP_CLIENT_F32},
 		.take = pair_mem_take,
 		.give = pair_mem_give,
 	};
 	if (rng_mix(s->seed ^ UINT64_C(0x6c656e64) ^ (uint64_t)w->rank << 32) & 1)
 		cfg.flags |= GP_CLIENT_BORROW;
 	w->life = cfg.incarnation;
+	w->lives++;
+	memset(w->residual, 0, sizeof(float) * s->model.elems_total);
 	w->phase = PAIR_JOINS;
 	w->told = false;
 	connect_to(w, w->server);
@@ -92,10 +95,25 @@ void pair_tensors_fill(const struct pair_sim *s, struct gp_client_tensor d[MODEL
 	}
 }
 
+// Asynchronous jobs contribute whole numbers that take more than a 16-bit codec has, in every n-th
+// element of n workers.
+static uint8_t codec_of(const struct pair_worker *w, uint32_t tensor)
+{
+	const struct sim_opts *o = &w->s->o;
+	uint8_t codec = sim_codec(o, w->rank, w->lives, tensor);
+	if (!w->s->model.exact || codec == GP_CLIENT_F32)
+		return codec;
+	return o->workers > 1 ? GP_CLIENT_TOPK : GP_CLIENT_F32;
+}
+
 static void tensors_register(struct pair_worker *w)
 {
 	struct gp_client_tensor d[MODEL_TENSORS_MAX];
 	pair_tensors_fill(w->s, d);
+	for (uint32_t t = 0; t < w->s->model.tensors_count && w->s->o.mixed; t++)
+		d[t].compress = (struct gp_client_compress){
+			.codec = (enum gp_client_codec)codec_of(w, t),
+			.topk_ratio = w->s->model.exact ? SENT_TOPK_RATIO_EXACT : SENT_TOPK_RATIO};
 	if (gp_ccore_register(w->core, d, w->s->model.tensors_count) != 0)
 		pair_broken(w->s, "worker %u: %s", w->rank, gp_ccore_last(w->core)->text);
 	w->phase = PAIR_REGISTERS;
@@ -137,6 +155,7 @@ static void goes_back(struct pair_worker *w)
 	const struct oracle *k = &s->oracle;
 	w->told = true;
 	s->stats.rolled_back++;
+	memset(w->residual, 0, sizeof(float) * s->model.elems_total);
 	bool begun = w->phase == PAIR_STEPS && !pair_is_async(s) && is_of_now(w);
 	bool moved = k->generation != w->done || k->units_next > 0;
 	if (begun && !moved && !pair_lost_since(s, w->rewinds, w->done))
@@ -173,6 +192,21 @@ static void step_push(struct pair_worker *w)
 	w->next_at = now_of(w) + rng_below(&s->rng, s->o.compute_ns);
 }
 
+// What the server decodes of it.
+static void contribution_tell(struct pair_worker *w, uint32_t step, uint32_t t)
+{
+	struct pair_sim *s = w->s;
+	struct gp_client_codec_state in;
+	uint32_t from = s->model.from[t], elems = s->model.elems[t];
+	uint32_t block = sent_block_elems(s->o.payload_max);
+	if (gp_ccore_codec(w->core, t, &in) != 0)
+		pair_broken(s, "worker %u: tensor %u has no codec", w->rank, t);
+	for (uint32_t at = 0; at < elems && in.codec != GP_CLIENT_F32; at += block)
+		sent_block((uint8_t)in.codec, (double)in.topk_ratio, w->grad + from + at,
+			w->residual + from + at, GP_MIN(block, elems - at));
+	oracle_contribution(&s->oracle, w->rank, s->lives[w->rank], step, t, w->grad + from);
+}
+
 static void tensor_push(struct pair_worker *w)
 {
 	struct pair_sim *s = w->s;
@@ -190,7 +224,7 @@ static void tensor_push(struct pair_worker *w)
 		return;
 	}
 	if (!pair_is_async(s))
-		oracle_contribution(&s->oracle, w->rank, s->lives[w->rank], step, t, grad);
+		contribution_tell(w, step, t);
 	w->pushed++;
 	w->next_at = now_of(w) + rng_below(&s->rng, s->o.compute_ns);
 }

@@ -24,7 +24,7 @@ static const struct {
 static bool dies(uint32_t number)
 {
 	static struct pair_totals t;
-	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_MAX};
+	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_MAX, false};
 	gp_mutant = (int)number;
 	bool died = !pair_histories(&range, false, &t);
 	gp_mutant = 0;
@@ -37,7 +37,7 @@ static bool dies(uint32_t number)
 static bool sound(void)
 {
 	static struct pair_totals t;
-	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_SOUND};
+	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_SOUND, false};
 	bool ok = pair_histories(&range, false, &t);
 	printf("%-28s %s %s\n", "(no bug)", ok ? "lives" : "died:", t.why);
 	return ok;
