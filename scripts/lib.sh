@@ -35,3 +35,11 @@ build_dir() {
 	*) echo "$BUILD_ROOT/build-$1" ;;
 	esac
 }
+
+# programs_need: installs what is missing and builds, unless GP_BUILD names a folder with the programs.
+programs_need() {
+	[ -z "${GP_BUILD:-}" ] || return 0
+	"$ROOT/scripts/setup"
+	say "building"
+	"$ROOT/scripts/build"
+}
