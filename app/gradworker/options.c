@@ -66,6 +66,7 @@ static const char HELP[] =
 	"  --replace            take the rank over from a live holder\n"
 	"  --previous-incarnation N   that life of this rank has ended\n"
 	"  --progress KIND      text, json or none, on stderr (default text)\n"
+	"  --progress-steps N   every N steps (default: every 2 s; on a terminal twice a second)\n"
 	"  --dump-params FILE   write the parameters at the end, raw f32\n"
 	"  --stop-file FILE     finish the step in hand and leave when FILE exists\n"
 	"  --views FILE         with --local only: sum in each step the ranks that the server's\n"
@@ -109,6 +110,7 @@ enum option_id {
 	OPT_CHANGED,
 	OPT_MTU,
 	OPT_PROGRESS,
+	OPT_PROGRESS_STEPS,
 	OPT_REPLACE,
 	OPT_PREVIOUS_INCARNATION,
 	OPT_DUMP_PARAMS,
@@ -152,6 +154,7 @@ static const struct option LONG_OPTIONS[] = {
 	{"changed", no_argument, NULL, OPT_CHANGED},
 	{"mtu", required_argument, NULL, OPT_MTU},
 	{"progress", required_argument, NULL, OPT_PROGRESS},
+	{"progress-steps", required_argument, NULL, OPT_PROGRESS_STEPS},
 	{"replace", no_argument, NULL, OPT_REPLACE},
 	{"previous-incarnation", required_argument, NULL, OPT_PREVIOUS_INCARNATION},
 	{"dump-params", required_argument, NULL, OPT_DUMP_PARAMS},
@@ -441,6 +444,8 @@ static int option_parse(struct parse *p, int id, const char *text)
 	case OPT_RECONNECT_MS:
 		p->has_reconnect = true;
 		return u32_parse(p, id, text, 0, 3600000, &o->reconnect_ms);
+	case OPT_PROGRESS_STEPS:
+		return u32_parse(p, id, text, 1, UINT32_MAX, &o->progress_steps);
 	case OPT_DELAY_MS:
 		return u32_parse(p, id, text, 0, 3600000, &o->delay_ms);
 	default:

@@ -59,6 +59,7 @@ struct gw_options {
 	float topk_momentum;
 	uint32_t mtu; // 0: of the interface
 	enum gw_progress_kind progress;
+	uint32_t progress_steps; // 0: by time
 	bool replace;
 	uint64_t previous_incarnation;
 	uint32_t timeout_ms;

@@ -17,6 +17,7 @@ void gw_progress_init(struct gw_progress *p, const struct gw_options *opts, uint
 		.is_tty = isatty(STDERR_FILENO),
 		.rank = opts->rank,
 		.batch = opts->batch * (opts->mode == GW_LOCAL ? opts->world : 1),
+		.every = opts->progress_steps,
 		.last_ns = gw_now_ns(),
 		.last_step = step,
 	};
@@ -50,9 +51,20 @@ static void text_print(
 	fflush(stderr);
 }
 
-void gw_progress_step(struct gw_progress *p, const struct gw_progress_now *now)
+// Whether a line is due `span_ns` after the one before.
+static bool is_due(const struct gw_progress *p, const struct gw_progress_now *now, uint64_t span_ns)
 {
 	bool rewrites = p->is_tty && p->kind == GW_PROGRESS_TEXT;
+
+	if (now->step == now->steps_end)
+		return true;
+	if (p->every > 0)
+		return now->step - p->last_step >= p->every;
+	return span_ns >= (rewrites ? TTY_PERIOD_NS : LOG_PERIOD_NS);
+}
+
+void gw_progress_step(struct gw_progress *p, const struct gw_progress_now *now)
+{
 	uint64_t time_ns, span_ns;
 	double seconds, samples, mbit;
 
@@ -60,7 +72,7 @@ void gw_progress_step(struct gw_progress *p, const struct gw_progress_now *now)
 		return;
 	time_ns = gw_now_ns();
 	span_ns = time_ns - p->last_ns;
-	if (span_ns < (rewrites ? TTY_PERIOD_NS : LOG_PERIOD_NS) && now->step != now->steps_end)
+	if (!is_due(p, now, span_ns))
 		return;
 	seconds = (double)span_ns * 1e-9;
 	samples = (double)(now->step - p->last_step) * p->batch / seconds;

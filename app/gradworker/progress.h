@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Live progress on stderr: on a terminal one line that is rewritten twice a second, else one line
-// every 2 s; or one JSON object every 2 s.
+// every 2 s; or one JSON object every 2 s. With --progress-steps every so many steps instead.
 #ifndef GW_PROGRESS_H
 #define GW_PROGRESS_H
 
@@ -16,6 +16,7 @@ struct gw_progress {
 	bool is_open; // a line on the terminal without its end
 	uint32_t rank;
 	uint32_t batch; // samples of a step
+	uint32_t every; // steps; 0: by time
 	uint64_t last_ns;
 	uint32_t last_step;
 	uint64_t last_bytes;

@@ -58,6 +58,11 @@ wait "$pid" || fail "SIGTERM: status $?"
 grep -q '^gradworker: ok local ' "$dir/out" || fail "SIGTERM: $(cat "$dir/out")"
 head -n 1 "$dir/err" | jq -e '.step > 0 and .samples_per_s > 0' >/dev/null || fail "json progress"
 
+# By steps: the same lines on every machine, and one at the end.
+steps=$("$gradworker" --local --world 2 --model softmax --steps 50 --progress json --progress-steps 20 2>&1 >"$dir/out" |
+	jq .step | tr '\n' ' ')
+[ "$steps" = "20 40 50 " ] || fail "--progress-steps 20: lines at $steps"
+
 diverged=("$gradworker" --local --world 1 --batch 8 --steps 60 --lr 1000 --momentum 1 --weight-decay 1)
 "${diverged[@]}" --progress json 2>&1 >"$dir/out" | jq -e '.loss == null' >/dev/null ||
 	fail "json progress of a model that diverged"

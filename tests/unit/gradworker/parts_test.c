@@ -116,13 +116,14 @@ Test(options, all_flags_arrive)
 	cr_assert_eq(options_of(&o, &err,
 			     SERVER "--rank 1 --world 3 --model softmax --batch 64 --epochs 2 "
 				    "--seed 9 --codec topk:0.25 --mtu 9000 --progress json "
-				    "--replace --previous-incarnation 0x1f --timeout-ms 5 "
+				    "--progress-steps 20 --replace --previous-incarnation 0x1f --timeout-ms 5 "
 				    "--delay-ms 7"),
 		0, "%s", err.text);
 	cr_assert_eq(o.mode, GW_TRAIN);
 	cr_assert(o.rank == 1 && o.world == 3 && o.batch == 64 && o.epochs == 2 && o.seed == 9);
 	cr_assert(o.codec == GW_CODEC_TOPK && o.topk_ratio == 0.25f && o.mtu == 9000);
 	cr_assert(o.progress == GW_PROGRESS_JSON && o.replace && o.timeout_ms == 5);
+	cr_assert_eq(o.progress_steps, 20);
 	cr_assert(o.previous_incarnation == 0x1f && o.delay_ms == 7);
 	cr_assert_str_eq(o.model, "softmax");
 	cr_assert_eq(options_of(&o, &err, SERVER "--world 1 --rank 0 --codec topk_bf16:0.01"), 0);
