@@ -176,6 +176,8 @@ static inline enum gp_verdict push_known(
 	gp_ranks_add(&slot->ranks, rank);
 	if (++slot->count == jc->members_count)
 		slot_filled(c, jc, slot);
+	else if (jc->table.next_lines > 0)
+		gp_table_prefetch_next(&jc->table);
 	session_accepted(c, cs, packet);
 	return GP_VERDICT_PUSH;
 }

@@ -58,6 +58,7 @@ static struct gp_table_config table_config(
 		.states_count = l->states_count,
 		.cuts_max = cfg->consistency == GP_CONSIST_BSP ? 1 : cfg->cuts_max,
 		.kept_percent = cfg->consistency == GP_CONSIST_BSP ? cfg->cut_percent : 0,
+		.contribs = cfg->workers,
 	};
 }
 

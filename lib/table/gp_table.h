@@ -78,6 +78,9 @@ struct gp_table {
 	uint32_t blocks_count;
 	uint32_t elems_max;    // of a block; a multiple of 16
 	uint32_t states_count; // optimizer state arrays
+	// The version that is likely to be taken next: lines to bring near yet, and in one turn.
+	uint32_t next_lines, next_share;
+	const uint8_t *next;
 	uint32_t versions_count;
 	struct gp_spare *spare; // ring of versions_count: the free ones, then the retired
 	uint32_t spare_first;
@@ -93,7 +96,8 @@ struct gp_table {
 	// gp_table_take found none, and none that waits for a grace period; read by other threads.
 	_Atomic uint32_t shortages;
 	_Atomic uint32_t waits; // ... none but what waits for a grace period; likewise
-	uint32_t sweep_at;	// blocks from here on may have versions that only ended cuts needed
+	uint32_t version_lines;
+	uint32_t sweep_at; // blocks from here on may have versions that only ended cuts needed
 };
 
 struct gp_table_config {
@@ -103,6 +107,7 @@ struct gp_table_config {
 	uint32_t cuts_max; // 1 .. GP_TABLE_CUTS_MAX
 	// Versions for what a cut keeps, in percent of the blocks; 0 = 100: a cut never runs short.
 	uint32_t kept_percent;
+	uint32_t contribs; // usual to a version: gp_table_prefetch_next comes once for each but one
 };
 
 // Bytes that gp_table_init takes from the arena.
@@ -124,6 +129,9 @@ static inline float *gp_version_state(const struct gp_table *t, struct gp_versio
 
 // A version to fill, hold 0; NULL when none is free now.
 struct gp_version *gp_table_take(struct gp_table *t) GP_MUST_CHECK;
+// Owner, between takes: brings another part of the next version near, while there is more of it
+// (next_lines). More lines at once than a core can wait for hold up everything behind them.
+void gp_table_prefetch_next(struct gp_table *t);
 // Gives back a version that was never published.
 void gp_table_untake(struct gp_table *t, struct gp_version *v);
 

@@ -10,6 +10,8 @@
 // Versions looked at in one turn, so that none takes long.
 #define RECLAIM_BATCH	32
 #define SPARES_PER_LINE (GP_CACHE_LINE / sizeof(struct gp_spare))
+// Lines that one call of gp_table_prefetch_next brings near, at least.
+#define NEXT_LINES_MIN 22
 
 static size_t version_size(uint32_t elems_max, uint32_t states_count)
 {
@@ -22,6 +24,13 @@ static uint32_t versions_count(const struct gp_table_config *cfg)
 	uint32_t kept = (uint32_t)((cfg->blocks_count * percent + 99) / 100);
 	return cfg->blocks_count * GP_TABLE_VERSIONS_PER_BLOCK + kept * cfg->cuts_max +
 	       cfg->blocks_count / GP_TABLE_BLOCKS_PER_EXTRA + GP_TABLE_VERSIONS_EXTRA;
+}
+
+// Beside those for contributions there is one turn when a version is taken, one when it is
+// published.
+static uint32_t next_share(uint32_t lines, uint32_t contribs)
+{
+	return GP_MAX(lines / (contribs + 1) + 1, NEXT_LINES_MIN);
 }
 
 size_t gp_table_size(const struct gp_table_config *cfg)
@@ -47,6 +56,8 @@ int gp_table_init(struct gp_table *t, struct gp_arena *arena, const struct gp_ta
 		.stamp_batch = GP_MIN(cfg->blocks_count / BLOCKS_PER_UNSTAMPED, STAMP_BATCH_MAX),
 	};
 	size_t size = version_size(cfg->elems_max, cfg->states_count);
+	t->version_lines = (uint32_t)(size / GP_CACHE_LINE);
+	t->next_share = next_share(t->version_lines, cfg->contribs);
 	t->blocks = gp_arena_take(
 		arena, sizeof(struct gp_block) * (size_t)cfg->blocks_count, GP_CACHE_LINE);
 	uint8_t *versions = gp_arena_take(arena, size * t->versions_count, GP_CACHE_LINE);
@@ -133,33 +144,23 @@ static void held_pass(struct gp_table *t)
 	}
 }
 
-// Arrays [from, to) of the version that is written next. Inline by force: gcc takes a function that
-// only prefetches for one without effects and drops its calls.
-static inline __attribute__((always_inline)) void next_prefetch(
-	const struct gp_table *t, uint32_t from, uint32_t to)
-{
-	const uint32_t line = GP_CACHE_LINE / sizeof(float);
-	const struct gp_version *v = free_first(t);
-	if (!v)
-		return;
-	const float *p = v->data + (size_t)t->elems_max * from;
-	const float *end = v->data + (size_t)t->elems_max * to;
-	if (from == 0)
-		__builtin_prefetch(v, 1);
-	for (; p < end; p += 4 * line) {
-		__builtin_prefetch(p, 1);
-		__builtin_prefetch(p + line, 1);
-		__builtin_prefetch(p + 2 * line, 1);
-		__builtin_prefetch(p + 3 * line, 1);
-	}
-}
-
 // None will be free when grace periods end, because blocks and cuts name them all; or some will.
 static void table_short(struct gp_table *t)
 {
 	_Atomic uint32_t *count = t->retired_count == 0 ? &t->shortages : &t->waits;
 	uint32_t n = atomic_load_explicit(count, memory_order_relaxed);
 	atomic_store_explicit(count, n + 1, memory_order_relaxed);
+}
+
+void gp_table_prefetch_next(struct gp_table *t)
+{
+	uint32_t lines = GP_MIN(t->next_lines, t->next_share);
+	const uint8_t *p = t->next;
+	t->next_lines -= lines;
+#pragma GCC unroll 4
+	for (; lines > 0; lines--, p += GP_CACHE_LINE)
+		__builtin_prefetch(p, 1);
+	t->next = p;
 }
 
 struct gp_version *gp_table_take(struct gp_table *t)
@@ -181,7 +182,9 @@ struct gp_version *gp_table_take(struct gp_table *t)
 	free_pop(t);
 	if (t->free_count == 0)
 		table_reclaim(t);
-	next_prefetch(t, 0, 1); // its states later: not all misses are waited for at once
+	t->next = (const uint8_t *)free_first(t);
+	t->next_lines = t->next ? t->version_lines : 0;
+	gp_table_prefetch_next(t);
 	return v;
 }
 
@@ -272,7 +275,8 @@ void gp_table_publish(struct gp_table *t, struct gp_block *b, struct gp_version 
 	atomic_store_explicit(&v->older, NULL, memory_order_relaxed);
 	gp_rcu_publish(&b->shadow, v);
 	b->done_step = v->step;
-	next_prefetch(t, 1, 1 + t->states_count);
+	if (t->next_lines > 0)
+		gp_table_prefetch_next(t);
 }
 
 void gp_table_replace(struct gp_table *t, struct gp_block *b, struct gp_version *v)
@@ -281,7 +285,8 @@ void gp_table_replace(struct gp_table *t, struct gp_block *b, struct gp_version 
 	atomic_store_explicit(&v->older, NULL, memory_order_relaxed);
 	head_replace(t, b, v);
 	chain_prune(t, b);
-	next_prefetch(t, 1, 1 + t->states_count);
+	if (t->next_lines > 0)
+		gp_table_prefetch_next(t);
 }
 
 void gp_table_settle(struct gp_table *t, struct gp_block *b)
