@@ -75,18 +75,17 @@ static void contrib_add(float *dst, const struct gp_contrib *c, uint32_t elems, 
 		kernels_get()->scaled_add(dst, contrib_dense(c, elems, scratch), elems, c->scale);
 }
 
-void gp_aggr_sum(
+bool gp_aggr_sum(
 	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems, float *scratch)
 {
 	GP_ASSERT(count >= 1 && count <= 2 * GP_RANKS_MAX && elems <= GP_CODEC_ELEMS_MAX);
 	GP_ASSERT((uintptr_t)dst % GP_CACHE_LINE == 0);
-	if (contribs_plain(c, count, elems)) {
-		kernels_get()->sum_f32(dst, c, count, elems);
-		return;
-	}
+	if (contribs_plain(c, count, elems))
+		return kernels_get()->sum_f32(dst, c, count, elems);
 	contrib_first(dst, &c[0], elems, scratch);
 	for (uint32_t r = 1; r < count; r++)
 		contrib_add(dst, &c[r], elems, scratch);
+	return false;
 }
 
 static double squares_sum(const uint8_t *values, uint32_t elems)

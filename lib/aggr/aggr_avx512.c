@@ -4,19 +4,30 @@
 // elements is 16 + 4 + 1 registers.
 #include "aggr_priv.h"
 
+#include <math.h>
+
 #define LANES	 16u
 #define TILE_MAX 16u
+#define ALL	 4u // registers that add up the sums
 
 static inline __m512 src_load(const uint8_t *src, uint32_t at)
 {
 	return _mm512_loadu_ps(src + 4 * (size_t)at);
 }
 
+static inline bool is_finite(__m512 v)
+{
+	const __m512i exp = _mm512_set1_epi32(0x7f800000);
+	__m512i of = _mm512_and_si512(_mm512_castps_si512(v), exp);
+	return _mm512_cmpeq_epi32_mask(of, exp) == 0;
+}
+
 // `regs` is constant at every call, so the loops over it unroll and the tile stays in registers
 // (told so of the middle one too, gcc unrolls that over the contributions and copies the tile at
 // each turn); they lie at constant distances from one place in each payload.
-static inline __attribute__((always_inline)) uint32_t tile_sum(
-	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t at, const uint32_t regs)
+static inline __attribute__((always_inline)) uint32_t tile_sum(float *dst,
+	const struct gp_contrib *c, uint32_t count, uint32_t at, __m512 all[ALL],
+	const uint32_t regs)
 {
 	__m512 sum[TILE_MAX];
 	const uint8_t *src = aggr_at(&c[0], at);
@@ -32,23 +43,30 @@ static inline __attribute__((always_inline)) uint32_t tile_sum(
 #pragma GCC unroll 16
 	for (uint32_t i = 0; i < regs; i++)
 		_mm512_store_ps(dst + (size_t)i * LANES, sum[i]);
+#pragma GCC unroll 16
+	for (uint32_t i = 0; i < regs; i++)
+		all[i % ALL] = gp_fadd16(all[i % ALL], sum[i]);
 	return at + regs * LANES;
 }
 
-static void sum_f32(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems)
+static bool sum_f32(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems)
 {
+	__m512 all[ALL] = {
+		_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
 	uint32_t at = 0;
 	while (at + 16 * LANES <= elems)
-		at = tile_sum(dst, c, count, at, 16);
+		at = tile_sum(dst, c, count, at, all, 16);
 	if (at + 8 * LANES <= elems)
-		at = tile_sum(dst, c, count, at, 8);
+		at = tile_sum(dst, c, count, at, all, 8);
 	if (at + 4 * LANES <= elems)
-		at = tile_sum(dst, c, count, at, 4);
+		at = tile_sum(dst, c, count, at, all, 4);
 	if (at + 2 * LANES <= elems)
-		at = tile_sum(dst, c, count, at, 2);
+		at = tile_sum(dst, c, count, at, all, 2);
 	if (at + LANES <= elems)
-		at = tile_sum(dst, c, count, at, 1);
-	aggr_sum_rest(dst, c, count, at, elems);
+		at = tile_sum(dst, c, count, at, all, 1);
+	float rest = aggr_sum_rest(dst, c, count, at, elems);
+	all[0] = gp_fadd16(gp_fadd16(all[0], all[1]), gp_fadd16(all[2], all[3]));
+	return is_finite(all[0]) && isfinite(rest);
 }
 
 static void scale(float *dst, uint32_t elems, float divisor)

@@ -9,8 +9,9 @@
 #define AGGR_LANES 16
 
 struct aggr_kernels {
-	// Every contribution is f32 of 4 * elems bytes.
-	void (*sum_f32)(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems);
+	// Every contribution is f32 of 4 * elems bytes. True: the sums are finite; they were added
+	// up, one addition a vector, and what came out is.
+	bool (*sum_f32)(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems);
 	void (*scale)(float *dst, uint32_t elems, float divisor);
 	// dst[i] = src[i] * factor, or dst[i] + that. src at any alignment.
 	void (*scaled_copy)(float *dst, const uint8_t *src, uint32_t elems, float factor);
@@ -33,16 +34,19 @@ static inline const uint8_t *aggr_at(const struct gp_contrib *c, uint32_t at)
 }
 
 // Elements [from, elems), one at a time: the scalar kernel, and what is left behind the last
-// vector.
-static inline void aggr_sum_rest(
+// vector. Returns what they add up to.
+static inline float aggr_sum_rest(
 	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t from, uint32_t elems)
 {
+	float all = 0;
 	for (uint32_t i = from; i < elems; i++) {
 		float sum = gp_loadf(c[0].payload + 4 * i);
 		for (uint32_t r = 1; r < count; r++)
 			sum = gp_fadd(sum, gp_loadf(c[r].payload + 4 * i));
 		dst[i] = sum;
+		all = gp_fadd(all, sum);
 	}
+	return all;
 }
 
 static inline void aggr_scaled_copy_rest(

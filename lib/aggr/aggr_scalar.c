@@ -3,9 +3,11 @@
 // The sum in plain C: what the SIMD kernels are compared with, and what runs where there are none.
 #include "aggr_priv.h"
 
-static void sum_f32(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems)
+#include <math.h>
+
+static bool sum_f32(float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems)
 {
-	aggr_sum_rest(dst, c, count, 0, elems);
+	return isfinite(aggr_sum_rest(dst, c, count, 0, elems));
 }
 
 static void scale(float *dst, uint32_t elems, float divisor)

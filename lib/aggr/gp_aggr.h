@@ -41,7 +41,11 @@ struct gp_contrib {
 // dst[0..elems) = the sum of c[0..count), 1 <= count <= 2 GP_RANKS_MAX. dst is 64-byte aligned and
 // overlaps no payload. Any elems up to GP_CODEC_ELEMS_MAX. `scratch` is elems floats, 64-byte
 // aligned, used only where a scale is not 1.
-void gp_aggr_sum(
+//
+// True: all of dst is finite, and with that every value of every contribution, since no sum with
+// NaN or infinity is. False: nobody looked (some are not plain f32), or it is not, or one of its
+// own sums of all elements was too large.
+bool gp_aggr_sum(
 	float *dst, const struct gp_contrib *c, uint32_t count, uint32_t elems, float *scratch);
 // The norm of one contribution without its scale; `scratch` as above, used where it is not f32.
 double gp_aggr_norm(const struct gp_contrib *c, uint32_t elems, float *scratch) GP_MUST_CHECK;

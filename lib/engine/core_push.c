@@ -137,8 +137,9 @@ static bool contribs_are_sparse(const struct gp_core *c, uint32_t n)
 	return true;
 }
 
-// The block's new version from the contributions gathered in c->contribs.
-static void version_compute(struct gp_core *c, struct job_core *jc, const struct slot *slot,
+// The block's new version from the contributions gathered in c->contribs. Whether it proved that
+// they are finite, as gp_aggr_sum says.
+static bool version_compute(struct gp_core *c, struct job_core *jc, const struct slot *slot,
 	struct gp_version *v, uint32_t n)
 {
 	const struct gp_job *j = jc->job;
@@ -157,8 +158,9 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 	v->elems = b->elems;
 	v->sparse = !initial && contribs_are_sparse(c, n);
 	v->updates = 0;
+	bool finite = false;
 	if (n > 0)
-		gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
+		finite = gp_aggr_sum(sum, c->contribs, n, b->elems, c->scaled);
 	else
 		memset(sum, 0, sizeof(float) * b->elems);
 	if (j->cfg->mean && !initial && n > 0)
@@ -167,14 +169,14 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 		gp_optim_state_init(&j->cfg->optim, gp_version_state(&jc->table, v, 0),
 			jc->table.elems_max, jc->table.elems_max);
 	if (!updates)
-		return;
+		return finite;
 	struct gp_version *old =
 		gp_block_visible(&jc->table.blocks[slot->local], jc->committed[b->unit]);
 	GP_ASSERT(old && old->step + 1 == slot->step);
 	if (n == 0) { // all pass: nothing changes
 		memcpy(gp_version_values(v), gp_version_values(old),
 			sizeof(float) * jc->table.elems_max * (1 + jc->table.states_count));
-		return;
+		return finite;
 	}
 	if (!jc->plan.kernel || jc->plan.step != slot->step)
 		gp_optim_plan_init(&jc->plan, &j->cfg->optim, slot->step);
@@ -191,6 +193,7 @@ static void version_compute(struct gp_core *c, struct job_core *jc, const struct
 		.lr_scale = 1.0f,
 	};
 	gp_optim_run(&jc->plan, &ob);
+	return finite;
 }
 
 void unit_block_done(struct job_core *jc, uint32_t unit)
@@ -203,31 +206,42 @@ void unit_block_done(struct job_core *jc, uint32_t unit)
 	jc->done_queue[at < size ? at : at - size] = unit;
 }
 
+static void slot_publish(
+	struct gp_core *c, struct job_core *jc, struct slot *slot, struct gp_version *v)
+{
+	struct gp_block *b = &jc->table.blocks[slot->local];
+	gp_table_publish(&jc->table, b, v);
+	send_slot(c, jc, slot, v);
+	slot_close(c, jc, slot);
+	unit_block_done(jc, b->unit);
+}
+
+static void block_completed(struct gp_core *c, struct job_core *jc)
+{
+	low_advance(jc);
+	gp_counter_add(&c->stats.blocks_completed, 1);
+}
+
 // False when it has to wait: for home's decision on the whole step before (no unit may pass the
 // others by more than the step in hand, whatever workers send), or for a free version.
 static bool slot_complete(struct gp_core *c, struct job_core *jc, struct slot *slot)
 {
-	struct gp_block *b = &jc->table.blocks[slot->local];
 	if (slot->step != jc->generation + 1)
 		return false;
 	bool waits = jc->whole && !slot_is_initial(jc, slot);
 	if (waits) // so that it needs no third version beside the one that comes
-		gp_table_settle(&jc->table, b);
+		gp_table_settle(&jc->table, &jc->table.blocks[slot->local]);
 	struct gp_version *v = gp_table_take(&jc->table);
 	if (!v)
 		return false;
-	version_compute(c, jc, slot, v, slot_gather(c, jc, slot));
+	(void)version_compute(c, jc, slot, v, slot_gather(c, jc, slot)); // each is proved
 	if (waits) {
 		whole_hold(c, jc, slot->local, v);
 		slot_close(c, jc, slot);
 	} else {
-		gp_table_publish(&jc->table, b, v);
-		send_slot(c, jc, slot, v);
-		slot_close(c, jc, slot);
-		unit_block_done(jc, b->unit);
+		slot_publish(c, jc, slot, v);
 	}
-	low_advance(jc);
-	gp_counter_add(&c->stats.blocks_completed, 1);
+	block_completed(c, jc);
 	return true;
 }
 
@@ -253,13 +267,41 @@ void slot_clear_all(struct gp_core *c, struct job_core *jc)
 	jc->deferred_count = 0;
 }
 
-void slot_filled(struct gp_core *c, struct job_core *jc, struct slot *slot)
+static void slot_defer(struct gp_core *c, struct job_core *jc, struct slot *slot)
 {
-	if (slot_complete(c, jc, slot))
-		return;
 	slot->deferred = true;
 	jc->deferred[jc->deferred_count++] = (uint32_t)(slot - jc->slots);
 	gp_counter_add(&c->stats.completions_deferred, 1);
+}
+
+// The last contribution is there: its sum is made now, or when a version and a decision are there.
+static void slot_filled(struct gp_core *c, struct job_core *jc, struct slot *slot)
+{
+	if (!slot_complete(c, jc, slot))
+		slot_defer(c, jc, slot);
+}
+
+bool slot_filled_by(
+	struct gp_core *c, struct job_core *jc, struct slot *slot, const struct part *last)
+{
+	bool at_once = slot->step == jc->generation + 1 && !jc->whole &&
+		       jc->job->cfg->norm_max == 0; // that counts what it clamps
+	struct gp_version *v = at_once ? gp_table_take(&jc->table) : NULL;
+	bool proved = v && version_compute(c, jc, slot, v, slot_gather(c, jc, slot));
+	if (!proved && !gp_codec_f32_finite(last->payload, last->len / sizeof(float))) {
+		if (v)
+			gp_table_untake(&jc->table, v);
+		return false;
+	}
+	if (v) {
+		slot_publish(c, jc, slot, v);
+		block_completed(c, jc);
+	} else if (at_once) { // none is free
+		slot_defer(c, jc, slot);
+	} else {
+		slot_filled(c, jc, slot);
+	}
+	return true;
 }
 
 static void slot_add(struct gp_core *c, struct job_core *jc, struct slot *slot,

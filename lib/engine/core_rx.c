@@ -125,7 +125,7 @@ static inline bool place_awaits(const struct place *at, uint32_t rank)
 }
 
 // Reads the one section of the one block of a PUSH whose first words are known, and proves of the
-// rest what gp_wire_parse would; false: it is not so, or not f32 of `elems` finite elements.
+// rest what gp_wire_parse would; false: it is not so, or not f32 of `elems` elements.
 static inline bool known_section(const struct gp_frame *f, uint32_t elems, struct part *part)
 {
 	const uint8_t *p = f->data, *at = p + GP_WIRE_HEADER_SIZE;
@@ -140,9 +140,23 @@ static inline bool known_section(const struct gp_frame *f, uint32_t elems, struc
 	part->payload = p + fixed + pad;
 	part->len = size;
 	part->weight = gp_loadf(at + 12);
-	return gp_codec_f32_finite(part->payload, elems);
+	return true;
 }
 
+// Takes back what was noted of the contribution that filled the slot.
+static void slot_take_back(struct job_core *jc, struct slot *slot, struct part *part, uint32_t rank)
+{
+	part->frame = NULL;
+	gp_ranks_del(&slot->ranks, rank);
+	if (--slot->count > 0)
+		return;
+	slot->open = false;
+	jc->slots_open--;
+}
+
+// A contribution that fills its slot is proved finite by the sum, which reads it anyway; the others
+// are looked through as they come, since they are acknowledged before.
+//
 // Takes the contribution, or GP_VERDICT_OK: it goes the long way. After PUSH the frame is the
 // slot's: the reference is gone, and perhaps the frame.
 static inline enum gp_verdict push_known(
@@ -153,17 +167,19 @@ static inline enum gp_verdict push_known(
 	struct slot *slot = at->slot;
 	uint32_t rank = cs->rank;
 	struct part part;
-	if (!known_section(f, jc->table.blocks[at->local].elems, &part))
+	uint32_t elems = jc->table.blocks[at->local].elems;
+	if (!known_section(f, elems, &part))
 		return GP_VERDICT_OK;
 	struct session_watch *w = watch_line(c, cs->id);
 	if (!watch_is_of(w, cs->id) || !place_awaits(at, rank))
+		return GP_VERDICT_OK;
+	bool fills = (slot->open ? slot->count : 0) + 1 == jc->members_count;
+	if (!fills && !gp_codec_f32_finite(part.payload, elems))
 		return GP_VERDICT_OK;
 	uint64_t packet = gp_load64(f->data + 24);
 	bool want = (f->data[2] & GP_WIRE_F_WANT) != 0;
 	jc->busy = true;
 	session_took(c, cs, packet, gp_load32(f->data + 32));
-	gp_counter_add(&w->datagrams, 1);
-	watch_pushed(w, at->step);
 	if (!slot->open)
 		slot_begin(jc, slot, at->local, at->step);
 	*at->part = (struct part){.frame = f,
@@ -174,10 +190,16 @@ static inline enum gp_verdict push_known(
 		.codec = GP_CODEC_F32,
 		.want = want};
 	gp_ranks_add(&slot->ranks, rank);
-	if (++slot->count == jc->members_count)
-		slot_filled(c, jc, slot);
-	else if (jc->table.next_lines > 0)
-		gp_table_prefetch_next(&jc->table);
+	slot->count++;
+	if (!fills) {
+		if (jc->table.next_lines > 0)
+			gp_table_prefetch_next(&jc->table);
+	} else if (!slot_filled_by(c, jc, slot, at->part)) {
+		slot_take_back(jc, slot, at->part, rank);
+		return GP_VERDICT_OK;
+	}
+	gp_counter_add(&w->datagrams, 1);
+	watch_pushed(w, at->step);
 	session_accepted(c, cs, packet);
 	return GP_VERDICT_PUSH;
 }

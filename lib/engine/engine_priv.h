@@ -114,8 +114,11 @@ static inline uint64_t place_distance(const struct job_core *jc, uint32_t local,
 	GP_ASSERT(d >= 0);
 	return (uint64_t)d;
 }
-// The last contribution is there: its sum is made now, or when a version and a decision are there.
-void slot_filled(struct gp_core *c, struct job_core *jc, struct slot *slot);
+// The last contribution is there, `last`, f32 that nobody has looked through for NaN and infinity:
+// where the sum is made at once it tells, else the payload is read. False: it holds some, and
+// nothing has happened.
+bool slot_filled_by(
+	struct gp_core *c, struct job_core *jc, struct slot *slot, const struct part *last);
 static inline void slot_begin(struct job_core *jc, struct slot *slot, uint32_t local, uint32_t step)
 {
 	slot->step = step;

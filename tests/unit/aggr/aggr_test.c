@@ -143,6 +143,32 @@ Test(aggr, mixed_codecs_meet_in_one_sum)
 	sum_and_compare(GP_RANKS_MAX, 336, false, true);
 }
 
+// One element of one contribution, anywhere: a sum that is said to be finite has none of them.
+Test(aggr, a_sum_tells_what_is_not_finite)
+{
+	const float odd[] = {NAN, INFINITY, -INFINITY};
+	const uint32_t lengths[] = {1, 7, 16, 41, 336, 337, 2208};
+	for (uint32_t l = 0; l < GP_ARRAY_SIZE(lengths); l++) {
+		uint32_t elems = lengths[l];
+		struct round *rd = round_new(3, elems, elems, false, false);
+		for (int level = 0; level < GP_SIMD_LEVELS; level++) {
+			if (gp_aggr_select(level) != 0)
+				continue;
+			cr_assert(gp_aggr_sum(rd->dst, rd->c, 3, elems, NULL));
+			for (uint32_t i = 0; i < elems; i++) {
+				uint8_t *at = rd->mem[i % 3] +
+					      (rd->c[i % 3].payload - rd->mem[i % 3]) + 4 * i;
+				uint32_t was = gp_load32(at);
+				memcpy(at, &odd[(i + l) % 3], sizeof(was));
+				cr_assert_not(gp_aggr_sum(rd->dst, rd->c, 3, elems, NULL),
+					"level %d, element %u of %u", level, i, elems);
+				memcpy(at, &was, sizeof(was));
+			}
+		}
+		round_free(rd);
+	}
+}
+
 Test(aggr, rank_order_decides_the_bytes)
 {
 	const float a = 1e8f, b = -1e8f, one = 1.0f;
