@@ -113,11 +113,13 @@ Test(options, all_flags_arrive)
 	struct gw_error err;
 
 	launchers_forget();
-	cr_assert_eq(options_of(&o, &err,
-			     SERVER "--rank 1 --world 3 --model softmax --batch 64 --epochs 2 "
-				    "--seed 9 --codec topk:0.25 --mtu 9000 --progress json "
-				    "--progress-steps 20 --replace --previous-incarnation 0x1f --timeout-ms 5 "
-				    "--delay-ms 7"),
+	cr_assert_eq(
+		options_of(&o, &err,
+			SERVER
+			"--rank 1 --world 3 --model softmax --batch 64 --epochs 2 "
+			"--seed 9 --codec topk:0.25 --mtu 9000 --progress json "
+			"--progress-steps 20 --replace --previous-incarnation 0x1f --timeout-ms 5 "
+			"--delay-ms 7"),
 		0, "%s", err.text);
 	cr_assert_eq(o.mode, GW_TRAIN);
 	cr_assert(o.rank == 1 && o.world == 3 && o.batch == 64 && o.epochs == 2 && o.seed == 9);
