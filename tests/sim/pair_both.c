@@ -3,9 +3,8 @@
 // Both nodes of a synchronous pair are lost. An operator promotes the one with the newest snapshot,
 // and what came after that is lost, as workers are told. From then on nothing more may be: neither
 // when the other one is backup again, nor while no worker has come back.
-#include "pair.h"
+#include "pair_ask.h"
 
-#define RETRY_NS (10 * MS)
 #define LIFE_MIN (30 * MS)
 #define LIFE_MAX (120 * MS)
 #define DOWN_MIN (1 * MS)
@@ -75,11 +74,7 @@ static void promote(struct pair_sim *s)
 		op->at = s->now + spread(s, LIFE_MIN, LIFE_MAX);
 		return;
 	}
-	bool awake = n->alive && s->now >= n->awake_at;
-	if (!awake || s->now < op->at || n->ask.open || n->rules.intent != GP_LEAD_NO_INTENT)
-		return;
-	op->at = s->now + RETRY_NS;
-	n->fence_due = n->read_due = true;
+	pair_operator_asks(s, n);
 }
 
 // Before any worker has come.

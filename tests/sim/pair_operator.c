@@ -3,7 +3,7 @@
 // Snapshots instead of every commit: when the primary is gone an operator starts it again, or makes
 // sure that it stays off, promotes the replica, and only then starts the old one as replica. What
 // is lost is bounded by lag_max, and the judge knows what was.
-#include "pair.h"
+#include "pair_ask.h"
 
 #define RETRY_NS  (10 * MS)
 #define DECIDE_NS (20 * MS)
@@ -30,6 +30,15 @@ void pair_operator_kill(struct pair_sim *s, uint32_t node, bool power, uint64_t 
 	n->back_at = PAIR_NEVER;
 }
 
+void pair_operator_asks(struct pair_sim *s, struct pair_node *n)
+{
+	bool awake = n->alive && s->now >= n->awake_at;
+	if (!awake || s->now < s->op.at || n->ask.open || n->rules.intent != GP_LEAD_NO_INTENT)
+		return;
+	s->op.at = s->now + RETRY_NS;
+	n->fence_due = n->read_due = true;
+}
+
 void pair_operator_turn(struct pair_sim *s)
 {
 	struct pair_operator *op = &s->op;
@@ -43,11 +52,7 @@ void pair_operator_turn(struct pair_sim *s)
 		old->back_at = s->now + rng_below(&s->rng, DECIDE_NS);
 		return;
 	}
-	bool awake = n->alive && s->now >= n->awake_at;
-	if (!awake || s->now < op->at || n->ask.open || n->rules.intent != GP_LEAD_NO_INTENT)
-		return;
-	op->at = s->now + RETRY_NS;
-	n->fence_due = n->read_due = true;
+	pair_operator_asks(s, n);
 }
 
 bool pair_operator_fences(struct pair_node *n)

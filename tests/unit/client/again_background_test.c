@@ -15,28 +15,12 @@
 
 static const struct gp_client_tensor model = {.name = "w", .dims_count = 1, .dims = {ELEMS}};
 static struct gp_client_error err;
-static float grad[ELEMS], params[ELEMS], values[ELEMS];
+static float grad[ELEMS], params[ELEMS];
 static struct server *first, *next;
 
 static void good(int rc)
 {
 	cr_assert_eq(rc, 0, "%d: %s", rc, err.text);
-}
-
-// Its job goes on behind step 1, with what the first one has made of it.
-static struct server *successor(void)
-{
-	static const uint64_t dims[1] = {ELEMS};
-	static const struct gp_restore_tensor t = {
-		.name = "w", .dims_count = 1, .dims = dims, .values = values};
-	static const struct gp_restore x = {
-		.step = 1, .decision = 30, .tensors_count = 1, .tensors = &t};
-	struct server *s = server_new();
-	for (uint32_t i = 0; i < ELEMS; i++)
-		values[i] = -1;
-	s->cfg.epoch = first->cfg.epoch + 1;
-	s->restore = &x;
-	return s;
 }
 
 // One step is done.
@@ -45,7 +29,7 @@ static struct gp_client *begin(void)
 	char both[160];
 	float *p = params;
 	first = server_new();
-	next = successor();
+	next = server_successor(first, ELEMS, 1, -1); // what the first one has made of it
 	server_start(first);
 	server_start(next);
 	(void)snprintf(both, sizeof(both), "%s,%s", first->address, next->address);

@@ -15,7 +15,6 @@
 
 static const struct gp_client_tensor model = {.name = "w", .dims_count = 1, .dims = {ELEMS}};
 static struct gp_client_error err;
-static float values[ELEMS];
 
 static struct gp_client *open_at(const char *servers, uint32_t reconnect_ms)
 {
@@ -45,28 +44,6 @@ static int step(struct gp_client *c, float *p)
 	return rc ? rc : gp_client_wait(c, LONG_MS, &err);
 }
 
-// A server whose job goes on behind that step with that value.
-static struct server *successor_at(const struct server *old, uint32_t generation, float value)
-{
-	static const uint64_t dims[1] = {ELEMS};
-	static const struct gp_restore_tensor t = {
-		.name = "w", .dims_count = 1, .dims = dims, .values = values};
-	static struct gp_restore x;
-	x = (struct gp_restore){
-		.step = generation, .decision = 30, .tensors_count = 1, .tensors = &t};
-	struct server *s = server_new();
-	for (uint32_t i = 0; i < ELEMS; i++)
-		values[i] = value;
-	s->cfg.epoch = old->cfg.epoch + 1;
-	s->restore = &x;
-	return s;
-}
-
-static struct server *successor(const struct server *old)
-{
-	return successor_at(old, 7, 50.0f);
-}
-
 // Nine steps are done, the tenth goes to whoever leads.
 static void tenth_step(uint32_t generation, float value, float after)
 {
@@ -74,7 +51,7 @@ static void tenth_step(uint32_t generation, float value, float after)
 	float p[ELEMS] = {0};
 	struct gp_client_stats st;
 	struct server *first = server_new();
-	struct server *next = successor_at(first, generation, value);
+	struct server *next = server_successor(first, ELEMS, generation, value);
 	server_start(first);
 	server_start(next);
 	(void)snprintf(both, sizeof(both), "%s,%s", first->address, next->address);
@@ -115,7 +92,7 @@ static void reader_reads(uint32_t generation, int rc)
 	float p[ELEMS] = {0}, r[ELEMS] = {0}, *out = r;
 	uint32_t got;
 	struct server *first = server_new();
-	struct server *next = successor_at(first, generation, -1.0f);
+	struct server *next = server_successor(first, ELEMS, generation, -1.0f);
 	server_start(first);
 	server_start(next);
 	(void)snprintf(both, sizeof(both), "%s,%s", first->address, next->address);
@@ -190,7 +167,7 @@ Test(again, a_worker_goes_on_with_the_next_leader, .timeout = 60)
 	char both[160];
 	float p[ELEMS] = {0};
 	struct gp_client_stats st;
-	struct server *first = server_new(), *next = successor(first);
+	struct server *first = server_new(), *next = server_successor(first, ELEMS, 7, 50.0f);
 	server_start(first);
 	server_start(next);
 	(void)snprintf(both, sizeof(both), "%s,%s", first->address, next->address);
@@ -219,7 +196,7 @@ Test(again, an_older_leader_is_not_followed, .timeout = 60)
 {
 	char both[160];
 	float p[ELEMS] = {0};
-	struct server *first = server_new(), *old = successor(first);
+	struct server *first = server_new(), *old = server_successor(first, ELEMS, 7, 50.0f);
 	old->cfg.epoch = first->cfg.epoch - 1;
 	server_start(first);
 	server_start(old);

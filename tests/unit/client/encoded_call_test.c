@@ -15,7 +15,6 @@
 static const struct gp_client_tensor tensor = {.name = "w", .dims_count = 1, .dims = {ELEMS}};
 static struct gp_client_error err;
 static struct encoder enc;
-static float values[ELEMS];
 
 static void said(int rc, int code, const char *part)
 {
@@ -106,26 +105,12 @@ Test(encoded_call, the_parameters_are_those_of_the_clients_own_encoding, .timeou
 	}
 }
 
-// A server whose job goes on behind step 7 with zeros.
-static struct server *successor(const struct server *old)
-{
-	static const uint64_t dims[1] = {ELEMS};
-	static const struct gp_restore_tensor t = {
-		.name = "w", .dims_count = 1, .dims = dims, .values = values};
-	static const struct gp_restore x = {
-		.step = 7, .decision = 30, .tensors_count = 1, .tensors = &t};
-	struct server *s = server_new();
-	s->cfg.epoch = old->cfg.epoch + 1;
-	s->restore = &x;
-	return s;
-}
-
 Test(encoded_call, a_rollback_is_told_and_what_was_kept_back_counts_as_lost, .timeout = 60)
 {
 	char both[160];
 	float params[ELEMS] = {0}, grad[ELEMS];
 	struct gp_client_stats st;
-	struct server *first = server_new(), *next = successor(first);
+	struct server *first = server_new(), *next = server_successor(first, ELEMS, 7, 0);
 	server_start(first);
 	server_start(next);
 	(void)snprintf(both, sizeof(both), "%s,%s", first->address, next->address);

@@ -217,6 +217,27 @@ struct server *server_new(void)
 	return s;
 }
 
+struct server *server_successor(
+	const struct server *old, uint32_t elems, uint32_t generation, float value)
+{
+	static uint64_t dims[1];
+	static struct gp_restore_tensor t;
+	static struct gp_restore x;
+	struct server *s = server_new();
+	s->values = calloc(elems, sizeof(float));
+	cr_assert(s->values);
+	for (uint32_t i = 0; i < elems; i++)
+		s->values[i] = value;
+	dims[0] = elems;
+	t = (struct gp_restore_tensor){
+		.name = "w", .dims_count = 1, .dims = dims, .values = s->values};
+	x = (struct gp_restore){
+		.step = generation, .decision = 30, .tensors_count = 1, .tensors = &t};
+	s->cfg.epoch = old->cfg.epoch + 1;
+	s->restore = &x;
+	return s;
+}
+
 static bool lane_open(struct server *s, uint32_t i)
 {
 	struct server_lane *l = &s->lanes[i];
@@ -278,5 +299,6 @@ void server_free(struct server *s)
 		close(s->lanes[i].fd);
 		free(s->lanes[i].frames);
 	}
+	free(s->values);
 	free(s);
 }

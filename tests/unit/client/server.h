@@ -39,6 +39,7 @@ struct server {
 	char address[64]; // of core 0
 	pthread_t thread;
 	const struct gp_restore *restore; // the job goes on from it; NULL: from nothing
+	float *values;			  // of the restore, of a successor
 	_Atomic bool run;
 	_Atomic bool deaf;     // what arrives is lost
 	_Atomic bool stopping; // no new step begins
@@ -46,6 +47,10 @@ struct server {
 
 // One core, job "job" of kind train: 1 worker, sgd with lr 1, sums.
 struct server *server_new(void);
+// One that takes over from `old`, not started: its job has a tensor "w" of `elems` values and goes
+// on behind step `generation` with `value` everywhere. One at a time.
+struct server *server_successor(
+	const struct server *old, uint32_t elems, uint32_t generation, float value);
 void server_start(struct server *s);
 void server_free(struct server *s); // stops it
 
