@@ -17,7 +17,7 @@ def mutants_read(path):
         if mark == "=":
             name, kind, file = text.split()
             mutants.append({"name": name, "kind": kind, "file": file})
-        elif mark in ("?", "-", "+"):
+        elif mark in ("?", "-", "+", "*"):
             mutants[-1][mark] = text
     return mutants
 
@@ -60,6 +60,11 @@ def write(path, text):
         out.write(text)
 
 
+def shape(mutant):
+    """Which histories show it, where that is not any: a word of the table's own."""
+    return f', .{mutant["*"]} = true' if "*" in mutant else ""
+
+
 def main(lib, listed, out, *files):
     mutants = mutants_read(listed)
     missing = {m["file"] for m in mutants} - set(files)
@@ -73,7 +78,7 @@ def main(lib, listed, out, *files):
                         [m for m in mutants if m["file"] == file])
         write(os.path.join(out, file.replace("/", "_")),
               f'extern int gp_mutant;\n#line 1 "{path}"\n{source}')
-    rows = (f'{{"{m["name"]}", "{m["?"]}"}},\n' for m in mutants)
+    rows = (f'{{.name = "{m["name"]}", .promise = "{m["?"]}"{shape(m)}}},\n' for m in mutants)
     write(os.path.join(out, "mutants.inc"), "".join(rows))
 
 

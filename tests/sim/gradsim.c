@@ -273,8 +273,10 @@ static int trace_run(const struct args *a)
 static bool pairs_run(const struct args *a, struct pair_totals *t)
 {
 	bool one = a->trace;
-	const struct pair_range range = {a->first, one ? a->first : UINT64_MAX,
-		one ? UINT64_MAX : a->takeovers, a->limits.codecs_one};
+	const struct pair_range range = {.first = a->first,
+		.last = one ? a->first : UINT64_MAX,
+		.takeovers = one ? UINT64_MAX : a->takeovers,
+		.codecs_one = a->limits.codecs_one};
 	return pair_histories(&range, a->plain, t);
 }
 

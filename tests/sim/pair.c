@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pair.h"
 #include "pair_machine.h"
+#include "pair_shape.h"
 
 #include <gp_rcu.h>
 
@@ -44,6 +45,11 @@ static uint32_t draw(uint64_t seed, uint32_t what, uint32_t bound)
 	return (uint32_t)rng_scale(rng_mix(rng_mix(seed * 2 + 1) ^ rng_mix(1000 + what)), bound);
 }
 
+bool pair_shape_ships(uint64_t seed)
+{
+	return draw(seed, 30, 3) == 0;
+}
+
 static void opts_choose(struct pair_sim *s)
 {
 	uint64_t seed = s->seed;
@@ -68,7 +74,7 @@ static void opts_choose(struct pair_sim *s)
 	s->cores[0] = 1 + draw(seed, 13, PAIR_CORES_MAX);
 	s->cores[1] = 1 + draw(seed, 14, PAIR_CORES_MAX);
 	s->takeovers_max = 1 + draw(seed, 15, 5);
-	s->periodic = !s->plain && draw(seed, 30, 3) == 0;
+	s->periodic = !s->plain && pair_shape_ships(seed);
 	s->manual = s->periodic && draw(seed, 31, 3) == 0;
 	s->full_every = 1 + draw(seed, 32, 4);
 	s->o.train |= s->periodic;

@@ -83,11 +83,14 @@ static void histories(struct shared *x, const struct pair_range *range, const st
 	gp_log_init("gradsim", GP_LOG_ERROR);
 	gp_rcu_register_thread();
 	for (uint64_t i = range->first; i <= range->last && x->t.stats.takeovers < range->takeovers;
-		i++)
+		i++) {
+		if (range->wants && !range->wants(i))
+			continue;
 		if (!one(x, i, how, i % TWICE_EVERY == 0 || range->first == range->last)) {
 			x->failed = true;
 			break;
 		}
+	}
 	gp_rcu_unregister_thread();
 }
 

@@ -18,7 +18,8 @@ struct pair_totals {
 // be the same.
 struct pair_range {
 	uint64_t first, last, takeovers;
-	bool codecs_one; // in f32, as they were before there were others
+	bool codecs_one;	      // in f32, as they were before there were others
+	bool (*wants)(uint64_t seed); // NULL: every seed (pair_shape.h)
 };
 
 // False at the first finding: seed, why. `plain`: only the primary fails.

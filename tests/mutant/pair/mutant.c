@@ -4,6 +4,7 @@
 // planted (mutants.txt). Each must die of a broken promise. Exit 0: all did; 1: one lived; 2:
 // usage.
 #include <pair_runner.h>
+#include <pair_shape.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ int gp_mutant;
 static const struct {
 	const char *name;
 	const char *promise;
+	bool ships; // it dies in histories that ship snapshots
 } mutants[] = {
 #include "mutants.inc"
 };
@@ -24,7 +26,10 @@ static const struct {
 static bool dies(uint32_t number)
 {
 	static struct pair_totals t;
-	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_MAX, false};
+	const struct pair_range range = {.first = 1,
+		.last = UINT64_MAX,
+		.takeovers = TAKEOVERS_MAX,
+		.wants = mutants[number - 1].ships ? pair_shape_ships : NULL};
 	gp_mutant = (int)number;
 	bool died = !pair_histories(&range, false, &t);
 	gp_mutant = 0;
@@ -37,7 +42,8 @@ static bool dies(uint32_t number)
 static bool sound(void)
 {
 	static struct pair_totals t;
-	const struct pair_range range = {1, UINT64_MAX, TAKEOVERS_SOUND, false};
+	const struct pair_range range = {
+		.first = 1, .last = UINT64_MAX, .takeovers = TAKEOVERS_SOUND};
 	bool ok = pair_histories(&range, false, &t);
 	printf("%-28s %s %s\n", "(no bug)", ok ? "lives" : "died:", t.why);
 	return ok;
