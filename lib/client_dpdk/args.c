@@ -9,19 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MTU_MIN	    1280
-#define MTU_MAX	    9216
-#define FRAMES_MIN  256
-#define FRAMES_MAX  65536
-#define MEMORY_MIN  32
-#define MEMORY_MAX  65536
-#define FRAMES	    4096 // af_xdp keeps 2048 of them
-#define MEMORY	    64
-#define MEMORY_LONG 96 // MTU above 1500
-#define MTU	    1500
-#define MEMIF_RING  9 // log2 of descriptors: small rings stay in the cache
-#define MEMIF_IDS   (253 * 254)
-#define FRAME_EXTRA 64 // Ethernet, VLAN, and some
+#define MTU_MIN		 1280
+#define MTU_MAX		 9216
+#define FRAMES_MIN	 256
+#define FRAMES_MAX	 65536
+#define MEMORY_MIN	 32
+#define MEMORY_MAX	 65536
+#define FRAMES		 4096 // af_xdp keeps 2048 of them
+#define MEMORY		 64
+#define MEMORY_LONG	 96 // MTU above 1500
+#define MTU		 1500
+#define MEMIF_RING	 9 // log2 of descriptors: frames of small rings stay in the cache
+#define MEMIF_RING_JUMBO 8 // MTU above 1500
+#define MEMIF_IDS	 (253 * 254)
+#define FRAME_EXTRA	 64 // Ethernet, VLAN, and some
 
 static int complain(char *text, const char *fmt, ...) GP_PRINTF(2, 3);
 
@@ -188,14 +189,14 @@ static int memif_parse(struct cd_args *a, const char *args, uint32_t number, cha
 	a->zero_copy = true;
 	if (!append(a, "%s,role=client,socket-abstract=no,socket=%s", a->name, a->sharer))
 		return complain(text, "transport memif: the path is too long");
-	if (!strstr(args, "rsize=") && !append(a, ",rsize=%u", MEMIF_RING))
-		return complain(text, "transport memif: the text is too long");
 	int rc = keys_parse(a, args + len + (args[len] == ','), &id, text);
 	if (rc)
 		return rc;
 	memif_addresses(a, id);
 	uint32_t size = (uint32_t)gp_align_up(a->mtu + FRAME_EXTRA, GP_CACHE_LINE);
+	uint32_t ring = a->mtu > MTU ? MEMIF_RING_JUMBO : MEMIF_RING;
 	bool ok = strstr(args, "bsize=") || append(a, ",bsize=%u", size);
+	ok = ok && (strstr(args, "rsize=") || append(a, ",rsize=%u", ring));
 	return ok ? 0 : complain(text, "transport memif: the text is too long");
 }
 

@@ -28,7 +28,7 @@ Test(args, memif_has_all_it_needs_by_default)
 {
 	cr_assert_eq(parse("memif", "/run/x.sock", 0), 0, "%s", text);
 	cr_assert_str_eq(a.devargs, "net_memif3,role=client,socket-abstract=no,socket=/run/x.sock,"
-				    "rsize=9,bsize=1600");
+				    "bsize=1600,rsize=9");
 	cr_assert_str_eq(a.name, "net_memif3");
 	cr_assert(a.zero_copy);
 	cr_assert(a.is_virtual);
@@ -45,7 +45,7 @@ Test(args, memif_links_have_addresses_of_their_own)
 	expect_address(&a.ip, "169.254.3.95:0");
 	cr_assert_eq(parse("memif", "/run/x.sock,id=7,ip=10.9.8.7", 0), 0);
 	cr_assert_str_eq(a.devargs, "net_memif3,role=client,socket-abstract=no,socket=/run/x.sock,"
-				    "rsize=9,id=7,bsize=1600");
+				    "id=7,bsize=1600,rsize=9");
 	expect_address(&a.ip, "10.9.8.7:0");
 }
 
@@ -75,7 +75,7 @@ Test(args, what_is_said_is_not_said_twice)
 	cr_assert_eq(a.mtu, 9000);
 	cr_assert_eq(parse("memif", "/s", 9000), 0);
 	cr_assert_eq(a.mtu, 9000, "of the client's path_mtu");
-	cr_assert(strstr(a.devargs, "bsize=9088"));
+	cr_assert(strstr(a.devargs, "bsize=9088,rsize=8"), "%s", a.devargs);
 }
 
 Test(args, keys_of_ours_are_taken_and_others_passed_on)
