@@ -127,9 +127,12 @@ void cc_ack(struct gp_ccore *c, struct cc_lane *l, const struct gp_ack *a)
 	if (s && s->open && (a->flags & 1))
 		sent_accepted(c, l, s);
 	for (uint32_t i = 0; i < ACK_BITS && a->largest > i + 1; i++) {
+		uint64_t pn = a->largest - 1 - i;
+		if (pn < l->ring_low) // nothing below is open
+			break;
 		if (!(a->bits >> i & 1))
 			continue;
-		s = cc_ring_find(l, a->largest - 1 - i);
+		s = cc_ring_find(l, pn);
 		if (s && s->open)
 			sent_accepted(c, l, s);
 	}
