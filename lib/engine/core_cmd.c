@@ -66,7 +66,29 @@ static void from_control(struct gp_core *c, const struct cmd *cmd)
 	}
 }
 
-static void from_core(struct gp_core *c, const struct cmd *cmd)
+// Each of a run is recorded as what it is, so a replay knows no runs.
+static void decisions_apply(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
+{
+	struct gp_decision d = cmd->decision;
+	apply_decision(c, jc, &d);
+	for (uint32_t i = 0; i < cmd->rank; i++) {
+		d.number++;
+		d.unit++;
+		apply_decision(c, jc, &d);
+	}
+}
+
+// Decisions and units that the command is about.
+static uint32_t cmd_weight(const struct job_core *jc, const struct cmd *cmd)
+{
+	if (cmd->type == CMD_DECISION)
+		return 1 + cmd->rank;
+	bool units = cmd->type == CMD_PART_DONE && !cfg_is_async(jc->job->cfg);
+	return units ? 1 + cmd->session : 1;
+}
+
+// Returns what it counts for in a burst.
+static uint32_t from_core(struct gp_core *c, const struct cmd *cmd)
 {
 	// Home may have heard of a new job before this core has come to control's word of it.
 	if (!c->jobs[cmd->job])
@@ -74,12 +96,14 @@ static void from_core(struct gp_core *c, const struct cmd *cmd)
 	struct job_core *jc = c->jobs[cmd->job];
 	flight_command(c, cmd, cmd->core);
 	jc->busy = true;
+	uint32_t weight = cmd_weight(jc, cmd);
 	if (cmd->type == CMD_DECISION)
-		apply_decision(c, jc, &cmd->decision);
+		decisions_apply(c, jc, cmd);
 	else if (cmd->type == CMD_FACTOR || cmd->type == CMD_MORE)
 		whole_command(c, jc, cmd);
 	else
 		home_command(c, jc, cmd);
+	return weight;
 }
 
 // A gate is recorded when home follows it: it may be set before there is a home.
@@ -106,6 +130,17 @@ static uint32_t cut_tell(struct gp_core *c, struct job_core *jc)
 	return 1;
 }
 
+// How many of the units that are done next follow each other.
+static uint32_t done_run(const struct job_core *jc)
+{
+	const uint32_t *unit = &jc->done_queue[jc->done_first];
+	uint32_t most = GP_MIN(jc->done_count, jc->job->units_count - jc->done_first), n = 1;
+	most = GP_MIN(most, CMD_UNITS_MAX);
+	while (n < most && unit[n] == unit[0] + n)
+		n++;
+	return n;
+}
+
 // Tells home what this core has finished; what its ring has no room for stays queued.
 static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 {
@@ -115,17 +150,25 @@ static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 	if (jc->done_count == 0)
 		return sent + cut_tell(c, jc);
 	struct gp_ring *home = c->to_core[jc->job->home_core];
-	struct cmd cmd = {.core = (uint8_t)c->idx, .job = jc->job->cfg->id, .view = jc->view};
+	// No block is completed of another step, so these are of this one.
+	struct cmd cmd = {.type = CMD_PART_DONE,
+		.core = (uint8_t)c->idx,
+		.job = jc->job->cfg->id,
+		.step = jc->generation + 1,
+		.view = jc->view};
 	while (jc->done_count > 0) {
-		cmd.type = CMD_PART_DONE;
+		uint32_t run = done_run(jc);
 		cmd.unit = jc->done_queue[jc->done_first];
-		cmd.step = jc->committed[cmd.unit] + 1;
+		cmd.session = run - 1;
+		GP_ASSERT(jc->committed[cmd.unit] == jc->generation);
 		if (!gp_ring_push(home, &cmd))
 			return sent;
-		if (++jc->done_first == jc->job->units_count)
+		jc->done_count -= run;
+		jc->done_first += run;
+		// An empty queue begins anew, where its lines are near.
+		if (jc->done_count == 0 || jc->done_first == jc->job->units_count)
 			jc->done_first = 0;
-		jc->done_count--;
-		sent++;
+		sent += run;
 	}
 	return sent + cut_tell(c, jc);
 }
@@ -142,8 +185,8 @@ uint32_t core_commands(struct gp_core *c)
 		from_backup(c, &cmd);
 	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
 		for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_core[i], &cmd);
-			n++, work++)
-			from_core(c, &cmd);
+			work++)
+			n += from_core(c, &cmd);
 	for (uint32_t i = 0; i < c->engine->cfg.jobs_count; i++) {
 		struct job_core *jc = c->jobs[c->engine->jobs_cfg[i].id];
 		if (jc)

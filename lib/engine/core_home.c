@@ -252,7 +252,8 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 		if (gp_consist_is_async(&h->consist))
 			async_part_done(jc, cmd);
 		else
-			(void)gp_consist_part_done(&h->consist, cmd->unit, cmd->step, cmd->view);
+			gp_consist_parts_done(
+				&h->consist, cmd->unit, 1 + cmd->session, cmd->step, cmd->view);
 		return;
 	case CMD_MEASURED:
 		whole_measured(jc, cmd);
@@ -325,6 +326,50 @@ static uint32_t deliver_end(const struct gp_core *c, const struct home *h, uint3
 	return gp_consist_is_async(&h->consist) ? h->consist.async.started_at : h->consist.decision;
 }
 
+// How many commits from `d` on, at most up to decision `end`, are alike but for their unit, each
+// the one after that before.
+static uint32_t commits_run(const struct home *h, const struct gp_decision *d, uint32_t end)
+{
+	uint32_t n = 1, most = GP_MIN(end - d->number + 1, CMD_UNITS_MAX);
+	bool alone =
+		d->kind != GP_DECIDED_COMMIT || h->consist.cfg.mode != GP_CONSIST_SYNC || h->whole;
+	for (; !alone && n < most; n++) {
+		const struct gp_decision *next = gp_consist_log(&h->consist, d->number + n);
+		if (next->kind != d->kind || next->unit != d->unit + n || next->step != d->step ||
+			next->view != d->view)
+			break;
+	}
+	return n;
+}
+
+// The reader's next decision, or a run of them, at most up to `end`; returns how many, 0: later.
+static uint32_t decisions_next(
+	struct gp_core *c, struct job_core *jc, uint32_t reader, uint32_t end)
+{
+	struct home *h = jc->job->home;
+	bool core = reader < c->engine->cfg.cores_count;
+	const struct gp_decision *d = gp_consist_log(&h->consist, h->delivered[reader] + 1);
+	GP_ASSERT(d);
+	if (core && (async_is_applying(jc, reader) || whole_is_busy(h)))
+		return 0;
+	uint32_t run = 1;
+	if (reader == c->idx) {
+		apply_decision(c, jc, d);
+	} else {
+		run = core ? commits_run(h, d, end) : 1;
+		const struct cmd cmd = {.type = CMD_DECISION,
+			.core = (uint8_t)c->idx,
+			.job = jc->job->cfg->id,
+			.rank = run - 1,
+			.decision = *d};
+		if (!decision_send(c, jc, reader, &cmd))
+			return 0;
+	}
+	if (core)
+		async_delivered(jc, reader, d);
+	return run;
+}
+
 static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 {
 	struct home *h = jc->job->home;
@@ -333,29 +378,14 @@ static uint32_t decisions_deliver(struct gp_core *c, struct job_core *jc)
 	uint32_t last = delivered_min(c, h) + h->consist.log_mask / 4;
 	if (async_shown(h)) // those who hear of it when the backup holds it hold nobody back
 		last = cores_min(c, h) + h->consist.log_mask / 4;
-	struct cmd cmd = {.type = CMD_DECISION, .core = (uint8_t)c->idx, .job = jc->job->cfg->id};
 	uint32_t sent = 0;
 	for (uint32_t i = 0; i <= reader_backup(c); i++) {
-		uint32_t end = deliver_end(c, h, i);
+		uint32_t end = deliver_end(c, h, i), n;
+		end = gp_before(last, end) ? last : end;
 		while (log_is_read(c, h, i) && gp_before(h->delivered[i], end) &&
-			gp_before(h->delivered[i], last)) {
-			const struct gp_decision *d =
-				gp_consist_log(&h->consist, h->delivered[i] + 1);
-			GP_ASSERT(d);
-			bool core = i < c->engine->cfg.cores_count;
-			if (core && (async_is_applying(jc, i) || whole_is_busy(h)))
-				break;
-			if (i == c->idx) {
-				apply_decision(c, jc, d);
-			} else {
-				cmd.decision = *d;
-				if (!decision_send(c, jc, i, &cmd))
-					break;
-			}
-			if (core)
-				async_delivered(jc, i, d);
-			h->delivered[i]++;
-			sent++;
+			(n = decisions_next(c, jc, i, end)) > 0) {
+			h->delivered[i] += n;
+			sent += n;
 		}
 	}
 	return sent;

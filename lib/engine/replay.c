@@ -200,8 +200,10 @@ static bool command_legal(
 		    r->cores[core].ready[x->job] || r->e->cores[core].jobs[x->job];
 	if (!j || !told || x->rank >= j->cfg->workers || (of_home && j->home_core != core))
 		return false;
-	if (x->type == CMD_PART_DONE) // asynchronous: of a rank
-		return x->unit < (cfg_is_async(j->cfg) ? j->cfg->workers : j->units_count);
+	if (x->type == CMD_PART_DONE && cfg_is_async(j->cfg)) // of a rank
+		return x->unit < j->cfg->workers;
+	if (x->type == CMD_PART_DONE)
+		return x->unit < j->units_count && x->session < j->units_count - x->unit;
 	if (x->type == CMD_MEASURED)
 		return j->home->whole && x->unit >= WHOLE_GRADIENT && x->unit <= WHOLE_UPDATE;
 	return (x->type != CMD_APPLIED && x->type != CMD_POINT_SEEN) || cfg_is_async(j->cfg);
