@@ -4,6 +4,9 @@
 #include <errno.h>
 
 #define LOG_SIZE_MIN 1024
+// What the decisions and units after the one in hand need is fetched so many ahead.
+#define LOG_AHEAD   16
+#define UNITS_AHEAD 64
 
 static uint32_t log_size(uint32_t units_count)
 {
@@ -72,8 +75,12 @@ const struct gp_decision *gp_consist_log(const struct gp_consist *c, uint32_t nu
 	return d->kind != 0 && d->number == number ? d : NULL;
 }
 
+// Decisions come one after the other, each in a place that was used long ago.
 struct gp_decision *consist_log_add(struct gp_consist *c)
 {
+	const struct gp_decision *ahead = &c->log[(c->decision + LOG_AHEAD) & c->log_mask];
+	__builtin_prefetch(ahead, 1);
+	__builtin_prefetch((const uint8_t *)(ahead + 1) - 1, 1);
 	struct gp_decision *d = &c->log[++c->decision & c->log_mask];
 	*d = (struct gp_decision){
 		.number = c->decision,
@@ -105,6 +112,9 @@ bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, ui
 	if (++c->parts[unit] < c->cfg.unit_parts[unit])
 		return false;
 
+	__builtin_prefetch(&c->parts[unit + UNITS_AHEAD], 1);
+	__builtin_prefetch(&c->committed[unit + UNITS_AHEAD], 1);
+	__builtin_prefetch(&c->cfg.unit_parts[unit + UNITS_AHEAD]);
 	c->parts[unit] = 0;
 	c->committed[unit] = step;
 	struct gp_decision *d = consist_log_add(c);

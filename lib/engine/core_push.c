@@ -10,6 +10,9 @@
 
 #include <float.h>
 
+// Units are done in about their order: what is kept of one is fetched so many before its turn.
+#define UNITS_AHEAD 64
+
 // The datagram in hand.
 struct push {
 	const struct gp_header *h;
@@ -196,10 +199,20 @@ static bool version_compute(struct gp_core *c, struct job_core *jc, const struct
 	return finite;
 }
 
+// What the completion of a unit further on in the schedule, and its commit, will need.
+static inline __attribute__((always_inline)) void unit_prefetch(
+	const struct job_core *jc, uint32_t unit)
+{
+	__builtin_prefetch(&jc->unit_done[unit], 1);
+	__builtin_prefetch(&jc->unit_blocks[unit]);
+	__builtin_prefetch(&jc->committed[unit], 1);
+}
+
 void unit_block_done(struct job_core *jc, uint32_t unit)
 {
 	if (++jc->unit_done[unit] < jc->unit_blocks[unit])
 		return;
+	unit_prefetch(jc, unit + UNITS_AHEAD);
 	uint32_t at = jc->done_first + jc->done_count++;
 	uint32_t size = jc->job->units_count;
 	GP_ASSERT(jc->done_count <= size);
