@@ -399,13 +399,7 @@ static void decisions_announce(struct gp_core *c, struct job_core *jc)
 		return;
 	uint32_t first = h->announced + 1;
 	h->announced = open;
-	struct gp_ranks to = h->consist.live;
-	gp_ranks_foreach(r, &to)
-	{
-		struct core_session *cs = home_session(c, h, r);
-		if (cs)
-			send_commits(c, cs, jc, first);
-	}
+	send_commits_all(c, jc, first);
 }
 
 // A new leader waits for all workers of the old one, but not for ever: some may have died with it.

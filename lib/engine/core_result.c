@@ -272,51 +272,90 @@ static uint32_t commit_flags(const struct gp_decision *d, const struct gp_sessio
 	return flags;
 }
 
-static void commit_entry_put(uint8_t *at, const struct gp_decision *d, const struct gp_session *s)
-{
-	const struct gp_commit_entry e = {
-		.kind = d->kind,
-		.flags = (uint8_t)commit_flags(d, s),
-		.ranks = d->ranks,
-		.unit = d->kind == GP_DECIDED_COMMIT ? d->unit : 0,
-		.step = d->step,
-		.view = d->view,
-		.lowest = d->lowest,
-	};
-	(void)gp_wire_put_commit_entry(at, &e);
-}
+#define COMMIT_HEAD  8u
+#define COMMIT_ENTRY 24u
 
-// Decisions from `first`, in at most COMMITS_BURST datagrams; a worker that lacks more asks again.
-void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first)
+// Decisions as a COMMIT has them, encoded once for all who get them.
+struct commits {
+	uint32_t first, n;
+	uint32_t flagged; // bit i: the flags of entry i are the addressee's own
+	uint8_t entries[GP_WIRE_COMMITS_MAX * COMMIT_ENTRY];
+};
+_Static_assert(GP_WIRE_COMMITS_MAX <= 32, "a bit each");
+
+static void commits_encode(const struct job_core *jc, uint32_t first, struct commits *x)
 {
 	const struct gp_consist *consist = &jc->job->home->consist;
 	uint32_t last = jc->job->home->announced; // what waits at the gate is nothing yet
+	bool async = cfg_is_async(jc->job->cfg);
+	x->first = first;
+	x->flagged = 0;
+	for (x->n = 0; x->n < GP_WIRE_COMMITS_MAX && !gp_before(last, first + x->n); x->n++) {
+		const struct gp_decision *d = gp_consist_log(consist, first + x->n);
+		if (!d)
+			return;
+		bool commit = d->kind == GP_DECIDED_COMMIT;
+		const struct gp_commit_entry e = {
+			.kind = d->kind,
+			.ranks = d->ranks,
+			.unit = commit ? d->unit : 0,
+			.step = d->step,
+			.view = d->view,
+			.lowest = d->lowest,
+		};
+		(void)gp_wire_put_commit_entry(x->entries + x->n * COMMIT_ENTRY, &e);
+		x->flagged |= (uint32_t)(!commit || async) << x->n;
+	}
+}
+
+// Returns how many of them have gone, in one datagram.
+static uint32_t commits_put(
+	struct gp_core *c, struct core_session *cs, struct job_core *jc, const struct commits *x)
+{
 	const struct gp_session *s = gp_rcu_dereference(&c->engine->sessions[session_idx(cs->id)]);
+	struct gp_header h = {.type = GP_WIRE_COMMIT, .flags = GP_WIRE_F_ACK};
+	struct answer a;
+	if (!s || x->n == 0 || !answer_begin(c, cs, jc, &h, &a))
+		return 0;
+	uint32_t n = GP_MIN(x->n, (a.room - COMMIT_HEAD) / COMMIT_ENTRY);
+	const struct gp_commit commit = {.first = x->first, .n = (uint16_t)n};
+	(void)gp_wire_put_commit(a.body, &commit);
+	uint8_t *entries = a.body + COMMIT_HEAD;
+	memcpy(entries, x->entries, n * COMMIT_ENTRY);
+	for (uint32_t i = 0; i < n && x->flagged >> i; i++)
+		if (x->flagged >> i & 1)
+			entries[i * COMMIT_ENTRY + 1] = (uint8_t)commit_flags(
+				gp_consist_log(&jc->job->home->consist, x->first + i), s);
+	answer_send(c, cs, &a, COMMIT_HEAD + n * COMMIT_ENTRY);
+	return n;
+}
+
+void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first)
+{
+	const struct gp_consist *consist = &jc->job->home->consist;
+	uint32_t last = jc->job->home->announced, n = 1;
 	// What the log no longer has is passed over: it lets the worker catch up.
 	uint32_t oldest = consist->decision - consist->log_mask;
 	uint32_t next =
 		gp_before(first, oldest) && gp_consist_log(consist, oldest) ? oldest : first;
-	for (uint32_t k = 0; s && k < COMMITS_BURST && !gp_before(last, next); k++) {
-		struct gp_header h = {.type = GP_WIRE_COMMIT, .flags = GP_WIRE_F_ACK};
-		struct answer a;
-		if (!answer_begin(c, cs, jc, &h, &a))
-			return;
-		uint32_t entry = 24, n = 0;
-		uint32_t n_max = GP_MIN((a.room - 8) / entry, GP_WIRE_COMMITS_MAX);
-		n_max = GP_MIN(n_max, last - next + 1);
-		for (; n < n_max; n++) {
-			const struct gp_decision *d = gp_consist_log(consist, next + n);
-			if (!d)
-				break;
-			commit_entry_put(a.body + 8 + (size_t)entry * n, d, s);
-		}
-		if (n == 0) { // older than the log: such a worker has been silent for long
-			c->xport->ops->release(c->xport, a.frame);
-			return;
-		}
-		const struct gp_commit commit = {.first = next, .n = (uint16_t)n};
-		(void)gp_wire_put_commit(a.body, &commit);
-		answer_send(c, cs, &a, 8 + entry * n);
+	for (uint32_t k = 0; k < COMMITS_BURST && n > 0 && !gp_before(last, next); k++) {
+		struct commits x; // empty: older than the log, a worker that was silent for long
+		commits_encode(jc, next, &x);
+		n = commits_put(c, cs, jc, &x);
 		next += n;
+	}
+}
+
+void send_commits_all(struct gp_core *c, struct job_core *jc, uint32_t first)
+{
+	const struct home *h = jc->job->home;
+	struct commits x;
+	commits_encode(jc, first, &x);
+	gp_ranks_foreach(r, &h->consist.live)
+	{
+		struct core_session *cs = home_session(c, h, r);
+		uint32_t n = cs ? commits_put(c, cs, jc, &x) : 0;
+		if (n > 0 && first + n != h->announced + 1)
+			send_commits(c, cs, jc, first + n);
 	}
 }

@@ -70,7 +70,10 @@ void send_refuse(struct gp_core *c, const struct gp_addr *to, const struct gp_he
 	const struct gp_refuse *r, uint32_t size_max);
 void send_busy(struct gp_core *c, struct core_session *cs, const struct job_core *jc,
 	const struct gp_msg *m, uint64_t sections);
+// Decisions announced, from `first` on: to one worker, in at most so many datagrams that it asks
+// again where it lacks more; or to all that home has in mind.
 void send_commits(struct gp_core *c, struct core_session *cs, struct job_core *jc, uint32_t first);
+void send_commits_all(struct gp_core *c, struct job_core *jc, uint32_t first);
 
 // core_pack.c: results that are encoded, several of them in a datagram
 size_t pack_size(void) GP_MUST_CHECK;
