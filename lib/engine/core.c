@@ -11,6 +11,8 @@
 #define SWEEP_BLOCKS 64
 // So many jobs have a turn in every round.
 #define JOBS_ALWAYS 4
+// Datagrams since the turn before that make it one under load.
+#define LOADED 16
 
 static enum gp_verdict handle_register(
 	struct gp_core *c, const struct gp_session *s, struct gp_frame *f)
@@ -117,9 +119,17 @@ static bool job_is_due(const struct gp_core *c, const struct job_core *jc, uint3
 	       c->engine->cfg.jobs_count <= JOBS_ALWAYS;
 }
 
+static void load_note(struct gp_core *c)
+{
+	uint64_t rx = gp_counter_read(&c->stats.rx_datagrams);
+	c->loaded = rx - c->rx_before >= LOADED;
+	c->rx_before = rx;
+}
+
 uint32_t gp_core_tick(struct gp_core *c, uint64_t now)
 {
 	c->now = now;
+	load_note(c);
 	uint32_t work = core_commands(c);
 	for (uint32_t i = 0; i < c->engine->cfg.jobs_count; i++) {
 		struct job_core *jc = c->jobs[c->engine->jobs_cfg[i].id];

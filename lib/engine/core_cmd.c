@@ -8,6 +8,8 @@
 
 // Per ring and burst, so that a busy ring cannot starve the port.
 #define CMDS_PER_BURST 64
+// So many turns under load units that are done wait for more at most.
+#define DONE_TURNS_MAX 8
 
 bool core_tell_control(struct gp_core *c, const struct cmd *cmd)
 {
@@ -141,6 +143,15 @@ static uint32_t done_run(const struct job_core *jc)
 	return n;
 }
 
+// Under load each burst may complete some units, and a command, a decision and a COMMIT to each
+// worker for few of them cost more than the contributions. So they wait for more, in the midst of a
+// step; a core with less to do tells at once, and the last of a step never wait.
+static bool done_waits(const struct gp_core *c, struct job_core *jc)
+{
+	bool midst = jc->low_step == jc->generation + 1;
+	return c->loaded && midst && !jc->whole && jc->done_turns++ < DONE_TURNS_MAX;
+}
+
 // Tells home what this core has finished; what its ring has no room for stays queued.
 static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 {
@@ -156,7 +167,7 @@ static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 		.job = jc->job->cfg->id,
 		.step = jc->generation + 1,
 		.view = jc->view};
-	while (jc->done_count > 0) {
+	for (uint32_t least = done_waits(c, jc) ? CMD_UNITS_MAX : 1; jc->done_count >= least;) {
 		uint32_t run = done_run(jc);
 		cmd.unit = jc->done_queue[jc->done_first];
 		cmd.session = run - 1;
@@ -168,9 +179,10 @@ static uint32_t tell_home(struct gp_core *c, struct job_core *jc)
 		// An empty queue begins anew, where its lines are near.
 		if (jc->done_count == 0 || jc->done_first == jc->job->units_count)
 			jc->done_first = 0;
+		jc->done_turns = 0;
 		sent += run;
 	}
-	return sent + cut_tell(c, jc);
+	return sent + jc->done_count + cut_tell(c, jc);
 }
 
 uint32_t core_commands(struct gp_core *c)

@@ -55,7 +55,7 @@ static void apply_view(struct gp_core *c, struct job_core *jc, const struct gp_d
 		jc->unit_done[u] = 0;
 	}
 	jc->done_first = 0;
-	jc->done_count = 0;
+	jc->done_count = jc->done_turns = 0;
 	jc->view = d->view;
 	jc->view_first_step = d->step;
 	jc->members = d->members;

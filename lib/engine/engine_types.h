@@ -144,6 +144,7 @@ struct job_core {
 	uint32_t *done_queue; // units whose part is done and not yet told to home
 	uint32_t done_first;
 	uint32_t done_count;
+	uint32_t done_turns; // that they have waited for more
 	uint32_t held_count; // sessions with a held pull
 	bool cut_seen_due;   // home has not been told yet that the cut began or ended here
 	bool cut_ended;
@@ -217,6 +218,8 @@ struct gp_core {
 	struct core_session *sessions; // [sessions_max]
 	uint16_t *ack_list;	       // session indices with an acknowledgement due
 	uint32_t ack_count;
+	uint64_t rx_before;	  // datagrams before this turn
+	bool loaded;		  // there were many in it
 	uint32_t job_turn;	  // index of the job that has a turn whatever it has to do
 	uint32_t results_left;	  // that the PUSH in hand may still draw
 	uint64_t hello_tokens_at; // token bucket: time at which it was last full

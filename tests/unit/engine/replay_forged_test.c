@@ -71,6 +71,8 @@ Test(replay_forged, commands_that_no_core_takes)
 	FORGE(&f, BOUND, struct flight_command, core, 0, "command 9 is not legal");
 	FORGE(&f, READY, struct flight_command, core, 0, "command 12 is not legal");
 	FORGE(&f, DONE, struct flight_command, core, UINT8_MAX, "command 1 is not legal");
+	FORGE(&f, DONE, struct flight_command, session, 1, "command 1 is not legal");
+	FORGE(&f, DONE, struct flight_command, session, UINT32_MAX, "command 1 is not legal");
 	FORGE_HEAD(&f, BOUND, head.kind, FLIGHT_LOST, "command 9 is not legal");
 	FORGE(&f, JOINED, struct flight_command, rank, 2, "is not legal");
 	FORGE(&f, JOINED, struct flight_command, session, 0xffff, "is not legal");
