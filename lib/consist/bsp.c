@@ -130,14 +130,6 @@ bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, ui
 	return true;
 }
 
-void gp_consist_parts_done(
-	struct gp_consist *c, uint32_t first, uint32_t count, uint32_t step, uint32_t view)
-{
-	GP_ASSERT(count <= c->cfg.units_count && first <= c->cfg.units_count - count);
-	for (uint32_t i = 0; i < count; i++)
-		(void)gp_consist_part_done(c, first + i, step, view);
-}
-
 // The members that the next view would have; false when there is none to make now.
 static bool next_members(const struct gp_consist *c, struct gp_ranks *next)
 {

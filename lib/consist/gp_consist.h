@@ -148,9 +148,6 @@ void gp_consist_lose(struct gp_consist *c, uint32_t rank);
 // One core has all its blocks of (unit, step) complete in `view`. True when this made a decision. A
 // part of another view or step is ignored: its core has not yet applied what home decided.
 bool gp_consist_part_done(struct gp_consist *c, uint32_t unit, uint32_t step, uint32_t view);
-// The same of `count` units from `first` on, in their order.
-void gp_consist_parts_done(
-	struct gp_consist *c, uint32_t first, uint32_t count, uint32_t step, uint32_t view);
 // Decides a new view if one is due and possible. True when it did.
 bool gp_consist_try_view(struct gp_consist *c);
 // Decides a cut of the lowest generation that no unit has passed; returns its step, or UINT32_MAX

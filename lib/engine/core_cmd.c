@@ -75,7 +75,7 @@ static void decisions_apply(struct gp_core *c, struct job_core *jc, const struct
 	apply_decision(c, jc, &d);
 	for (uint32_t i = 0; i < cmd->rank; i++) {
 		d.number++;
-		d.unit++;
+		d.unit += cmd->session;
 		apply_decision(c, jc, &d);
 	}
 }
@@ -132,13 +132,14 @@ static uint32_t cut_tell(struct gp_core *c, struct job_core *jc)
 	return 1;
 }
 
-// How many of the units that are done next follow each other.
+// How many of the units that are done next follow each other, as units of one block do that are
+// this core's.
 static uint32_t done_run(const struct job_core *jc)
 {
-	const uint32_t *unit = &jc->done_queue[jc->done_first];
+	const uint32_t *unit = &jc->done_queue[jc->done_first], cores = jc->job->by_cores.d;
 	uint32_t most = GP_MIN(jc->done_count, jc->job->units_count - jc->done_first), n = 1;
 	most = GP_MIN(most, CMD_UNITS_MAX);
-	while (n < most && unit[n] == unit[0] + n)
+	while (n < most && unit[n] == unit[0] + n * cores)
 		n++;
 	return n;
 }

@@ -235,6 +235,13 @@ static void members_tell_control(struct gp_core *c, struct job_core *jc)
 	}
 }
 
+static void parts_done(const struct gp_job *j, const struct cmd *cmd)
+{
+	for (uint32_t i = 0; i <= cmd->session; i++)
+		(void)gp_consist_part_done(
+			&j->home->consist, cmd->unit + i * j->by_cores.d, cmd->step, cmd->view);
+}
+
 // Who goes on has what its former life was about to contribute.
 static void async_joined(struct home *h, const struct cmd *cmd)
 {
@@ -252,8 +259,7 @@ void home_command(struct gp_core *c, struct job_core *jc, const struct cmd *cmd)
 		if (gp_consist_is_async(&h->consist))
 			async_part_done(jc, cmd);
 		else
-			gp_consist_parts_done(
-				&h->consist, cmd->unit, 1 + cmd->session, cmd->step, cmd->view);
+			parts_done(jc->job, cmd);
 		return;
 	case CMD_MEASURED:
 		whole_measured(jc, cmd);
@@ -326,17 +332,20 @@ static uint32_t deliver_end(const struct gp_core *c, const struct home *h, uint3
 	return gp_consist_is_async(&h->consist) ? h->consist.async.started_at : h->consist.decision;
 }
 
-// How many commits from `d` on, at most up to decision `end`, are alike but for their unit, each
-// the one after that before.
-static uint32_t commits_run(const struct home *h, const struct gp_decision *d, uint32_t end)
+// How many commits from `d` on, at most up to decision `end`, are alike but for their units, which
+// are *stride apart.
+static uint32_t commits_run(
+	const struct home *h, const struct gp_decision *d, uint32_t end, uint32_t *stride)
 {
 	uint32_t n = 1, most = GP_MIN(end - d->number + 1, CMD_UNITS_MAX);
 	bool alone =
 		d->kind != GP_DECIDED_COMMIT || h->consist.cfg.mode != GP_CONSIST_SYNC || h->whole;
-	for (; !alone && n < most; n++) {
+	for (*stride = 0; !alone && n < most; n++) {
 		const struct gp_decision *next = gp_consist_log(&h->consist, d->number + n);
-		if (next->kind != d->kind || next->unit != d->unit + n || next->step != d->step ||
-			next->view != d->view)
+		if (n == 1)
+			*stride = next->unit - d->unit;
+		if (next->kind != d->kind || next->unit != d->unit + n * *stride ||
+			next->step != d->step || next->view != d->view)
 			break;
 	}
 	return n;
@@ -352,15 +361,16 @@ static uint32_t decisions_next(
 	GP_ASSERT(d);
 	if (core && (async_is_applying(jc, reader) || whole_is_busy(h)))
 		return 0;
-	uint32_t run = 1;
+	uint32_t run = 1, stride = 0;
 	if (reader == c->idx) {
 		apply_decision(c, jc, d);
 	} else {
-		run = core ? commits_run(h, d, end) : 1;
+		run = core ? commits_run(h, d, end, &stride) : 1;
 		const struct cmd cmd = {.type = CMD_DECISION,
 			.core = (uint8_t)c->idx,
 			.job = jc->job->cfg->id,
 			.rank = run - 1,
+			.session = stride,
 			.decision = *d};
 		if (!decision_send(c, jc, reader, &cmd))
 			return 0;

@@ -8,14 +8,14 @@
 #include <gp_engine.h>
 #include <gp_xport.h>
 
-// Units that one command may be about.
+// Units that one command may be about. CMD_PART_DONE of a synchronous job has in `session` how many
+// more units are done, each as many after the last as there are cores; CMD_DECISION to a core has
+// in `rank` how many more commits follow, each of the unit that is `session` after the last.
 #define CMD_UNITS_MAX 32u
 
 enum cmd_type {
-	CMD_PART_DONE = 1, // core -> home: unit, step, view; of rows: what they cost as session;
-			   // synchronous: so many more units, the next ones, as session
-	CMD_DECISION,	   // home -> core: and so many more commits, of the next units, as rank
-			   // home -> control, which records it
+	CMD_PART_DONE = 1, // core -> home: unit, step, view; of rows: what they cost as session
+	CMD_DECISION,	   // home -> core; home -> control, which records it
 	CMD_CUT_SEEN,	   // core -> home: step
 	CMD_CUT_ENDED,	   // core -> home: step
 	CMD_MEASURED,	   // core -> home: step, view, round as unit (whole.h)

@@ -203,7 +203,8 @@ static bool command_legal(
 	if (x->type == CMD_PART_DONE && cfg_is_async(j->cfg)) // of a rank
 		return x->unit < j->cfg->workers;
 	if (x->type == CMD_PART_DONE)
-		return x->unit < j->units_count && x->session < j->units_count - x->unit;
+		return x->unit < j->units_count &&
+		       x->session <= (j->units_count - 1 - x->unit) / r->cfg.cores_count;
 	if (x->type == CMD_MEASURED)
 		return j->home->whole && x->unit >= WHOLE_GRADIENT && x->unit <= WHOLE_UPDATE;
 	return (x->type != CMD_APPLIED && x->type != CMD_POINT_SEEN) || cfg_is_async(j->cfg);

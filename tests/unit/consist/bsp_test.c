@@ -68,21 +68,6 @@ Test(bsp, commits_when_all_parts_are_done)
 	free(h.mem);
 }
 
-Test(bsp, parts_told_together_are_counted_each)
-{
-	struct home h;
-	home_init(&h, 2, 1);
-	join_all(&h, 2);
-	gp_consist_parts_done(&h.c, 1, 2, 0, h.c.view);
-	cr_assert_eq(h.c.decision, 2, "unit 2 has one part, unit 1 lacks one");
-	cr_assert_eq(gp_consist_log(&h.c, 2)->unit, 2);
-	gp_consist_parts_done(&h.c, 0, 2, 0, h.c.view);
-	cr_assert_eq(gp_consist_log(&h.c, 3)->unit, 1);
-	gp_consist_parts_done(&h.c, 0, 1, 0, h.c.view);
-	cr_assert_eq(h.c.generation, 0);
-	free(h.mem);
-}
-
 Test(bsp, parts_of_another_view_or_step_do_not_count)
 {
 	struct home h;
