@@ -5,11 +5,11 @@
 
 WORKERS=2 CORES=2
 
-# sample FILE: 800 packages of 4 sections, each named by a word of its own among common ones.
+# sample FILE [COUNT]: 800 packages of 4 sections, each named by a word of its own among common ones.
 sample() {
-	awk 'BEGIN { split("admin games libs utils", s); split("root chess shared tool", w)
-		for (i = 0; i < 800; i++) { k = 1 + i % 4
-			printf "%s\tpkg%d-%s\tA %s of package %d\n", s[k], i, i % 3 ? "x" : w[k], w[k], i % 50 } }' >"$1"
+	awk -v n="${2:-800}" 'BEGIN { split("admin games libs utils", s); split("root chess shared tool", w)
+		for (i = 0; i < n; i++) { k = 1 + i % 4
+			printf "%s\tpkg%d-%s\tA %s of package %d\n", s[k], i, i % 3 ? "x" : w[k], w[k], i % 50 } }' >>"$1"
 }
 
 # embed_start [PATH=VALUE]...: conf/embed.yaml on gp0, with $CORES cores.
