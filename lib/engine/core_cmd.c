@@ -6,9 +6,7 @@
 #include "flight.h"
 #include "whole.h"
 
-// Per ring and burst, so that a busy ring cannot starve the port.
-#define CMDS_PER_BURST 64
-// So many turns under load units that are done wait for more at most.
+// So many turns under load in which home is told of none.
 #define DONE_TURNS_MAX 8
 
 bool core_tell_control(struct gp_core *c, const struct cmd *cmd)
@@ -190,14 +188,14 @@ uint32_t core_commands(struct gp_core *c)
 {
 	struct cmd cmd;
 	uint32_t work = 0;
-	for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_control, &cmd); n++, work++)
+	for (uint32_t n = 0; n < c->commands_max && gp_ring_pop(c->from_control, &cmd); n++, work++)
 		from_control(c, &cmd);
-	for (uint32_t n = 0;
-		c->gate.from_backup && n < CMDS_PER_BURST && gp_ring_pop(c->gate.from_backup, &cmd);
+	for (uint32_t n = 0; c->gate.from_backup && n < c->commands_max &&
+			     gp_ring_pop(c->gate.from_backup, &cmd);
 		n++, work++)
 		from_backup(c, &cmd);
 	for (uint32_t i = 0; i < c->engine->cfg.cores_count; i++)
-		for (uint32_t n = 0; n < CMDS_PER_BURST && gp_ring_pop(c->from_core[i], &cmd);
+		for (uint32_t n = 0; n < c->commands_max && gp_ring_pop(c->from_core[i], &cmd);
 			work++)
 			n += from_core(c, &cmd);
 	for (uint32_t i = 0; i < c->engine->cfg.jobs_count; i++) {

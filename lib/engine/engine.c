@@ -226,6 +226,7 @@ int gp_engine_create(
 	for (uint32_t i = 0; i < cfg->cores_count; i++) {
 		e->cores[i].engine = e;
 		e->cores[i].idx = i;
+		e->cores[i].commands_max = CMDS_PER_BURST;
 		e->cores[i].xport = xports[i];
 		e->cores[i].hello_tokens = cfg->hello_rate;
 	}

@@ -13,6 +13,10 @@
 // in `rank` how many more commits follow, each of the unit that is `session` after the last.
 #define CMD_UNITS_MAX 32u
 
+// Taken of one ring in a burst, so that a busy ring cannot starve the port. The last of them may be
+// a run: up to CMDS_PER_BURST + CMD_UNITS_MAX - 1 decisions.
+#define CMDS_PER_BURST 64u
+
 enum cmd_type {
 	CMD_PART_DONE = 1, // core -> home: unit, step, view; of rows: what they cost as session
 	CMD_DECISION,	   // home -> core; home -> control, which records it

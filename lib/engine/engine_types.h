@@ -220,6 +220,7 @@ struct gp_core {
 	uint32_t ack_count;
 	uint64_t rx_before;	  // datagrams before this turn
 	bool loaded;		  // there were many in it
+	uint32_t commands_max;	  // CMDS_PER_BURST; a replay takes what was taken
 	uint32_t job_turn;	  // index of the job that has a turn whatever it has to do
 	uint32_t results_left;	  // that the PUSH in hand may still draw
 	uint64_t hello_tokens_at; // token bucket: time at which it was last full

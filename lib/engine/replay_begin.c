@@ -98,14 +98,18 @@ static int engine_make(struct gp_replay *r)
 	r->cfg.cores_count = n->cores_count;
 	r->cfg.epoch = n->epoch;
 	r->cfg.sessions_max = n->sessions_max;
-	r->cfg.ring_size = n->ring_size;
+	// Decisions are recorded one by one, however they came.
+	r->cfg.ring_size = GP_MAX(n->ring_size, 2 * CMDS_PER_BURST);
 	r->cfg.payload_max = n->payload_max;
 	r->cfg.base_port = n->base_port;
 	r->cfg.hello_rate = 1;
 	r->cfg.seed = 1;
 	r->cfg.flight_cells = CELLS_OWN;
 	r->cfg.flight_payloads = false;
-	return gp_engine_create(&r->e, &r->cfg, xports);
+	int rc = gp_engine_create(&r->e, &r->cfg, xports);
+	for (uint32_t i = 0; rc == 0 && i < n->cores_count; i++)
+		r->e->cores[i].commands_max = UINT32_MAX;
+	return rc;
 }
 
 // Which rows go hangs on the places that a secret gives them, and on how often a core looked at its

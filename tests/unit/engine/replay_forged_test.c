@@ -95,15 +95,15 @@ Test(replay_forged, commands_that_no_core_takes)
 Test(replay_forged, more_commands_in_a_round_than_a_ring_holds)
 {
 	struct rig *r = rig_recorded(1, GP_ATOM_BLOCK, true);
-	r->cfg.ring_size = 64;
+	r->cfg.ring_size = 64; // a replay has 128
 	rig_up(r);
 	steps_run(r, 0, 40);
 	struct forge f = forge_new(r);
 	// One of them again and again, all in its round.
 	uint8_t *cell = record_find(&f, 0, FLIGHT_COMMAND, command_is, CMD_PART_DONE, 0)->cell;
-	for (uint32_t i = 1; i <= 100; i++)
+	for (uint32_t i = 1; i <= 200; i++)
 		memcpy(cell + (size_t)i * GP_FLIGHT_CELL, cell, GP_FLIGHT_CELL);
-	expect_text(&f, "more commands in one round than a ring has places", "100");
+	expect_text(&f, "more commands in one round than a ring has places", "200");
 	forge_free(&f);
 	rig_free(r);
 }

@@ -279,3 +279,43 @@ Test(replay_more, what_the_engine_cannot_bear_is_an_error)
 	free(b.bytes);
 	rig_free(r);
 }
+
+// Decisions come in runs, and a run may end behind the bound of a burst: core 1, which slept while
+// home decided about 1 + 32 + 32 units, takes 65 in one round. They are recorded one by one.
+Test(replay_more, a_round_may_hold_more_decisions_than_a_burst)
+{
+	enum { UNITS = 140, OF_HOME = 65 };
+	const struct tensor wide = {.name = "wide", .dims_count = 1, .dims = {UNITS * BLOCK_ELEMS}};
+	struct rig *r = rig_recorded(2, false);
+	char err[GP_REPLAY_TEXT_SIZE];
+	bool differs;
+	r->cfg.flight_cells = 16 * CELLS;
+	r->jobs[0].kind = GP_KIND_REDUCE;
+	r->jobs[0].atomicity = GP_ATOM_BLOCK;
+	r->jobs[0].workers = 1;
+	r->jobs[0].slots = 256;
+	rig_start(r);
+	cr_assert_eq(worker_enter(&r->w[0], 0), 0);
+	worker_attach(&r->w[0]);
+	worker_register(&r->w[0], &wide, 1, 0, 1);
+	rig_run(r);
+	struct gp_section s = {.run = 1, .weight = 1};
+	r->asleep = 1 << 1;
+	worker_push(&r->w[0], 1, &s, NULL, false);
+	rig_run(r);
+	for (s.block = 2; s.block < 2 * OF_HOME; s.block += 2)
+		worker_push(&r->w[0], 1, &s, NULL, false);
+	rig_run(r);
+	r->asleep = 0;
+	rig_run(r);
+	for (s.block = 1; s.block < UNITS; s.block++)
+		if (s.block % 2 == 1 || s.block >= 2 * OF_HOME)
+			worker_push(&r->w[0], 1, &s, NULL, false);
+	rig_run(r);
+	cr_assert_eq(rig_job(r).generation, 1);
+	struct buffer b = dump(r);
+	cr_assert_eq(replay_run(r, &b, err, &differs), 0, "%s", err);
+	cr_assert_not(differs, "%s", last_text);
+	free(b.bytes);
+	rig_free(r);
+}
