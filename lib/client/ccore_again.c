@@ -36,7 +36,8 @@ static bool results_owed(const struct gp_ccore *c)
 	return cc_is_async(c) && !c->running && (c->phase == CC_READING || fetching);
 }
 
-// What was pushed and what is wanted stays in the tensors, the contributions in c->kept.
+// What was pushed and what is wanted stays in the tensors, the contributions in c->kept or
+// where they were borrowed.
 static void round_forget(struct gp_ccore *c)
 {
 	for (uint32_t i = 0; i < c->layout.blocks_count; i++) {
@@ -320,6 +321,8 @@ static void view_lost(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 void cc_again_reply(struct gp_ccore *c, const struct gp_heartbeat_reply *r)
 {
 	if (c->fate != GP_CCORE_AGAIN || !c->laid_out || r->time < c->again_since)
+		return;
+	if (c->leaving) // the caller has its memory back
 		return;
 	if (cc_is_reader(c)) {
 		reader_reply(c, r->generation);

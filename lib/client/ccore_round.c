@@ -187,6 +187,7 @@ static void step_begin(struct gp_ccore *c, uint32_t step)
 	cc_blocks_reset(c);
 	c->mode = CC_STEP;
 	c->running = false;
+	c->generation_wanted = false; // of a pull that was given up
 	c->step = step;
 	c->round_step = step;
 	c->confirmed = c->known;

@@ -79,7 +79,7 @@ enum cc_block_state {
 struct cc_block {
 	uint64_t pn;
 	uint32_t tensor;
-	uint32_t len;  // of the kept contribution
+	uint32_t len;  // of the contribution
 	uint32_t view; // of a tentative result
 	uint16_t elems;
 	uint8_t codec;

@@ -27,11 +27,12 @@
 // where `grad` is, and goes from there whenever it is sent, to another server too. So from the push
 // on the caller leaves grad as it is, until gp_client_wait of the step returns 0 (not only
 // gp_client_wait_tensor), a call returns -GP_ROLLED_BACK or another error that ends the session, or
-// gp_client_destroy returns. -ETIMEDOUT ends nothing. No `out` of the step may be there; `out` in
-// grad of the same push is refused (-EINVAL). Who changes grad nevertheless has either value, or
-// parts of both, in the sum, block by block, once, and the same sum in all ranks' results; runs and
-// takeovers then no longer repeat byte for byte. Other codecs and rows (gp_client_push_rows),
-// and what the caller has encoded (gp_client_encoded.h), are copied as ever. A reader cannot lend.
+// gp_client_destroy returns. After -ETIMEDOUT the step may go on: leave grad as it is. No `out` of
+// the step may be there; `out` in grad of the same push is refused (-EINVAL). Who changes grad
+// nevertheless has either value, or parts of both, in the sum, block by block, once, and the same
+// sum in all ranks' results; runs and takeovers then no longer repeat byte for byte. Other codecs
+// and rows (gp_client_push_rows), and what the caller has encoded (gp_client_encoded.h), are copied
+// as ever. A reader cannot lend.
 //
 // In asynchronous jobs (ssp, asp, quorum, adaptive) results are those of a generation that holds
 // this rank's contribution and what others have contributed by then; ssp waits for ranks that are

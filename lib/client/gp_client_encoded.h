@@ -21,7 +21,8 @@
 //
 // Error feedback is the caller's, and so is momentum correction: topk_momentum is not looked at.
 // The residual that the encoding leaves behind belongs to the step, and counts as follows.
-//   0, -ETIMEDOUT, -EINVAL: it stands. Nothing that was handed over is ever to be encoded again,
+//   0, -EINVAL, and -ETIMEDOUT of a session that goes on: it stands. Nothing that was handed over
+//   is ever to be encoded again,
 // and nothing that is refused was begun or taken; so call gp_client_push_encoded before the
 // encoding, which changes the residual, is begun.
 //   -GP_ROLLED_BACK, from any call: the step in hand is void, and what was kept back for it is not

@@ -233,10 +233,11 @@ Test(again, without_leave_to_the_session_ends, .timeout = 60)
 	server_start(s);
 	struct gp_client *c = open_at(s->address, 0);
 	init(c, p);
-	server_free(s);
+	server_stop(s);
 	cr_assert_eq(step(c, p), -ETIMEDOUT, "%s", err.text);
 	cr_assert_eq(gp_client_poll(c, &err), -ETIMEDOUT, "and stays ended");
 	gp_client_destroy(c);
+	server_free(s);
 }
 
 Test(again, nobody_there_any_more_is_told, .timeout = 60)

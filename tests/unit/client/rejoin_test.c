@@ -105,6 +105,21 @@ Test(rejoin, names_its_former_life_and_sends_the_same_bytes)
 	cr_assert_eq(gp_ccore_step(f.core), 1);
 }
 
+// Who leaves has its gradients and its outputs back.
+Test(rejoin, who_leaves_sends_and_takes_nothing_more)
+{
+	lose();
+	enter();
+	view(1, 1);
+	gp_ccore_leave(f.core);
+	home_says(0, 1, AHEAD);
+	cr_assert_eq(fx_count(&f, GP_WIRE_PUSH), 0);
+	cr_assert_eq(gp_ccore_fate(f.core), GP_CCORE_AGAIN);
+	f.out[0] = 7;
+	fx_result(&f, 0, 1, 1, true, 5);
+	cr_assert_eq(f.out[0], 7);
+}
+
 Test(rejoin, a_step_that_was_committed_with_this_rank_is_only_read)
 {
 	lose();

@@ -290,10 +290,17 @@ void server_start(struct server *s)
 	cr_assert_eq(pthread_create(&s->thread, NULL, server_run, s), 0);
 }
 
-void server_free(struct server *s)
+void server_stop(struct server *s)
 {
+	if (!s->run)
+		return;
 	s->run = false;
 	pthread_join(s->thread, NULL);
+}
+
+void server_free(struct server *s)
+{
+	server_stop(s);
 	gp_engine_destroy(s->engine);
 	for (uint32_t i = 0; i < s->cfg.cores_count; i++) {
 		close(s->lanes[i].fd);

@@ -52,6 +52,9 @@ struct server *server_new(void);
 struct server *server_successor(
 	const struct server *old, uint32_t elems, uint32_t generation, float value);
 void server_start(struct server *s);
+// Nobody reads what comes to its ports any more; they stay taken, so no other test's server
+// answers.
+void server_stop(struct server *s);
 void server_free(struct server *s); // stops it
 
 #endif

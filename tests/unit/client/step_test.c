@@ -4,6 +4,7 @@
 #include "fixture.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 
 static struct fx f;
 
@@ -268,6 +269,29 @@ Test(step, units_committed_before_the_rank_entered_are_done_when_home_says_so)
 	cr_assert(gp_ccore_done(f.core));
 	cr_assert_eq(gp_ccore_step_end(f.core), 0);
 	cr_assert_eq(gp_ccore_step(f.core), 2);
+}
+
+// What a pull asked home for comes when its caller has given up, and a step is in hand.
+Test(step, a_pull_that_was_given_up_touches_no_step)
+{
+	float *out[1] = {f.out};
+	fx_member(&f);
+	cr_assert_eq(gp_ccore_pull(f.core, out), 0);
+	fx_tick(&f, 0);
+	(void)gp_ccore_pull_end(f.core);
+	fx_push(&f, 1);
+	fx_tick(&f, 0);
+	generation_is(0);
+	cr_assert_eq(f.core->pushed, 1);
+	cr_assert_eq(gp_ccore_pull(f.core, out), -EBUSY, "a step is in hand");
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		cr_assert_not(gp_ccore_done(f.core));
+		fx_result(&f, b, 1, 1, true, 5);
+		commit(b, 1);
+	}
+	cr_assert(gp_ccore_done(f.core));
+	cr_assert_eq(gp_ccore_step_end(f.core), 0);
+	cr_assert_eq(f.out[0], 5);
 }
 
 // `out` is `grad`: a result must not come where the contribution is yet to be read.
