@@ -32,6 +32,7 @@ struct carrier {
 	struct gp_addr next_hop; // whose Ethernet address is wanted
 	uint8_t mac[6];
 	bool resolved;
+	bool heard; // the server has answered this session
 	uint64_t ask_at;
 	uint32_t waits;
 	uint64_t idle_since; // 0: something came since the last wait
@@ -226,6 +227,7 @@ static void next_hop_set(struct carrier *c, const struct gp_addr *server)
 {
 	c->next_hop = c->args.has_gateway ? c->args.gateway : *server;
 	c->resolved = c->args.has_server_mac;
+	c->heard = false;
 	c->ask_at = 0;
 	memcpy(c->mac, c->args.server_mac, 6);
 	if (!c->resolved)
@@ -288,6 +290,7 @@ static uint32_t carrier_poll(
 	for (uint32_t i = 0; i < n; i++) {
 		if (gp_addr_equal(&frames[i]->peer, &c->peers[lane])) {
 			frames[kept++] = frames[i];
+			c->heard = true;
 			continue;
 		}
 		struct gp_xport *x = gp_xport_dpdk_base(c->lanes[lane]);
@@ -333,12 +336,13 @@ static bool carrier_trouble(const struct gp_carrier *base, char text[GP_CARRIER_
 				text, GP_CARRIER_TEXT_SIZE, "%.120s has no link", c->args.name);
 		return true;
 	}
-	if (c->resolved && c->args.no_checksum)
+	bool refused = c->resolved && !c->heard && c->args.no_checksum;
+	if (refused)
 		(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
 			"with checksum=none it must have port.udp_checksum: optional, else it "
 			"refuses (and counts) what this worker sends");
 	if (c->resolved)
-		return c->args.no_checksum;
+		return refused;
 	gp_addr_format(&c->next_hop, next_hop);
 	(void)snprintf(text, GP_CARRIER_TEXT_SIZE,
 		"nobody on %s says that he has the address %s (ARP or neighbour discovery)",

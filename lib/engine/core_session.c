@@ -73,8 +73,7 @@ struct core_session *session_lookup(struct gp_core *c, const struct gp_frame *f,
 		return NULL;
 	if (cs->id != h->session || !cs->bound || !gp_addr_equal(&cs->addr, &f->peer))
 		return NULL;
-	memcpy(cs->addr.mac, f->peer.mac, sizeof(cs->addr.mac));
-	cs->addr.flags = f->peer.flags;
+	cs->addr = f->peer; // answers go the way that it came last
 	return cs;
 }
 
