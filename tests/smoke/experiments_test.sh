@@ -40,7 +40,7 @@ printf 'sign\t1\t7\t1.5\n' >>"$dir/codecs-loss.tsv"
 cp "$ROOT/docs/results/intro.md" "$dir"
 /usr/bin/python3 "$ROOT/scripts/experiment-plot" "$dir" >"$dir/table" || fail "experiment-plot"
 expect "rows of its table" 3 "$(grep -cE '^\| (sign|f32|int8) \| 1 \| [0-9.]+ % ' "$dir/table")"
-[ -s "$dir/codecs-accuracy.svg" ] && [ -s "$dir/codecs-loss.svg" ] || fail "no plots"
+for plot in accuracy loss; do [ -s "$dir/codecs-$plot.svg" ] || fail "no plot of $plot"; done
 
 echo "# 6000 packages, of a test" >"$dir/sections.tsv"
 sample "$dir/sections.tsv" 6000
