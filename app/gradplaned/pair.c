@@ -362,6 +362,7 @@ static void follower_end(struct pair *p)
 	p->follower = NULL;
 	if (!p->image)
 		return;
+	GP_ASSERT(!p->image_before); // a process makes one image
 	gp_image_clear(p->image);
 	p->image_before = p->image;
 	p->image = NULL;

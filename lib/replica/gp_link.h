@@ -4,18 +4,17 @@
 // caller's libevent base, with heartbeats.
 //
 // One node listens, the other connects, whoever leads: roles change, the link stays. It connects
-// anew after each failure, with a back-off, which is longer where connections are futile: they end
-// before the follower holds all jobs (its image has no room, say). The log names each reason once.
-// A listener takes the newest connection that has proved itself and greeted, and ends the one
-// before. With each connection the feeder or follower goes on
-// where the last one ended.
+// anew after each failure, with a back-off of at most half of silent_ms, so that a peer that lives
+// is heard. It is longer where connections are futile: they end before the follower holds all jobs
+// (its image has no room, say). The log names each reason once. A listener takes the newest
+// connection that has proved itself and greeted, and ends the one before. With each connection the
+// feeder or follower goes on where the last one ended.
 //
 // What it learns of the peer is told as events of gp_lead_rules.h:
 //
 //	PEER_HEARD     bytes came, after silence or for the first time
-//	PEER_SILENT    none came for silent_ms (and the pause between futile connections), since
-//		       create or the last ones, and nothing of the peer by another way
-//		       (heard_ns); once
+//	PEER_SILENT    none came for silent_ms, since create or the last ones, and nothing of the
+//		       peer by another way (heard_ns); once
 //	PEER_RESTARTED the peer greeted from another life than before, or no longer holds what its
 //		       record promises (or the first time that it greets: does not)
 //	PEER_RECORD    its leadership record
@@ -49,7 +48,7 @@ struct gp_link_opts {
 	uint32_t heartbeat_ms;		  // 0 = a fifth of silent_ms
 	uint32_t silent_ms;		  // 0 = 1000
 	uint32_t backoff_ms_min;	  // 0 = 20; doubles after each failure
-	uint32_t backoff_ms_max;	  // 0 = 1000; four times that where connections are futile
+	uint32_t backoff_ms_max;	  // 0 = 1000; futile: times 4; at most half of silent_ms
 	size_t out_max;			  // bytes that wait to be sent, 0 = 4 MiB
 	const struct gp_replica_tls *tls; // NULL: plain TCP, on a network that is trusted
 	void *arg;

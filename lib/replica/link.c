@@ -138,7 +138,7 @@ static bool is_of_use(const struct gp_link *l)
 {
 	if (l->feeder)
 		return gp_feeder_ready(l->feeder);
-	return !l->follower || gp_follower_is_whole(l->follower);
+	return l->follower && gp_follower_is_whole(l->follower); // neither is set yet: not known
 }
 
 static void use_note(struct gp_link *l)
@@ -273,14 +273,16 @@ static void conn_bury(struct gp_link *l, struct conn *c)
 	conn_close(c);
 }
 
-static uint32_t backoff_most(const struct gp_link *l)
+// A peer that lives greets often enough not to look silent, whatever either end counts as futile.
+static uint32_t pause_most(const struct gp_link_opts *o)
 {
-	return l->opts.backoff_ms_max * (l->status.futile > 0 ? FUTILE_FACTOR : 1);
+	return GP_MAX(o->silent_ms / 2, (uint32_t)1);
 }
 
 static void backoff(struct gp_link *l)
 {
-	uint32_t most = backoff_most(l);
+	uint32_t factor = l->status.futile > 0 ? FUTILE_FACTOR : 1;
+	uint32_t most = GP_MIN(l->opts.backoff_ms_max * factor, pause_most(&l->opts));
 	timer_set(l, l->connect, l->backoff_ms * NS_PER_MS);
 	l->backoff_ms = GP_MIN(2 * l->backoff_ms, most);
 }
@@ -390,9 +392,7 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	struct gp_link *l = arg;
-	// A peer that lives is not heard between futile connections.
-	uint32_t pause = l->status.futile > 1 ? backoff_most(l) : 0;
-	uint64_t now = now_ns(), limit = (l->opts.silent_ms + pause) * NS_PER_MS;
+	uint64_t now = now_ns(), limit = l->opts.silent_ms * NS_PER_MS;
 	uint64_t silent = now - l->heard_at;
 	uint64_t elsewhere = l->opts.heard_ns ? l->opts.heard_ns(l->opts.arg) : UINT64_MAX;
 	// Who did not run himself cannot blame the peer before he has looked.
@@ -438,6 +438,7 @@ static void opts_take(struct gp_link *l, const struct gp_link_opts *o)
 	x->out_max = o->out_max ? o->out_max : OUT_MAX_DEFAULT;
 	x->listen = x->peer = x->product = NULL;
 	x->tls = NULL;
+	x->backoff_ms_min = GP_MIN(x->backoff_ms_min, pause_most(x));
 	l->backoff_ms = x->backoff_ms_min;
 	strcpy(l->product, o->product);
 	for (uint32_t i = 0; i < LINK_CONNS_MAX; i++)

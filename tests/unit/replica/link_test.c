@@ -30,6 +30,7 @@ static struct stream_rig *jobs;
 static struct end primary, backup;
 static uint64_t heard_ns = UINT64_MAX; // of the peer by another way
 static uint32_t silent_ms;	       // long, where a slow machine shall not look silent
+static uint32_t backoff_ms_max;
 static const struct gp_replica_tls *primary_tls, *backup_tls;
 
 static void on_event(void *arg, const struct gp_lead_event *ev)
@@ -68,7 +69,7 @@ static int start(struct end *e, uint32_t node, uint64_t life, const char *listen
 		.silent_ms = silent_ms,
 		.heartbeat_ms = 20,
 		.backoff_ms_min = 1,
-		.backoff_ms_max = 20,
+		.backoff_ms_max = backoff_ms_max,
 		.tls = e == &primary ? primary_tls : backup_tls,
 		.arg = e,
 		.event = on_event,
@@ -92,6 +93,7 @@ static void setup(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	silent_ms = 30000;
+	backoff_ms_max = 20;
 	rig_init(&rig);
 	memset(&primary, 0, sizeof(primary));
 	memset(&backup, 0, sizeof(backup));
@@ -297,29 +299,47 @@ static uint32_t occurrences(FILE *in, const char *words)
 	return n;
 }
 
+// A follower whose image has room for nothing.
+static struct gp_image *small_image;
+static struct gp_follower *small;
+
+static void small_make(void)
+{
+	struct gp_image_error why;
+	const struct gp_image_opts opts = {.memory_max = 1 << 10};
+	cr_assert_eq(gp_image_create(&small_image, &opts, &why), 0);
+	const struct gp_follower_opts how = {.image = small_image};
+	cr_assert_eq(gp_follower_create(&small, &how), 0);
+}
+
+static void small_free(void)
+{
+	gp_link_set_follower(backup.link, NULL);
+	gp_follower_destroy(small);
+	gp_image_destroy(small_image);
+}
+
+static void small_up(bool backup_listens)
+{
+	struct gp_stream_error err;
+	struct end *listens = backup_listens ? &backup : &primary;
+	struct end *connects = backup_listens ? &primary : &backup;
+	small_make();
+	cr_assert_eq(start(listens, backup_listens, 1, "127.0.0.1:0", 0, &err), 0);
+	uint16_t port = gp_link_port(listens->link);
+	cr_assert_eq(start(connects, !backup_listens, 2, NULL, port, &err), 0);
+	gp_link_set_follower(backup.link, small);
+}
+
 // The follower refuses a base. Pauses between connections double (1 ms to 80 ms: a hundred of them
 // took 7 s), and each end says once why, until there is room.
 static void no_room(bool backup_listens)
 {
-	struct gp_stream_error err;
-	struct gp_image_error why;
-	struct gp_image *image;
-	struct gp_follower *small;
 	FILE *log = tmpfile();
-	const struct gp_image_opts opts = {.memory_max = 1 << 10};
-	cr_assert_eq(gp_image_create(&image, &opts, &why), 0);
-	const struct gp_follower_opts how = {.image = image};
-	cr_assert_eq(gp_follower_create(&small, &how), 0);
 	cr_assert(log && dup2(fileno(log), STDERR_FILENO) >= 0);
-
-	struct end *listens = backup_listens ? &backup : &primary;
-	struct end *connects = backup_listens ? &primary : &backup;
-	cr_assert_eq(start(listens, backup_listens, 1, "127.0.0.1:0", 0, &err), 0);
-	uint16_t port = gp_link_port(listens->link);
 	uint64_t begin = rig_now_ms();
-	cr_assert_eq(start(connects, !backup_listens, 2, NULL, port, &err), 0);
+	small_up(backup_listens);
 	gp_link_set_feeder(primary.link, jobs->feeder);
-	gp_link_set_follower(backup.link, small);
 	rig_until(&rig, status(&primary).futile >= 10 && status(&backup).futile >= 10);
 	// 287 ms of pauses; the loop's clock is coarse, and each may end some ms early.
 	cr_assert_geq(rig_now_ms() - begin, 150);
@@ -335,8 +355,7 @@ static void no_room(bool backup_listens)
 	cr_assert_str_empty(status(&backup).last_error);
 	cr_assert_str_empty(status(&primary).last_error);
 	cr_assert_eq(occurrences(log, "is connected"), 4);
-	gp_follower_destroy(small);
-	gp_image_destroy(image);
+	small_free();
 	fclose(log);
 }
 
@@ -348,6 +367,41 @@ Test(link, an_image_without_room_is_tried_ever_more_rarely)
 Test(link, the_same_where_the_backup_listens)
 {
 	no_room(true);
+}
+
+// Pauses of 1 ms to 1 s: half of the time-out, not the 16 s that the back-off may grow to.
+Test(link, nobody_is_silent_between_futile_connections)
+{
+	silent_ms = 2000;
+	backoff_ms_max = 4000;
+	small_up(false);
+	gp_link_set_feeder(primary.link, jobs->feeder);
+	rig_until(&rig, status(&primary).futile >= 14 && status(&backup).futile >= 14);
+	cr_assert_eq(primary.events[GP_LEAD_EV_PEER_SILENT], 0);
+	cr_assert_eq(backup.events[GP_LEAD_EV_PEER_SILENT], 0);
+	gp_link_destroy(backup.link);
+	backup.link = NULL;
+	rig_until(&rig, status(&primary).silent);
+	gp_follower_destroy(small);
+	gp_image_destroy(small_image);
+}
+
+// Heartbeats alone, before the leader has anything to feed, are not what the connection is for.
+Test(link, futile_ones_count_on_where_the_feeder_comes_late)
+{
+	small_up(false);
+	for (uint32_t n = 1; n <= 5; n++) {
+		rig_until(&rig, status(&primary).connected);
+		uint64_t before = status(&primary).round_trip_ns;
+		rig_until(&rig, status(&primary).round_trip_ns != before);
+		cr_assert_eq(status(&primary).futile, n - 1);
+		cr_assert(n == 1 || strstr(status(&primary).last_error, "before it held all"));
+		gp_link_set_feeder(primary.link, jobs->feeder);
+		rig_until(&rig, status(&primary).futile >= n && status(&backup).futile >= n);
+		gp_link_set_feeder(primary.link, NULL);
+	}
+	cr_assert_eq(status(&backup).futile, 5);
+	small_free();
 }
 
 Test(link, two_nodes_of_one_number_are_refused)
